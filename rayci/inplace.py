@@ -57,6 +57,7 @@ def apply(
     context = Context(data, seed, batch_size=min(len(data.edits), 50) if not edits else len(edits), tokens=calibration)
     for link in links:
         _has_data(link.intervention, context)
+        subject.check(link.intervention)
     for link in links:
         subject.apply(link.intervention, context, link.recompression)
     return subject

@@ -70,6 +70,10 @@ class Intervention(Settings, ABC):
     """Whether `apply` draws random numbers; if not, seeds share the stage."""
     presets: ClassVar[Mapping[str, Preset]] = {}
     """Named settings; the fields' defaults are the preset `published`."""
+    gradients: ClassVar[bool] = True
+    """Whether `apply` differentiates through the model, which then must fit on the device as a whole."""
+    no_experts: ClassVar[str] = ""
+    """Why the method does not work where a router picks experts; empty where it does."""
 
     @abstractmethod
     def apply(self, subject: Subject, context: Context) -> Receipt:
@@ -79,6 +83,15 @@ class Intervention(Settings, ABC):
         (mode, `use_cache` and `requires_grad` are put back for it). Raises RequestError for bad
         input before any weight is touched, InterventionError where the method fails.
         """
+
+    @classmethod
+    def check_experts(cls, architecture: str) -> None:
+        """RequestError where the method does not work on a mixture-of-experts model."""
+        if cls.no_experts:
+            raise RequestError(
+                f"{cls.name} does not work on {architecture}, a mixture of experts: {cls.no_experts}",
+                hint=f"a dense model, or leave {cls.name} out",
+            )
 
     @classmethod
     def configure(
@@ -123,6 +136,7 @@ class Compressor(Intervention):
     """An intervention whose effect a later edit undoes, so that it may have to be applied again."""
 
     kind: ClassVar[Kind] = Kind.COMPRESS
+    gradients: ClassVar[bool] = False
     prunes: ClassVar[bool] = False
     """Whether it makes exact zeros, which a later quantiser should keep."""
 

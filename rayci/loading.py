@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rayci.errors import RequestError
 from rayci.fingerprint import hash_files
 from rayci.modules import module_map
+from rayci.streaming import Streaming, free_bytes, needed_bytes
 from rayci.subject import Subject
 
 TESTBED = "testbed"
@@ -61,8 +62,16 @@ def load(
     attention: str = "sdpa",
     modules: dict[str, Any] | None = None,
     trust_remote_code: bool = False,
+    streamed: bool | None = None,
 ) -> Subject:
-    """A subject in eval mode on `device`; raises RequestError where the folder does not load."""
+    """A subject in eval mode on `device`; raises RequestError where the folder does not load.
+
+    Device `auto` spreads the blocks over all GPUs that are visible, as accelerate maps them.
+
+    `streamed` keeps the decoder blocks on the CPU, from where they visit the device one at a
+    time; by default so where the weights and a margin (`streaming.LEAST_MARGIN`) do not fit into
+    what is free on a GPU.
+    """
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -70,12 +79,13 @@ def load(
             attn_implementation=attention,
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
+            device_map="auto" if device == "auto" else None,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise RequestError(f"{folder} does not load: {error}", hint="rayci doctor") from error
-    model.to(torch.device(device))  # type: ignore[arg-type]
-    return wrap(model, tokenizer, modules)
+    subject = wrap(model, tokenizer, modules)
+    return subject if device == "auto" else _place(subject, torch.device(device), streamed)
 
 
 def wrap(model: Any, tokenizer: Any, modules: dict[str, Any] | None = None) -> Subject:
@@ -84,6 +94,17 @@ def wrap(model: Any, tokenizer: Any, modules: dict[str, Any] | None = None) -> S
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     return Subject(model.eval(), tokenizer, module_map(model, modules))
+
+
+def _place(subject: Subject, device: torch.device, streamed: bool | None) -> Subject:
+    free = free_bytes(device) if device.type == "cuda" else 0
+    if streamed is None:
+        streamed = device.type == "cuda" and needed_bytes(subject.model) > free
+    if streamed:
+        subject.streaming = Streaming(subject.model, subject.blocks, device, free)
+    else:
+        subject.model.to(device)  # type: ignore[arg-type]
+    return subject
 
 
 def _download(source: str) -> Path:

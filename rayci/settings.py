@@ -18,7 +18,7 @@ ForwardBatch = Annotated[int, Speed()]
 class Settings(BaseModel):
     """Base of all settings; instances compare by value."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     @classmethod
     def speed_fields(cls) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rayci import modules
 from rayci.errors import InterventionError, RequestError
+from rayci.experts import Expert
 from rayci.intervention import Compressor, Intervention, Receipt
 from rayci.modules import Linear, ModuleMap
+from rayci.streaming import Streaming
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Subject:
     applied: list[Applied] = field(default_factory=list)
     base: Mapping[str, Tensor] | None = field(default=None, repr=False)
     """CPU copies of the untouched parameters, where the subject must be able to go back."""
+    streaming: Streaming | None = field(default=None, repr=False)
+    """Where the blocks are kept on the CPU because they do not fit on the device."""
 
     @property
     def receipts(self) -> list[Receipt]:
@@ -55,6 +59,11 @@ class Subject:
         return int(getattr(config, "max_position_embeddings", 0) or getattr(config, "n_positions", 0) or 2048)
 
     @property
+    def hidden_size(self) -> int:
+        """Channels of the hidden states between two blocks."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    @property
     def blocks(self) -> nn.ModuleList:
         """The decoder blocks in order."""
         return modules.blocks(self.model, self.paths)
@@ -65,11 +74,30 @@ class Subject:
             raise RequestError(f"layer {index} does not exist", allowed=f"0 to {len(self.blocks) - 1}")
         return self.blocks[index]
 
-    def linears(self) -> Iterator[tuple[str, Linear]]:
-        """(module name, linear) of every linear inside the decoder blocks, in order."""
+    def placed(self, block: nn.Module) -> AbstractContextManager[None]:
+        """Inside, the block's weights are on `device`, wherever they are kept, and may be changed in place."""
+        return nullcontext() if self.streaming is None else self.streaming.visit(block)
+
+    def linears(self, *, placed: bool = False) -> Iterator[tuple[str, Linear]]:
+        """(name, linear) of every linear inside the decoder blocks, in order; routed experts are one each.
+
+        With `placed` the weights of a block are on `device` until the next block begins.
+        """
         for index, block in enumerate(self.blocks):
-            for path in (path for group in self.paths.groups() for path in group):
-                yield f"{self.paths.blocks}.{index}.{path}", modules.linear(block, path)
+            with self.placed(block) if placed else nullcontext():
+                for path in (path for group in self.paths.groups(block) for path in group):
+                    yield f"{self.paths.blocks}.{index}.{path}", modules.linear(block, path)
+
+    def weight_names(self, linears: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Names of the parameters that hold the weights of these linears (default: of all), each once."""
+        wanted = None if linears is None else set(linears)
+        found = {modules.parameter_name(n, m): None for n, m in self.linears() if wanted is None or n in wanted}
+        return tuple(found)
+
+    @property
+    def routes(self) -> bool:
+        """Whether a router picks experts in any block."""
+        return any(isinstance(module, Expert) for _, module in self.linears())
 
     def parameters_of(self, names: Iterable[str]) -> dict[str, nn.Parameter]:
         """Parameters by full name."""
@@ -106,18 +134,28 @@ class Subject:
         for name, value in self.parameters_of(tensors).items():
             value.copy_(tensors[name])
 
+    def check(self, intervention: Intervention) -> None:
+        """RequestError where the method does not work on a model like this one."""
+        if self.routes:
+            intervention.check_experts(self.model.config.model_type)
+        if self.streaming is not None and intervention.gradients:
+            raise self.streaming.refuse(intervention.name)
+
     def apply(self, intervention: Intervention, context: Any, recompression: str | None = None) -> Receipt:
         """Apply one step; checks afterwards that no changed weight is non-finite.
 
-        Raises InterventionError where the method failed on this model; the weights are then
-        those of no stage, and the caller must restore or discard the subject.
+        Raises RequestError before any weight is touched, InterventionError where the method failed
+        on this model; the weights are then those of no stage, and the caller must restore or
+        discard the subject.
         """
-        if recompression == "reproject":
-            assert isinstance(intervention, Compressor)
-            receipt = intervention.reproject(self, self._last(intervention))
-        else:
-            with _as_found(self.model):
-                receipt = intervention.apply(self, context)
+        with nullcontext() if self.streaming is None else self.streaming.settled():
+            if recompression == "reproject":
+                assert isinstance(intervention, Compressor)
+                receipt = intervention.reproject(self, self._last(intervention))
+            else:
+                self.check(intervention)
+                with _as_found(self.model):
+                    receipt = intervention.apply(self, context)
         for name, value in self.parameters_of(receipt.changed).items():
             if not bool(torch.isfinite(value).all()):
                 raise InterventionError(f"{intervention.name} left non-finite weights in {name}")

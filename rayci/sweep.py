@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-from rayci import loading
+from rayci import loading, modules
 from rayci.context import Context, edit_batch
 from rayci.criterion import Criterion
 from rayci.data import collect
 from rayci.errors import DataError, RequestError
 from rayci.fingerprint import fingerprint
+from rayci.intervention import Intervention
 from rayci.plan import Planner
 from rayci.records import Collection
 from rayci.spec import Spec
@@ -62,9 +64,10 @@ class Sweep:
         return sweep
 
     def check(self, blame: Blame) -> None:
-        """Everything about the data that can be known to fail before a trial runs."""
+        """Everything about model and data that can be known to fail before a trial runs."""
         steps = [(name, step) for name in self.spec.interventions for step in self.spec.variants(name)]
         readers = [(("interventions", name), self.spec.configure(step).needs) for name, step in steps]
+        self._check_experts(blame, [(name, self.spec.configure(step)) for name, step in steps])
         readers += [(("criteria", criterion.name), criterion.needs) for criterion in self.criteria]
         for path, needs in readers:
             for part in sorted(needs):
@@ -78,6 +81,15 @@ class Sweep:
         if any("edits" in needs for _, needs in readers):
             with blame("replicates"):
                 edit_batch(self.data, self.spec.seed, self.spec.replicates - 1, self.spec.edit_batch)
+
+    def _check_experts(self, blame: Blame, steps: list[tuple[str, Intervention]]) -> None:
+        """RequestError where a method does not work on the routed experts that the model's configuration names."""
+        kind = json.loads((self.folder / "config.json").read_text()).get("model_type")
+        with blame("modules"):
+            found = modules.find_map(kind, self.spec.modules)
+        for name, intervention in steps if found is not None and found.experts else []:
+            with blame("interventions", name):
+                intervention.check_experts(kind)
 
     @cached_property
     def criteria(self) -> list[Criterion]:

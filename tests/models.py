@@ -21,6 +21,10 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    OlmoeConfig,
+    OlmoeForCausalLM,
     OPTConfig,
     OPTForCausalLM,
     Phi3Config,
@@ -29,8 +33,12 @@ from transformers import (
     PreTrainedTokenizerBase,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
 
 from rayci import loading
@@ -61,6 +69,10 @@ _OPT: dict[str, Any] = {
 }
 _GPT2: dict[str, Any] = {"n_embd": HIDDEN, "n_layer": LAYERS, "n_head": HEADS, "n_positions": POSITIONS}
 
+EXPERTS, CHOSEN, EXPERT_INNER, SHARED_INNER = 5, 2, 16, 24
+_ROUTED: dict[str, Any] = {**_LLAMA_LIKE, "num_experts": EXPERTS, "num_experts_per_tok": CHOSEN}
+_QWEN_MOE: dict[str, Any] = {**_ROUTED, "moe_intermediate_size": EXPERT_INNER}
+
 _BUILDERS: Mapping[str, tuple[type[Any], Callable[[Any], PreTrainedModel], dict[str, Any]]] = {
     "llama": (LlamaConfig, LlamaForCausalLM, _LLAMA_LIKE),
     "mistral": (MistralConfig, MistralForCausalLM, {**_LLAMA_LIKE, "sliding_window": 8}),
@@ -72,6 +84,18 @@ _BUILDERS: Mapping[str, tuple[type[Any], Callable[[Any], PreTrainedModel], dict[
     "gpt2": (GPT2Config, GPT2LMHeadModel, _GPT2),
 }
 ARCHITECTURES = tuple(_BUILDERS)
+_MIXTURES: Mapping[str, tuple[type[Any], Callable[[Any], PreTrainedModel], dict[str, Any]]] = {
+    "mixtral": (
+        MixtralConfig,
+        MixtralForCausalLM,
+        {**_LLAMA_LIKE, "num_local_experts": EXPERTS, "num_experts_per_tok": CHOSEN, "intermediate_size": EXPERT_INNER},
+    ),
+    "qwen2_moe": (Qwen2MoeConfig, Qwen2MoeForCausalLM, {**_QWEN_MOE, "shared_expert_intermediate_size": SHARED_INNER}),
+    "qwen3_moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM, {**_QWEN_MOE, "head_dim": 8, "mlp_only_layers": [1]}),
+    "olmoe": (OlmoeConfig, OlmoeForCausalLM, {**_ROUTED, "intermediate_size": EXPERT_INNER}),
+}
+MIXTURES = tuple(_MIXTURES)
+"""Mixtures of experts; block 1 of `qwen3_moe` is dense."""
 
 
 @cache
@@ -82,7 +106,7 @@ def tokenizer() -> PreTrainedTokenizerBase:
 
 def random_model(kind: str, *, tied: bool = False, **settings: Any) -> PreTrainedModel:
     """A random model in eval mode, its weights large enough for activations to differ by channel."""
-    config, build, sizes = _BUILDERS[kind]
+    config, build, sizes = {**_BUILDERS, **_MIXTURES}[kind]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build(config(**{**_IDS, **sizes, "tie_word_embeddings": tied, **settings}))

@@ -14,13 +14,27 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    {"atomic", "errors", "kinds", "fingerprint", "records", "settings"},
+    {"atomic", "errors", "kinds", "fingerprint", "records", "settings", "units"},
     {"yaml_source", "composition", "encoding", "likelihood", "table", "modules", "intervention", "criterion"}
-    | {"context", "subject", "registry"},
+    | {"context", "subject", "registry", "experts", "streaming"},
     {"interventions", "criteria", "data", "testbed", "loading"},
-    {"chain", "spec", "plan", "sweep", "store", "record", "readings", "run", "inplace", "conformance"},
+    {
+        "chain",
+        "spec",
+        "plan",
+        "schedule",
+        "lifetimes",
+        "forecast",
+        "sweep",
+        "storage",
+        "store",
+        "parts",
+        "record",
+        "readings",
+    }
+    | {"out_of_memory", "run", "inplace", "conformance"},
     {"trials", "analysis"},
-    {"console", "describe", "doctor", "summary", "cli"},
+    {"console", "describe", "doctor", "summary", "plan_view", "cli"},
 )
 ANALYSIS_STANDS_ON = {"errors", "kinds", "table"}
 

@@ -21,9 +21,12 @@ class Sparsity(Criterion):
     scale: ClassVar[Scale] = Scale(Direction.NONE, 0.0, 1.0, None, "share of zeros")
 
     def measure(self, subject: Subject, context: Context) -> Reading:
-        weights = [modules.weight(module) for _, module in subject.linears()]
-        count = sum(weight.numel() for weight in weights)
-        return Reading(sum(int((weight == 0).sum()) for weight in weights) / count, count)
+        zeros, count = 0, 0
+        for _, module in subject.linears(placed=True):
+            weight = modules.weight(module)
+            zeros += int((weight == 0).sum())
+            count += weight.numel()
+        return Reading(zeros / count, count)
 
 
 class AverageBits(Criterion):
@@ -39,7 +42,7 @@ class AverageBits(Criterion):
 
     def measure(self, subject: Subject, context: Context) -> Reading:
         total, count = 0.0, 0
-        for name, module in subject.linears():
+        for name, module in subject.linears(placed=True):
             weight = modules.weight(module)
             bits = torch.full(weight.shape, DENSE_BITS, device=weight.device)
             for compressor, receipt in subject.compressors():

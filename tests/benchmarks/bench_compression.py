@@ -18,6 +18,7 @@ from rayci.interventions.compression.awq import AWQ
 from rayci.interventions.compression.awq_clip import clip_bounds
 from rayci.interventions.compression.grid import activation_aware
 from rayci.interventions.compression.hessian import Curvature, hessians
+from rayci.interventions.compression.selection import lowest_in_matrix
 from rayci.interventions.compression.walk import walk
 from rayci.subject import Subject
 from rayci.testbed import collection
@@ -67,6 +68,21 @@ def test_linears_with_one_input_share_statistics_and_factor() -> None:
         "Hessians and factors, 7 linears each its own, or 4 inputs",
         *map(seconds, (lambda: run(alone), lambda: run(inputs))),
     )
+
+
+def test_selection_of_the_lowest() -> None:
+    scores = random(2048, 128, 0).square()
+
+    def plain() -> torch.Tensor:
+        flat = scores.flatten()
+        lowest = flat.sort(stable=True).indices[: len(flat) // 2]
+        return torch.zeros_like(flat, dtype=torch.bool).index_fill_(0, lowest, True).view_as(scores)
+
+    def ours() -> torch.Tensor:
+        return lowest_in_matrix(scores, 0.5)
+
+    assert ours().equal(plain())
+    report("half of a SparseGPT block of 2048 rows, stable sort or selection", seconds(plain), seconds(ours))
 
 
 def test_gram_matrices_in_the_clip_search() -> None:

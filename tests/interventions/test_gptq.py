@@ -256,7 +256,7 @@ def test_activations_that_are_not_finite_fail_the_stage() -> None:
         subject.apply(GPTQ(bits=4, **SMALL), CONTEXT)
 
 
-@pytest.mark.parametrize("size", [32, 0, -2])
+@pytest.mark.parametrize("size", [32, 7])
 def test_a_group_that_does_not_divide_is_refused_before_any_weight_changes(size: int) -> None:
     subject = tiny(intermediate_size=48)
     before = weights(subject)

@@ -123,10 +123,11 @@ def test_the_orthogonality_term_by_hand() -> None:
         assert orthogonality(tuner).item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 @pytest.mark.parametrize("variant", ["lora", "adalora"])
 @pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_only_the_attention_inputs_change_on_every_architecture(kind: str, variant: str) -> None:
-    subject = tiny(kind)
+def test_only_the_attention_inputs_change_on_every_architecture(kind: str, variant: str, tied: bool) -> None:
+    subject = tiny(kind, tied=tied)
     before, modules = weights(subject), {name: type(module) for name, module in subject.model.named_modules()}
     receipt = subject.apply(low_rank(variant=variant), CONTEXT)
     per_block = {"phi3": 1, "gpt_neox": 1, "gpt2": 1}.get(kind, 2)

@@ -69,9 +69,10 @@ def test_two_of_four() -> None:
     assert all(zeros * 2 == elements for zeros, elements, *_ in counts("2:4"))
 
 
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 @pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_it_changes_the_linears_alone(kind: str) -> None:
-    subject = tiny(kind)
+def test_it_changes_the_linears_alone(kind: str, tied: bool) -> None:
+    subject = tiny(kind, tied=tied)
     before = weights(subject)
     receipt = subject.apply(Magnitude(sparsity=0.5), CONTEXT)
     assert differing(subject, before) == set(receipt.changed) == {f"{name}.weight" for name, _ in subject.linears()}

@@ -141,12 +141,6 @@ def test_a_group_that_does_not_divide_is_one_error_before_any_weight_changes() -
     assert differing(subject, before) == set()
 
 
-@pytest.mark.parametrize("size", [0, -2])
-def test_impossible_groups_are_refused(size: int) -> None:
-    with pytest.raises(RequestError, match="group_size"):
-        tiny().apply(RoundToNearest(bits=4, group_size=size), CONTEXT)
-
-
 @pytest.mark.parametrize("bits", [1, 9, 2.5])
 def test_bits_out_of_range_are_refused(bits: float) -> None:
     with pytest.raises(RequestError, match="bits"):

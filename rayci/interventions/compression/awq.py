@@ -45,6 +45,9 @@ class AWQ(Quantiser, Calibrated):
     name: ClassVar[str] = "awq"
     strength: ClassVar[Strength | None] = Strength("bits", "bits per weight", 2, 8, (2, 3, 4, 5, 6, 8))
     longest: ClassVar[int] = 512
+    no_experts: ClassVar[str] = (
+        "its scales are folded into the norm before the MLP, which the router reads too, so routing would change"
+    )
 
     length: Annotated[int, Field(ge=2)] | None = None
     """Tokens of a sequence; by default min(context, 512), the published block."""
@@ -54,6 +57,14 @@ class AWQ(Quantiser, Calibrated):
     """Divide x^r by w^(1−r), AutoAWQ's form; off: x^r alone, as in arXiv 2306.00978, equation 5."""
     clip_tokens: Annotated[int, Field(ge=1)] = 512
     """The clip search takes every (tokens // clip_tokens)-th calibration token; published: 512."""
+
+    def changes(self, subject: Subject) -> tuple[str, ...]:
+        """What `apply` will change; the subject's weights are not read."""
+        found = folds(subject, subject.block(0))
+        names = list(subject.weight_names())
+        for index, block in enumerate(subject.blocks):
+            names += folded(f"{subject.paths.blocks}.{index}", block, found)
+        return tuple(names)
 
     @torch.no_grad()
     def apply(self, subject: Subject, context: Context) -> Receipt:
@@ -67,9 +78,9 @@ class AWQ(Quantiser, Calibrated):
         for inputs in walk(subject, tokens, self.forward_batch):
             if inputs.index == 0:
                 check(inputs, found)
-            observed = look(inputs, found, step)
-            counts |= self._scale(observed, found)
-            kept |= self._clip_and_round(observed)
+            ratios, grids = self._compress(inputs, found, step)
+            counts |= ratios
+            kept |= grids
             extra += folded(inputs.name, inputs.block, found)
         return self.receipt(subject, kept, counts, tuple(extra))
 
@@ -93,6 +104,13 @@ class AWQ(Quantiser, Calibrated):
         if found is None:
             raise InterventionError(f"awq: no scale of {observed.inputs.name}.{given.linears[0]} has a finite loss")
         return found
+
+    def _compress(
+        self, inputs: BlockInputs, found: list[Fold], step: int
+    ) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """Ratios, losses and grids of one block. Nothing that was observed outlives the call."""
+        observed = look(inputs, found, step)
+        return self._scale(observed, found), self._clip_and_round(observed)
 
     def _scale(self, observed: Observed, found: list[Fold]) -> dict[str, float]:
         """Search all groups on the dense block, then fold; ratio and loss of each."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from rayci import modules
 from rayci.errors import InterventionError
@@ -27,7 +29,7 @@ class Seen:
     absolute: Tensor
     """Σ |x| without `pending`, fp32 `[in]`."""
     pending: list[Tensor] = field(default_factory=list)
-    """|x| not yet summed."""
+    """x not yet summed: often a view of what `Part.calls` holds anyway."""
     samples: list[Tensor] = field(default_factory=list)
     """Every `step`-th token, fp32."""
     gram: Tensor | None = None
@@ -36,8 +38,8 @@ class Seen:
 
     def add(self, x: Tensor, step: int, *, gram: bool) -> None:
         """Take in further tokens `[tokens, in]`."""
+        self.pending.append(x)
         x = x.float()
-        self.pending.append(x.abs())
         if sum(part.numel() for part in self.pending) > _AT_ONCE:
             self._sum()
         self.samples.append(x[-self.tokens % step :: step].clone())
@@ -54,7 +56,7 @@ class Seen:
         return self.absolute / self.tokens
 
     def _sum(self) -> None:
-        self.absolute += torch.cat(self.pending).sum(0)
+        self.absolute += torch.cat(self.pending).float().abs_().sum(0)
         self.pending.clear()
 
     @property
@@ -65,9 +67,11 @@ class Seen:
 
 @dataclass
 class Part:
-    """Calls and outputs of an inspected module, a batch each."""
+    """Calls and outputs of an inspected module, a batch each, kept where the block's states are."""
 
     module: nn.Module
+    device: torch.device
+    """Where the module computes."""
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
 
@@ -86,7 +90,9 @@ class Part:
                 for weight, candidate in zip(weights, candidates, strict=True):
                     weight.copy_(candidate)
                 for (args, kwargs), output in zip(self.calls, self.outputs, strict=True):
-                    total += float((_first(self.module(*args, **kwargs)).float() - output.float()).square().sum())
+                    there, named = _on(self.device, (args, kwargs))
+                    now = _first(self.module(*there, **named)).float()
+                    total += float((now - output.to(self.device).float()).square().sum())
                     if total / count >= least:
                         break
             finally:
@@ -121,7 +127,7 @@ def look(inputs: BlockInputs, found: list[Fold], step: int) -> Observed:
     """Run the dense block once; its outputs become the next block's inputs."""
     block = inputs.block
     single = {given.linears[0] for given in found if given.inspected == given.linears[0]}
-    parts = {given.inspected: Part(block.get_submodule(given.inspected)) for given in found}
+    parts = {given.inspected: Part(block.get_submodule(given.inspected), inputs.device) for given in found}
     parts = {path: part for path, part in parts.items() if path not in single}
     seen: dict[str, Seen] = {}
 
@@ -130,9 +136,10 @@ def look(inputs: BlockInputs, found: list[Fold], step: int) -> Observed:
             seen[path] = Seen(torch.zeros(x.shape[-1], device=x.device))
         seen[path].add(x, step, gram=path in single)
 
-    hooks = [part.module.register_forward_hook(_recorder(part), with_kwargs=True) for part in parts.values()]
+    record = partial(_recorder, kept_on=inputs.batches[0][0].device)
+    hooks = [part.module.register_forward_hook(record(part), with_kwargs=True) for part in parts.values()]
     try:
-        inputs.outputs = inputs.observe(add)
+        inputs.observe(add, advance=True)
     finally:
         for hook in hooks:
             hook.remove()
@@ -142,12 +149,17 @@ def look(inputs: BlockInputs, found: list[Fold], step: int) -> Observed:
     return Observed(inputs, seen, parts)
 
 
-def _recorder(part: Part) -> Any:
+def _recorder(part: Part, kept_on: torch.device) -> Any:
     def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        part.calls.append((args, kwargs))
-        part.outputs.append(_first(output))
+        part.calls.append(_on(kept_on, (args, kwargs)))
+        part.outputs.append(_first(output).to(kept_on))
 
     return record
+
+
+def _on(device: torch.device, arguments: Any) -> Any:
+    """Arguments of a call with their tensors on a device."""
+    return tree_map_only(Tensor, lambda value: value.to(device), arguments)
 
 
 def _first(output: Any) -> Tensor:

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rayci.context import Context
+from rayci.errors import RequestError
 from rayci.intervention import Compressor, Preset
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
@@ -30,6 +31,12 @@ class Calibrated(Compressor):
     """Sequences in one forward pass; changes speed and memory only."""
 
     def calibration(self, subject: Subject, context: Context) -> Tensor:
-        """The calibration tokens, int64 `[sequences, length]`."""
+        """The calibration tokens, int64 `[sequences, length]`; RequestError where the model cannot read as many."""
         length = self.length or min(subject.context_length, self.longest)
-        return context.calibration(subject.tokenizer, self.sequences, length)
+        tokens = context.calibration(subject.tokenizer, self.sequences, length)
+        if tokens.shape[1] > subject.context_length:
+            raise RequestError(
+                f"{self.name}: calibration sequences of {tokens.shape[1]} tokens do not fit the model's context",
+                allowed=f"length: 2 to {subject.context_length}",
+            )
+        return tokens

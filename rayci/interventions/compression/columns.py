@@ -31,17 +31,18 @@ def sweep(weight: Tensor, factor: Tensor, block: int, rule: Rule) -> Tensor:
     columns = weight.float().T.clone(memory_format=torch.contiguous_format)
     for start in range(0, len(columns), block):
         stop = min(start + block, len(columns))
-        part, errors = columns[start:stop].clone(), torch.empty_like(columns[start:stop])
+        part = columns[start:stop].clone()
+        errors, moves = torch.empty_like(part), torch.empty_like(part)
         local = factor[start:stop, start:stop]
-        scales = local.diagonal().tolist()
         rule.begin(start, columns, part)
-        for offset, scale in enumerate(scales):
+        for offset, scale in enumerate(local.diagonal().tolist()):
+            column, error, behind = part[offset], errors[offset], slice(offset + 1, None)
             chosen = rule.choose(start, offset, part)
-            errors[offset] = (part[offset] - chosen) / scale
-            part[offset] = chosen
+            torch.sub(column, chosen, out=error).div_(scale)
+            column.copy_(chosen)
             # Product and difference round separately, as in the authors' code; `addr_` rounds once, and
             # a weight half-way between two levels then goes the other way: 24 % of 4-bit codes differ.
-            part[offset + 1 :] -= torch.outer(local[offset, offset + 1 :], errors[offset])
+            part[behind].sub_(torch.outer(local[offset, behind], error, out=moves[behind]))
         columns[start:stop] = part
         columns[stop:] -= factor[start:stop, stop:].T @ errors
     return columns.T

@@ -52,6 +52,8 @@ def hessians(inputs: BlockInputs) -> dict[str, Tensor]:
 
     Sequences are added one by one in the authors' order, whatever the batch of the forward pass:
     weights half-way between two levels, as the largest of a symmetric group is, go by the last bit.
+    The tokens of a routed expert have no sequences: they are added in runs of that length at most,
+    and its H is scaled by their number. An expert without a token has no entry.
     """
     means: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
@@ -131,14 +133,30 @@ class SecondOrder(Calibrated):
         tokens = self.calibration(subject, context)
         kept: dict[str, Tensor] = {}
         retries: list[str] = []
+        linears = 0
         for inputs in walk(subject, tokens, self.forward_batch):
             found = hessians(inputs)
             for group in inputs.groups:
-                names = {f"{inputs.name}.{path}": modules.linear(inputs.block, path) for path in group}
-                where = " and ".join([f"{inputs.name}.{group[0]}", *group[1:]])
-                curvature = Curvature.of(f"{self.name}: {where}", found.pop(group[0]), self.damping)
-                weights = {name: modules.weight(module) for name, module in names.items()}
-                kept |= self.compress(subject, weights, curvature)
-                retries += curvature.retries
-        changed = tuple(f"{name}.weight" for name, _ in subject.linears())
-        return Receipt(changed, {"tokens": tokens.numel(), "linears": len(changed)}, tuple(retries), kept)
+                kept |= self._compress(subject, inputs, group, found.pop(group[0], None), retries)
+                linears += len(group)
+        return Receipt(subject.weight_names(), {"tokens": tokens.numel(), "linears": linears}, tuple(retries), kept)
+
+    def _compress(
+        self,
+        subject: Subject,
+        inputs: BlockInputs,
+        group: tuple[str, ...],
+        hessian: Tensor | None,
+        retries: list[str],
+    ) -> dict[str, Tensor]:
+        """Compress linears with one input; what to keep. Nothing of it outlives the call."""
+        weights = {f"{inputs.name}.{path}": modules.weight(modules.linear(inputs.block, path)) for path in group}
+        if hessian is None:
+            retries.append(inputs.white(self.name, group[0]))
+            first = next(iter(weights.values()))
+            hessian = torch.eye(first.shape[1], device=first.device)
+        where = " and ".join([f"{inputs.name}.{group[0]}", *group[1:]])
+        curvature = Curvature.of(f"{self.name}: {where}", hessian, self.damping)
+        kept = self.compress(subject, weights, curvature)
+        retries += curvature.retries
+        return kept

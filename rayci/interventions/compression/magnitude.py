@@ -43,14 +43,14 @@ class Magnitude(Pruner):
     def apply(self, subject: Subject, context: Context) -> Receipt:
         self.check_pattern(subject)
         kept: dict[str, Tensor] = {}
-        for name, module in subject.linears():
+        for name, module in subject.linears(placed=True):
             weight = modules.weight(module)
             if not bool(torch.isfinite(weight).all()):
                 raise InterventionError(f"magnitude: the weights of {name} are not finite")
             mask = self._mask(weight.float().abs())
             weight[mask] = 0
             kept[name] = masks.pack(mask)
-        return self.receipt(kept, {})
+        return self.receipt(subject, kept, {})
 
     def _mask(self, values: Tensor) -> Tensor:
         if self.ratio:

@@ -15,11 +15,11 @@ _BITS = 8
 
 
 def pack(mask: Tensor) -> Tensor:
-    """A bool mask as bits, uint8 `[ceil(elements / 8)]`, least significant bit first."""
+    """A bool mask as bits on the CPU, uint8 `[ceil(elements / 8)]`, least significant bit first."""
     flat = mask.flatten().to(torch.uint8)
     flat = torch.nn.functional.pad(flat, (0, -len(flat) % _BITS)).view(-1, _BITS)
     powers = (1 << torch.arange(_BITS, device=flat.device)).to(torch.uint8)
-    return (flat * powers).sum(-1, dtype=torch.uint8)
+    return (flat * powers).sum(-1, dtype=torch.uint8).cpu()
 
 
 def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
@@ -32,10 +32,8 @@ def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
 @torch.no_grad()
 def reapply(subject: Subject, kept: Mapping[str, Tensor]) -> Receipt:
     """Zero the kept masks again; `kept` maps linear names to packed masks, True = pruned."""
-    changed = []
-    for name, module in subject.linears():
+    for name, module in subject.linears(placed=True):
         if name in kept:
             weight = modules.weight(module)
             weight[unpack(kept[name].to(weight.device), weight.shape)] = 0
-            changed.append(f"{name}.weight")
-    return Receipt(tuple(changed), {"linears": len(changed)}, kept=kept)
+    return Receipt(subject.weight_names(kept), {"linears": len(kept)}, kept=kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 import torch
@@ -74,7 +74,7 @@ class Pruner(Compressor):
                     raise RequestError(f"{name} has {columns} columns", allowed=f"multiples of {m}")
 
     def receipt(
-        self, kept: Mapping[str, Tensor], counts: Mapping[str, float], retries: tuple[str, ...] = ()
+        self, subject: Subject, kept: Mapping[str, Tensor], counts: Mapping[str, float], retries: Iterable[str] = ()
     ) -> Receipt:
         """The receipt of the linears whose masks are kept."""
-        return Receipt(tuple(f"{name}.weight" for name in kept), {**counts, "linears": len(kept)}, retries, kept)
+        return Receipt(subject.weight_names(kept), {**counts, "linears": len(kept)}, tuple(retries), kept)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from rayci import modules
@@ -17,6 +17,12 @@ from rayci.modules import Linear
 from rayci.subject import Subject
 
 
+def _whole_row_or_columns(group_size: int) -> int:
+    if group_size != -1 and group_size < 1:
+        raise ValueError("-1 for the whole row, or a number of columns from 1")
+    return group_size
+
+
 class Quantiser(Compressor):
     """A compressor that puts weights on grids; `receipt.kept` holds `<linear>.scale`, `.zero` and,
     where groups are no runs of columns, `.index`."""
@@ -25,7 +31,7 @@ class Quantiser(Compressor):
 
     bits: Annotated[int, Field(ge=2, le=8)]
     """γ: bits of a code."""
-    group_size: int = 128
+    group_size: Annotated[int, AfterValidator(_whole_row_or_columns)] = 128
     """Columns that share a scale; −1 = the whole row. Must divide the columns of every linear."""
 
     def codes(self) -> tuple[int, int]:
@@ -43,7 +49,7 @@ class Quantiser(Compressor):
         return torch.where(misses == 0, self.nominal_bits(), DENSE_BITS)[:, columns]
 
     def reproject(self, subject: Subject, receipt: Receipt) -> Receipt:
-        for name, module in subject.linears():
+        for name, module in subject.linears(placed=True):
             self.write(subject, module, self.grid_in(receipt.kept, name, modules.weight(module).device))
         return self.receipt(subject, receipt.kept)
 
@@ -55,8 +61,8 @@ class Quantiser(Compressor):
         extra: tuple[str, ...] = (),
     ) -> Receipt:
         """The receipt of all linears, and of `extra` parameters."""
-        changed = tuple(f"{name}.weight" for name, _ in subject.linears())
-        return Receipt((*changed, *extra), {**(counts or {}), "linears": len(changed)}, kept=kept)
+        counted = {**(counts or {}), "linears": sum(1 for _ in subject.linears())}
+        return Receipt((*subject.weight_names(), *extra), counted, kept=kept)
 
     def group(self, name: str, columns: int) -> int:
         """Columns of a group of this linear; RequestError where they do not divide."""
@@ -89,6 +95,6 @@ class Quantiser(Compressor):
 
 
 def keep(linear: str, grid: Grid) -> dict[str, Tensor]:
-    """What a receipt holds of a grid."""
-    kept = {f"{linear}.scale": grid.scale, f"{linear}.zero": grid.zero}
-    return kept if grid.index is None else {**kept, f"{linear}.index": grid.index}
+    """What a receipt holds of a grid, in host memory: it is needed once more at most."""
+    kept = {f"{linear}.scale": grid.scale.cpu(), f"{linear}.zero": grid.zero.cpu()}
+    return kept if grid.index is None else {**kept, f"{linear}.index": grid.index.cpu()}

@@ -40,7 +40,7 @@ class RoundToNearest(Quantiser):
     def apply(self, subject: Subject, context: Context) -> Receipt:
         self.check_groups(subject)
         kept: dict[str, Tensor] = {}
-        for name, module in subject.linears():
+        for name, module in subject.linears(placed=True):
             grid = self._grid(name, modules.weight(module))
             if not bool(torch.isfinite(grid.scale).all()):
                 raise InterventionError(f"rtn: the weights of {name} are not finite")

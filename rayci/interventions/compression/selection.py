@@ -11,9 +11,7 @@ from torch import Tensor
 
 def lowest_in_row(values: Tensor, sparsity: float) -> Tensor:
     """True for the int(columns · sparsity) lowest of every row, ties by column; `[out, in]`."""
-    count = int(values.shape[1] * sparsity)
-    order = values.sort(dim=1, stable=True).indices[:, :count]
-    return torch.zeros_like(values, dtype=torch.bool).scatter_(1, order, True)
+    return _lowest(values, int(values.shape[1] * sparsity))
 
 
 def lowest_in_group(values: Tensor, n: int, m: int) -> Tensor:
@@ -31,7 +29,18 @@ def lowest_in_matrix(values: Tensor, sparsity: float, *, parity: bool = False) -
     """
     flat = values.flatten()
     count = int(flat.numel() * sparsity)
-    ordered = flat.sort(stable=True)
-    if parity:
-        return values <= ordered.values[count]
-    return torch.zeros_like(flat, dtype=torch.bool).index_fill_(0, ordered.indices[:count], True).view_as(values)
+    return values <= _largest_of_lowest(flat, count + 1) if parity else _lowest(flat, count).view_as(values)
+
+
+def _lowest(values: Tensor, count: int) -> Tensor:
+    """True for the `count` lowest along the last dimension; of equal ones the first go, as a stable sort has it."""
+    if count == 0:
+        return torch.zeros_like(values, dtype=torch.bool)
+    threshold = _largest_of_lowest(values, count)
+    below, at = values < threshold, values == threshold
+    return below | (at & (at.cumsum(-1) <= count - below.sum(-1, keepdim=True)))
+
+
+def _largest_of_lowest(values: Tensor, count: int) -> Tensor:
+    """The `count`-th lowest along the last dimension; found by selection, which takes a fraction of a sort's time."""
+    return values.topk(count, dim=-1, largest=False, sorted=False).values.amax(-1, keepdim=True)

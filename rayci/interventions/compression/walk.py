@@ -1,12 +1,13 @@
 """Walk the decoder blocks in order, each on the outputs of the already compressed ones.
 
-Only one block's inputs are kept. The linears of a block are observed while it is dense;
-linears that share an input are observed once.
+Only one block's inputs are kept, and its outputs take their place. The linears of a block are
+observed while it is dense; linears that share an input are observed once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from rayci import modules
+from rayci.errors import InterventionError
+from rayci.experts import DOWN, GATE_UP, Expert, expert_inputs
+from rayci.streaming import states_device
 from rayci.subject import Subject
 
 Observer = Callable[[str, Tensor], None]
@@ -21,7 +25,7 @@ Observer = Callable[[str, Tensor], None]
 
 
 class _Captured(Exception):  # noqa: N818 - a signal, not an error
-    """Stops the forward pass once the first block's inputs are known."""
+    """Stops a forward pass once all that is looked for has been seen."""
 
 
 @dataclass
@@ -35,28 +39,81 @@ class BlockInputs:
     groups: tuple[tuple[str, ...], ...]
     """Paths of the block's linears, grouped by shared input."""
     batches: list[tuple[Tensor, dict[str, Any]]]
-    outputs: list[Tensor] | None = None
-    """What the next block gets; by default the outputs of this block as the caller leaves it."""
+    """Hidden states `[sequences, tokens, hidden]` and the other arguments, a batch each."""
+    device: torch.device
+    """Where the block computes; the states may be kept elsewhere."""
+    advanced: bool = False
+    """Whether the states are the block's outputs already."""
+
+    def outputs(self) -> Iterator[Tensor]:
+        """Outputs of the block as it is now, `[sequences, tokens, hidden]` for each batch in turn."""
+        for hidden, rest in self.batches:
+            with torch.no_grad():
+                output = self.block(hidden.to(self.device), **rest)
+            yield (output[0] if isinstance(output, tuple) else output).to(hidden.device)
+
+    def advance(self) -> None:
+        """Put the outputs of the block as it is now in the place of its inputs: what the next block gets."""
+        for place, output in enumerate(self.outputs()):
+            self.batches[place] = (output, self.batches[place][1])
+        self.advanced = True
+
+    def observe(self, observer: Observer, *, advance: bool = False) -> None:
+        """Run the block once and show each group's input to `observer`; with `advance`, see there.
+
+        A routed expert is shown the tokens that the router sends to it, and not called without any.
+        """
+        routed = self._routed()
+        # The groups stand in the order of the computation: nothing after the last one's input matters.
+        last = None if advance or routed else self.groups[-1][0]
+
+        def show(path: str, args: tuple[Any, ...]) -> None:
+            observer(path, args[0].flatten(0, -2))
+            if path == last:
+                raise _Captured
+
+        with ExitStack() as hooks:
+            for path, holder in routed.items():
+                hooks.callback(holder.register_forward_pre_hook(_shower(path, observer)).remove)
+            for path in (group[0] for group in self.groups):
+                if not isinstance(modules.linear(self.block, path), Expert):
+                    linear = modules.dense(self.block, path)
+                    hook = linear.register_forward_pre_hook(lambda _, args, path=path: show(path, args))
+                    hooks.callback(hook.remove)
+            if advance:
+                self.advance()
+            else:
+                self._pass()
 
     @torch.no_grad()
-    def run(self) -> list[Tensor]:
-        """Outputs of the block as it is now, one `[sequences, tokens, hidden]` tensor a batch."""
-        outputs = [self.block(hidden, **rest) for hidden, rest in self.batches]
-        return [output[0] if isinstance(output, tuple) else output for output in outputs]
+    def _pass(self) -> None:
+        """Run the block for its hooks alone, as far as they let it."""
+        for hidden, rest in self.batches:
+            with suppress(_Captured):
+                self.block(hidden.to(self.device), **rest)
 
-    def observe(self, observer: Observer) -> list[Tensor]:
-        """Run the block once and show each group's input to `observer`; what `run` returns."""
-        hooks = [
-            modules.linear(self.block, group[0]).register_forward_pre_hook(
-                lambda _, args, path=group[0]: observer(path, args[0].flatten(0, -2))
-            )
-            for group in self.groups
-        ]
-        try:
-            return self.run()
-        finally:
-            for hook in hooks:
-                hook.remove()
+    def white(self, method: str, path: str) -> str:
+        """What a receipt says of an expert without a token; InterventionError for any other linear."""
+        if not isinstance(modules.linear(self.block, path), Expert):
+            raise InterventionError(f"{method}: {self.name}.{path} took no part in the forward pass")
+        return f"{method}: no calibration token reaches {self.name}.{path}, white inputs were assumed"
+
+    def _routed(self) -> dict[str, nn.Module]:
+        """Path -> module of the routed experts in this block."""
+        found = {group[0]: modules.linear(self.block, group[0]) for group in self.groups}
+        experts = {path: module for path, module in found.items() if isinstance(module, Expert)}
+        return {path.rsplit(".", 2)[0]: module.experts for path, module in experts.items()}
+
+
+def _shower(path: str, observer: Observer) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    """A hook of the module of all experts that shows each expert's own inputs."""
+
+    def show(holder: nn.Module, args: tuple[Any, ...]) -> None:
+        for index, before, between in expert_inputs(holder, args[0], args[1]):
+            observer(f"{path}.{index}.{GATE_UP}", before)
+            observer(f"{path}.{index}.{DOWN}", between)
+
+    return show
 
 
 @torch.no_grad()
@@ -65,31 +122,41 @@ def walk(subject: Subject, tokens: Tensor, batch: int) -> Iterator[BlockInputs]:
 
     `tokens` is int64 `[sequences, tokens]`, run `batch` sequences at a time.
     """
-    first, *others = _inputs(subject, tokens, batch)
-    hidden = [states for states, _ in first]
-    groups = subject.paths.groups()
+    hidden, arguments = _inputs(subject, tokens, batch)
     for index, block in enumerate(subject.blocks):
-        rest = [arguments for _, arguments in (others[index - 1] if index and others else first)]
-        batches = list(zip(hidden, rest, strict=True))
-        inputs = BlockInputs(index, f"{subject.paths.blocks}.{index}", block, groups, batches)
-        yield inputs
-        hidden = inputs.run() if inputs.outputs is None else inputs.outputs
+        batches = list(zip(hidden, arguments[index % len(arguments)], strict=True))
+        hidden.clear()  # one list holds them, so that outputs can take the place of inputs
+        groups, name = subject.paths.groups(block), f"{subject.paths.blocks}.{index}"
+        inputs = BlockInputs(index, name, block, groups, batches, subject.device)
+        with subject.placed(block):
+            yield inputs
+            if not inputs.advanced and index + 1 < len(subject.blocks):
+                inputs.advance()
+        hidden = [states for states, _ in batches]
+        batches.clear()
 
 
-def _inputs(subject: Subject, tokens: Tensor, batch: int) -> list[list[tuple[Tensor, dict[str, Any]]]]:
-    """Per block and batch: hidden states and the other arguments (masks, positions).
+def _inputs(subject: Subject, tokens: Tensor, batch: int) -> tuple[list[Tensor], list[list[dict[str, Any]]]]:
+    """Hidden states of every batch before the first block; per block and batch the other arguments.
 
     Blocks of one kind get the same arguments, so the pass stops at the first. Where blocks
     differ (sliding and full attention in turn) it goes through, and each block keeps its own.
+    Other arguments are masks and positions. `streaming.states_device` says where states are kept.
     """
     kinds = set(getattr(subject.model.config.get_text_config(), "layer_types", None) or ())
     watched = list(subject.blocks) if len(kinds) > 1 else [subject.blocks[0]]
-    captured: list[list[tuple[Tensor, dict[str, Any]]]] = [[] for _ in watched]
+    states: list[Tensor] = []
+    arguments: list[list[dict[str, Any]]] = [[] for _ in watched]
+    size = tokens.numel() * subject.hidden_size * subject.model.dtype.itemsize
+    keep_on = states_device(subject.device, size)
 
     def capture(index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         rest = dict(kwargs)
         hidden = args[0] if args else rest.pop("hidden_states")
-        captured[index].append((hidden if index == 0 else hidden[:0], rest))
+        if index == 0:
+            states.append(hidden.to(keep_on))
+        known = (other for other in arguments[index] if _same(other, rest))
+        arguments[index].append(next(known, rest))
         if index == len(watched) - 1:
             raise _Captured
 
@@ -106,4 +173,15 @@ def _inputs(subject: Subject, tokens: Tensor, batch: int) -> list[list[tuple[Ten
     finally:
         for hook in hooks:
             hook.remove()
-    return captured
+    return states, arguments
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Whether two batches can share these arguments: masks and positions mostly are the same for all."""
+    if isinstance(left, Tensor):
+        return isinstance(right, Tensor) and left.shape == right.shape and left.equal(right)
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_same(value, right[key]) for key, value in left.items())
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return len(left) == len(right) and all(map(_same, left, right))
+    return left is right or (isinstance(left, (bool, int, str)) and left == right)

@@ -40,11 +40,12 @@ class Wanda(Pruner, Calibrated):
         self.check_pattern(subject)
         tokens = self.calibration(subject, context)
         kept: dict[str, Tensor] = {}
+        retries: list[str] = []
         for inputs in walk(subject, tokens, self.forward_batch):
-            kept |= self._prune(inputs)
-        return self.receipt(kept, {"tokens": tokens.numel()})
+            kept |= self._prune(inputs, retries)
+        return self.receipt(subject, kept, {"tokens": tokens.numel()}, retries)
 
-    def _prune(self, inputs: BlockInputs) -> dict[str, Tensor]:
+    def _prune(self, inputs: BlockInputs, retries: list[str]) -> dict[str, Tensor]:
         sums: dict[str, Tensor] = {}
 
         def add(path: str, x: Tensor) -> None:
@@ -53,6 +54,9 @@ class Wanda(Pruner, Calibrated):
         inputs.observe(add)
         kept = {}
         for group in inputs.groups:
+            if group[0] not in sums:
+                retries.append(inputs.white(self.name, group[0]))
+                sums[group[0]] = torch.ones_like(modules.weight(modules.linear(inputs.block, group[0]))[0])
             if not bool(torch.isfinite(sums[group[0]]).all()):
                 raise InterventionError(f"wanda: activations into {inputs.name}.{group[0]} are not finite")
             for path in group:

@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor
 
 from rayci.context import Context
-from rayci.encoding import encode_targets
 from rayci.intervention import Intervention, Preset, Receipt
+from rayci.interventions.editing.targets import encoded_edits
 from rayci.interventions.training import Storage, Trainer, batch_loss, projection_weights
 from rayci.kinds import Kind
 from rayci.subject import Subject
@@ -36,9 +36,10 @@ class FineTuning(Intervention):
     kind: ClassVar[Kind] = Kind.EDIT
     needs: ClassVar[frozenset[str]] = frozenset({"edits"})
     seeded: ClassVar[bool] = False
+    no_experts: ClassVar[str] = "it trains the one `mlp_out` weight of a layer, and here every expert has its own"
     presets: ClassVar[Mapping[str, Preset]] = {"testbed": {"layers": (1, 2), "lr": 2.5e-3}}
 
-    layers: tuple[Annotated[int, Field(ge=0)], ...] = (4, 5, 6, 7, 8)
+    layers: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (4, 5, 6, 7, 8)
     """Decoder blocks whose `mlp_out` weight is trained, counted from 0."""
     lr: Annotated[float, Field(gt=0)] = 1e-5
     """Learning rate of Adam; no weight decay."""
@@ -51,9 +52,13 @@ class FineTuning(Intervention):
     storage: Storage = "float32"
     """Precision of the weights between steps."""
 
+    def changes(self, subject: Subject) -> tuple[str, ...]:
+        """What `apply` will change; the subject's weights are not read."""
+        return tuple(projection_weights(subject, self.layers))
+
     def apply(self, subject: Subject, context: Context) -> Receipt:
-        names = projection_weights(subject, self.layers)
-        batch = encode_targets(subject.tokenizer, [(edit.prompt, edit.target_new) for edit in context.edits])
+        names = self.changes(subject)
+        batch = encoded_edits(subject, context)
         trainer = Trainer(subject, names, lambda weights: torch.optim.Adam(weights, lr=self.lr), self.storage)
         start = {name: value.clone() for name, value in trainer.masters.items()} if self.max_change else {}
         taken, last = 0, float("inf")

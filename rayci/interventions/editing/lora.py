@@ -24,10 +24,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rayci.context import Context
-from rayci.encoding import Batch, chunks, encode_targets, encode_texts
+from rayci.encoding import Batch, chunks, encode_texts
 from rayci.errors import DataError
 from rayci.intervention import Intervention, Preset, Receipt
 from rayci.interventions.editing.lora_adapters import adapted, attention_targets, is_transposed, orthogonality, parts
+from rayci.interventions.editing.targets import encoded_edits
 from rayci.interventions.training import Storage, batch_loss
 from rayci.kinds import Kind
 from rayci.subject import Subject
@@ -76,7 +77,7 @@ class LowRank(Intervention):
     retain_batch: Annotated[int, Field(ge=1)] = 24
     """Retain documents a step, taken in turn from one seeded shuffle."""
     max_tokens: Annotated[int, Field(ge=2)] = 256
-    """Longer retain documents are cut."""
+    """Longer retain documents are cut, as is what exceeds the model's context."""
     storage: Storage = "float32"
     """Precision of the adapters between steps, and of the merged weights."""
 
@@ -93,8 +94,12 @@ class LowRank(Intervention):
         """Whether ranks change during training."""
         return self.variant == "adalora" and self.init_r > self.target_r
 
+    def changes(self, subject: Subject) -> tuple[str, ...]:
+        """What `apply` will change; the subject's weights are not read."""
+        return tuple(f"{target}.weight" for target in attention_targets(subject))
+
     def apply(self, subject: Subject, context: Context) -> Receipt:
-        edits = encode_targets(subject.tokenizer, [(edit.prompt, edit.target_new) for edit in context.edits])
+        edits = encoded_edits(subject, context)
         retain = self._retain(subject, context) if self.retain_weight else None
         targets = attention_targets(subject)
         generator = context.generator("lora adapters")
@@ -102,7 +107,7 @@ class LowRank(Intervention):
             loss = self._train(subject, tuner, edits, retain)
             ranks = [int((value != 0).sum()) for value in parts(tuner, "lora_E")] or [self.target_r]
             tuner.merge_and_unload()
-        names = tuple(f"{target}.weight" for target in targets)
+        names = self.changes(subject)
         if self.storage == "bfloat16":
             for value in subject.parameters_of(names).values():
                 value.data.copy_(value.data.bfloat16())
@@ -167,7 +172,8 @@ class LowRank(Intervention):
             )
         context.random("lora retain").shuffle(texts)
         groups = list(chunks(texts, self.retain_batch))
-        return (encode_texts(subject.tokenizer, group, self.max_tokens) for group in itertools.cycle(groups))
+        limit = min(self.max_tokens, subject.context_length)
+        return (encode_texts(subject.tokenizer, group, limit) for group in itertools.cycle(groups))
 
 
 def _divergence(subject: Subject, tuner: LoraModel, batch: Batch) -> Tensor:

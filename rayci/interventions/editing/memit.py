@@ -47,6 +47,9 @@ class Memit(Intervention):
     name: ClassVar[str] = "memit"
     kind: ClassVar[Kind] = Kind.EDIT
     needs: ClassVar[frozenset[str]] = frozenset({"edits", "calibration"})
+    no_experts: ClassVar[str] = (
+        "it writes an edit into one projection of a layer, and here the router spreads it over several experts"
+    )
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {"layers": (0,), "lr": 0.1, "clamp": 1.0, "stop_loss": 2e-3, "covariance_weight": 5.0}
     }
@@ -100,6 +103,10 @@ class Memit(Intervention):
             raise ValueError("the first context must be {}, and every context must hold {} once")
         return contexts
 
+    def changes(self, subject: Subject) -> tuple[str, ...]:
+        """What `apply` will change; the subject's weights are not read."""
+        return tuple(projection_weights(subject, self.layers))
+
     def apply(self, subject: Subject, context: Context) -> Receipt:
         names = self._checked(subject)
         edits = context.edits
@@ -122,16 +129,16 @@ class Memit(Intervention):
             "tokens": sum(map(len, rows)),
         }
         text = torch.frombuffer(bytearray("\n".join(templates).encode()), dtype=torch.uint8)
-        return Receipt(tuple(names), counts, retries, {"contexts": text})
+        return Receipt(names, counts, retries, {"contexts": text})
 
     @property
     def search(self) -> Search:
         """The settings of step 3."""
         return Search(self.passes, self.lr, self.clamp, self.weight_decay, self.kl_factor, self.kl, self.stop_loss)
 
-    def _checked(self, subject: Subject) -> list[str]:
+    def _checked(self, subject: Subject) -> tuple[str, ...]:
         """Names of the weights to rewrite; RequestError where a layer cannot be edited."""
-        names = projection_weights(subject, self.layers)
+        names = self.changes(subject)
         end = len(subject.blocks) - 1
         if self.layers[-1] == end:
             raise RequestError(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from rayci.encoding import target_ids
-from rayci.errors import DataError, RequestError
+from rayci.errors import DataError, InterventionError, RequestError
+from rayci.interventions.editing.targets import edit_target
 from rayci.records import EditRecord
 from rayci.subject import Subject
 
@@ -45,6 +45,7 @@ def generate_templates(subject: Subject, generator: torch.Generator, *, length: 
     """`{}` and one `{generated text}. {}` for each of `STARTS`, sampled with the model as it is now.
 
     A generated text has `length` tokens, its first word included and special tokens not.
+    InterventionError where the model's logits are not finite.
     """
     tokenizer = subject.tokenizer
     templates = [BARE]
@@ -53,6 +54,8 @@ def generate_templates(subject: Subject, generator: torch.Generator, *, length: 
         for _ in range(length - len(tokenizer(start, add_special_tokens=False)["input_ids"])):
             inputs = torch.tensor([ids], device=subject.device)
             logits = subject.model(input_ids=inputs, use_cache=False).logits[0, -1].float().cpu()
+            if not bool(torch.isfinite(logits).all()):
+                raise InterventionError(f"memit: the model cannot continue {start!r}, its logits are not finite")
             top = logits.topk(min(top_k, len(logits)))
             choice = torch.multinomial(torch.softmax(top.values, dim=-1), 1, generator=generator)
             ids.append(int(top.indices[choice]))
@@ -72,7 +75,7 @@ def lookup_prompt(tokenizer: PreTrainedTokenizerBase, text: str, end: int) -> Pr
 
 
 def encode_edit(tokenizer: PreTrainedTokenizerBase, edit: EditRecord, templates: Sequence[str], source: str) -> Example:
-    """An edit in all its contexts; DataError where the subject is not once in the prompt."""
+    """An edit in all its contexts; DataError where the subject is not once in the prompt, or the target is empty."""
     count = edit.prompt.count(edit.subject) if edit.subject else 0
     if count != 1:
         raise DataError(
@@ -86,7 +89,7 @@ def encode_edit(tokenizer: PreTrainedTokenizerBase, edit: EditRecord, templates:
         before, after = template.split(BARE)
         prompts.append(lookup_prompt(tokenizer, before + edit.prompt + after, len(before) + end))
     essence = lookup_prompt(tokenizer, f"{edit.subject} is a", len(edit.subject))
-    return Example(tuple(prompts), essence, target_ids(tokenizer, edit.target_new))
+    return Example(tuple(prompts), essence, edit_target(tokenizer, edit, source))
 
 
 def encode_edits(

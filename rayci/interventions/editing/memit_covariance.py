@@ -73,7 +73,7 @@ def _accumulate(subject: Subject, layers: Sequence[int], rows: Sequence[list[int
 
         with ExitStack() as hooks:
             for layer in layers:
-                projection = modules.linear(subject.block(layer), subject.paths.mlp_out)
+                projection = modules.dense(subject.block(layer), subject.paths.mlp_out)
                 hooks.enter_context(on_input(projection, partial(add, layer=layer)))
             hooks.enter_context(on_output(subject.block(max(layers)), stop))
             run(subject.model, part)

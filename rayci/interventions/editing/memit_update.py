@@ -55,7 +55,7 @@ def keys_and_outputs(
     """
     keys: list[Tensor] = []
     outputs: list[Tensor] = []
-    projection = modules.linear(subject.block(layer), subject.paths.mlp_out)
+    projection = modules.dense(subject.block(layer), subject.paths.mlp_out)
     for part in chunks(examples, batch):
         rows = [prompt for example in part for prompt in example.prompts]
         at = (torch.arange(len(rows)), torch.tensor([prompt.lookup for prompt in rows]))

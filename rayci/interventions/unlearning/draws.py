@@ -13,6 +13,7 @@ from rayci.context import Context
 from rayci.encoding import Batch, chunks, encode_targets, encode_texts
 from rayci.errors import DataError
 from rayci.records import Document, QuestionAnswer
+from rayci.subject import Subject
 
 T = TypeVar("T", Document, QuestionAnswer)
 Order = tuple[tuple[int, ...], ...]
@@ -49,10 +50,15 @@ def balanced(documents: Sequence[T], count: int, draw: Random) -> list[T]:
 
 
 def part_of(context: Context, part: str) -> Sequence[Any]:
-    """All items of a part of the data; DataError where there are none."""
+    """All items of a part of the data; DataError where there are none, or one is empty."""
     found: Sequence[Any] = getattr(context.data, part)
+    source = context.data.sources.get(part, part)
     if not found:
-        raise DataError(f"there are no {part} items", at=context.data.sources.get(part, part))
+        raise DataError(f"there are no {part} items", at=source)
+    for place, item in enumerate(found, start=1):
+        text = item.text if isinstance(item, Document) else item.answer
+        if not text.strip():
+            raise DataError(f"{part} item {place} has no text to train on", at=source)
     return found
 
 
@@ -83,9 +89,10 @@ def cycled(items: Sequence[T], count: int) -> list[T]:
     return [items[place % len(items)] for place in range(count)]
 
 
-def text_encoder(tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Callable[[Sequence[Document]], Batch]:
-    """Whole documents, every token a target."""
-    return lambda group: encode_texts(tokenizer, [document.text for document in group], max_tokens)
+def text_encoder(subject: Subject, max_tokens: int) -> Callable[[Sequence[Document]], Batch]:
+    """Whole documents, every token a target; cut to `max_tokens` and the model's context."""
+    limit = min(max_tokens, subject.context_length)
+    return lambda group: encode_texts(subject.tokenizer, [document.text for document in group], limit)
 
 
 def answer_encoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[QuestionAnswer]], Batch]:

@@ -18,7 +18,7 @@ from rayci.context import Context
 from rayci.intervention import Preset
 from rayci.interventions.unlearning.draws import Drawn, answer_encoder, choose, epochs_of
 from rayci.interventions.unlearning.loop import Loop, Stop
-from rayci.interventions.unlearning.method import Training, last_blocks
+from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.settings import LoopSettings
 from rayci.interventions.unlearning.terms import Fit
 from rayci.records import QuestionAnswer
@@ -52,7 +52,7 @@ class Refusal(LoopSettings):
     """What the model learns to say; each question gets one of them."""
 
     def prepare(self, subject: Subject, context: Context) -> Training:
-        names = last_blocks(subject, self.last_layers)
+        names = self.changes(subject)
         questions, draw = choose(context, "forget_questions", self.samples)
         replies = context.random("refusal replies")
         items = [QuestionAnswer(item.prompt, replies.choice(self.replies)) for item in questions]

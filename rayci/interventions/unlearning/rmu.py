@@ -22,12 +22,12 @@ from pydantic import Field
 from torch import Tensor
 
 from rayci.context import Context
-from rayci.encoding import Batch, chunks, encode_texts
+from rayci.encoding import Batch, chunks
 from rayci.errors import RequestError
 from rayci.intervention import Preset
 from rayci.interventions.training import Trainer, projection_weights
 from rayci.interventions.unlearning.activations import block_output, masked_mse
-from rayci.interventions.unlearning.draws import choose
+from rayci.interventions.unlearning.draws import choose, text_encoder
 from rayci.interventions.unlearning.frozen import originals
 from rayci.interventions.unlearning.method import Training, Unlearner
 from rayci.records import Document
@@ -46,6 +46,7 @@ class RepresentationMisdirection(Unlearner):
 
     name: ClassVar[str] = "rmu"
     parts: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
+    no_experts: ClassVar[str] = "it trains the one `mlp_out` weight of a layer, and here every expert has its own"
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {"layer": 2, "coefficient": 50.0, "alpha": 30.0, "lr": 3e-3, "max_batches": 100},
         "muse_books": {"lr": 1e-5, "storage": "bfloat16"},
@@ -72,6 +73,10 @@ class RepresentationMisdirection(Unlearner):
     retain_tokens: Annotated[int, Field(ge=2)] = 512
     """Longer retain documents are cut."""
 
+    def changes(self, subject: Subject) -> tuple[str, ...]:
+        """What `apply` will change; the subject's weights are not read."""
+        return tuple(projection_weights(subject, range(self.layer - self.update + 1, self.layer + 1)))
+
     def prepare(self, subject: Subject, context: Context) -> Training:
         subject.block(self.layer)
         if self.update > self.layer + 1:
@@ -79,7 +84,7 @@ class RepresentationMisdirection(Unlearner):
                 f"layer {self.layer - self.update + 1} does not exist: update = {self.update}",
                 allowed=f"1 to {self.layer + 1} blocks ending with layer {self.layer}",
             )
-        names = tuple(projection_weights(subject, range(self.layer - self.update + 1, self.layer + 1)))
+        names = self.changes(subject)
         forget, _ = choose(context, "forget", None)
         retain, _ = choose(context, "retain", None)
         topics = sorted({document.topic for document in forget})
@@ -148,5 +153,4 @@ class Steering(Training):
         return masked_mse(block_output(self.subject, self.settings.layer, batch), before, batch.attention_mask)
 
     def _encode(self, group: list[Document], limit: int) -> Batch:
-        texts = [document.text for document in group]
-        return encode_texts(self.subject.tokenizer, texts, limit).to(self.subject.device)
+        return text_encoder(self.subject, limit)(group).to(self.subject.device)

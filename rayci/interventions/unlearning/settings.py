@@ -46,6 +46,10 @@ class LoopSettings(Unlearner):
     max_steps: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many steps."""
 
+    def changes(self, subject: Subject) -> tuple[str, ...]:
+        """What `apply` will change; the subject's weights are not read."""
+        return last_blocks(subject, self.last_layers)
+
 
 class ForgetRetain(LoopSettings):
     """A method whose loss is a forget term on tokens and, for some, a weighted retain term."""
@@ -79,7 +83,7 @@ class ForgetRetain(LoopSettings):
         return Ascent()
 
     def prepare(self, subject: Subject, context: Context) -> Training:
-        names = last_blocks(subject, self.last_layers)
+        names = self.changes(subject)
         forget = self._draw(subject, context, "forget", None)
         retain, term = None, None
         if self.retain_loss != "none":
@@ -101,8 +105,8 @@ class ForgetRetain(LoopSettings):
         items, draw = choose(context, self._part(part), self.samples)
         if beside is not None and self.samples is None:
             items = cycled(items, beside)
-        tokenizer = subject.tokenizer
-        encode = answer_encoder(tokenizer) if self.loss_on == "answer" else text_encoder(tokenizer, self.max_tokens)
+        answers = self.loss_on == "answer"
+        encode = answer_encoder(subject.tokenizer) if answers else text_encoder(subject, self.max_tokens)
         return Drawn(items, epochs_of(len(items), self.batch, self.epochs, draw), encode)
 
     def _stop(self, subject: Subject, context: Context, forget: Drawn) -> Stop:

@@ -12,6 +12,7 @@ Deviation: the authors' code computed the mask and never applied it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
@@ -25,6 +26,7 @@ from rayci.intervention import Intervention, Preset, Receipt, Strength
 from rayci.interventions.training import Storage
 from rayci.interventions.unlearning.method import Needs, Training, Unlearner
 from rayci.kinds import Kind
+from rayci.modules import weight
 from rayci.subject import Subject
 
 _NEWS = {"gd": (50.0, 95.0), "ga_klr": (10.0, 90.0), "npo_gdr": (50.0, 95.0), "npo_klr": (10.0, 90.0)}
@@ -67,8 +69,8 @@ def trained_modules(subject: Subject, training: Training) -> dict[str, list[str]
     """Every linear whose weight the training would change, with the names of its parameters in it."""
     names = set(training.names)
     found = {}
-    for linear, module in subject.linears():
-        inside = [f"{linear}.{name}" for name, _ in module.named_parameters() if f"{linear}.{name}" in names]
+    for linear, _ in subject.linears():
+        inside = [name for name in (f"{linear}.weight", f"{linear}.bias") if name in names]
         if f"{linear}.weight" in inside:
             found[linear] = inside
     return found
@@ -88,6 +90,9 @@ class Sure(Intervention):
     name: ClassVar[str] = "sure"
     kind: ClassVar[Kind] = Kind.UNLEARN
     parts: ClassVar[frozenset[str]] = frozenset({"forget"})
+    no_experts: ClassVar[str] = (
+        "it chooses single linears, and the weights of all experts are one parameter that trains as a whole"
+    )
     needs: ClassVar[frozenset[str]] = Needs()  # type: ignore[assignment]
     strength: ClassVar[Strength | None] = Strength("percentile", "percentile of saliency", 0, 100, (50, 90, 95, 99))
     presets: ClassVar[Mapping[str, Preset]] = {
@@ -155,6 +160,12 @@ class Sure(Intervention):
     def reads(self) -> frozenset[str]:
         """Parts of the data that the wrapped method reads."""
         return self.inner.reads()
+
+    def changes(self, subject: Subject) -> tuple[str, ...]:
+        """At most what `apply` will change: the largest of as many linears as pass the percentile."""
+        sizes = {name: weight(module).numel() for name, module in subject.linears()}
+        count = math.ceil(len(sizes) * (1 - self.percentile / 100)) or 1
+        return subject.weight_names(sorted(sizes, key=sizes.__getitem__, reverse=True)[:count])
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         inner = self.inner

@@ -22,7 +22,7 @@ from rayci.intervention import Preset, Strength
 from rayci.interventions.training import Trainer
 from rayci.interventions.unlearning.draws import Drawn, choose, epochs_of, text_encoder
 from rayci.interventions.unlearning.loop import Loop, Stop
-from rayci.interventions.unlearning.method import Training, last_blocks
+from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.settings import BOOKS, NEWS, LoopSettings
 from rayci.interventions.unlearning.terms import Fit
 from rayci.subject import Subject
@@ -51,10 +51,10 @@ class TaskVector(LoopSettings):
     """Longer documents are cut."""
 
     def prepare(self, subject: Subject, context: Context) -> Training:
-        names = last_blocks(subject, self.last_layers)
+        names = self.changes(subject)
         items, draw = choose(context, "forget", self.samples)
         epochs = epochs_of(len(items), self.batch, self.epochs, draw)
-        drawn = Drawn(items, epochs, text_encoder(subject.tokenizer, self.max_tokens))
+        drawn = Drawn(items, epochs, text_encoder(subject, self.max_tokens))
         learning = Loop(subject, names, Fit(), None, drawn, None, self.accumulation, Stop(self.max_steps))
         return _Negation(learning, self.scale)
 

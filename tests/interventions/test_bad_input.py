@@ -1,0 +1,253 @@
+"""Bad input of every method: one error that says what is wrong, before any weight or optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from rayci import registry
+from rayci.context import Context
+from rayci.errors import DataError, RequestError
+from rayci.subject import Subject
+from rayci.testbed import collection
+from tests.models import LAYERS, differing, tiny, weights
+
+DATA = collection()
+CONTEXT = Context(DATA, batch_size=6)
+BEYOND = 99
+PRUNERS = ("wanda", "sparsegpt", "magnitude")
+QUANTISERS = ("gptq", "awq", "rtn")
+CALIBRATED = ("wanda", "sparsegpt", "gptq", "awq")
+EDITORS = ("ft", "lora", "memit")
+LOOPS = ("ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr", "refusal", "task_vector")
+WITH_RETAIN = ("gd", "ga_klr", "npo_gdr", "npo_klr")
+UNLEARNERS = (*LOOPS, "rmu", "rmu_lat", "sure")
+METHODS = (*PRUNERS, *QUANTISERS, *EDITORS, *UNLEARNERS)
+STRENGTH: dict[str, float] = {**dict.fromkeys(PRUNERS, 0.5), **dict.fromkeys(QUANTISERS, 4)}
+FITTING: dict[str, dict[str, Any]] = {
+    "magnitude": {},
+    "wanda": {"sequences": 2, "length": 16},
+    "sparsegpt": {"sequences": 2, "length": 16},
+    "gptq": {"sequences": 2, "length": 16, "group_size": 16},
+    "awq": {"sequences": 2, "length": 16, "group_size": 16},
+    "rtn": {"group_size": 16},
+    "lora": {},
+    "ft": {"layers": (0,)},
+    "memit": {"layers": (0,)},
+    "rmu": {"layer": 2},
+    "rmu_lat": {"layer": 2, "latent_layers": (0,)},
+    **{name: {"last_layers": 1} for name in LOOPS},
+    "sure": {"settings": {"last_layers": 1}},
+}
+"""Settings that fit the tiny model, so that one thing alone is wrong."""
+
+BAD_SETTINGS: list[tuple[str, float | str | None, dict[str, Any]]] = [
+    *((method, value, {}) for method in PRUNERS for value in (1.2, -0.1, 1.0, float("nan"), "4:2", "4:4", "0:4", "x")),
+    *((method, 0.5, {"pattern": pattern}) for method in PRUNERS for pattern in ("2:8", "4:2", "half")),
+    *((method, value, {}) for method in QUANTISERS for value in (1, 17, 9, -4, 4.5, "2:4", float("nan"))),
+    *((method, None, {}) for method in (*PRUNERS, *QUANTISERS)),
+    *((method, STRENGTH[method], bad) for method in CALIBRATED for bad in ({"sequences": 0}, {"length": 1})),
+    *((method, 3, {}) for method in ("ft", "lora", "memit", "ga", "npo", "rmu", "refusal")),
+    *(("sure", value, {}) for value in (-1, 101, float("nan"), "half")),
+    *(("task_vector", value, {}) for value in (0, -5, 101)),
+    *((method, None, {"lr": lr}) for method in (*EDITORS, *UNLEARNERS) for lr in (0, -1, float("nan"))),
+    *((method, None, {"storage": "float16"}) for method in (*EDITORS, *UNLEARNERS)),
+    *((method, None, {key: 0}) for method in LOOPS for key in ("batch", "epochs", "samples", "last_layers")),
+    ("ft", None, {"layers": (-1,)}),
+    ("ft", None, {"layers": ()}),
+    ("memit", None, {"layers": (2, 1)}),
+    ("memit", None, {"layers": ()}),
+    ("memit", None, {"contexts": ("no place for the prompt",)}),
+    ("lora", None, {"init_r": 4, "target_r": 8}),
+    ("rmu", None, {"layer": -1}),
+    ("rmu_lat", None, {"latent_layers": ()}),
+    ("sure", None, {"method": "wanda"}),
+    ("sure", None, {"method": "sure"}),
+    ("sure", None, {"settings": {"lr": 1e-3}}),
+    ("sure", None, {"settings": {"alfa": 1}}),
+]
+
+
+def readable(error: RequestError) -> bool:
+    """At most four lines, none of them of a traceback."""
+    lines = str(error).splitlines()
+    return 1 <= len(lines) <= 4 and not any(line.lstrip().startswith(("Traceback", "File ")) for line in lines)
+
+
+@pytest.fixture(autouse=True)
+def no_optimiser(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A training that begins fails the test."""
+
+    def begun(*_: Any, **__: Any) -> None:
+        raise AssertionError("an optimiser was made")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.Optimizer, "__init__", begun)
+        yield
+
+
+def refused(method: str, context: Context, subject: Subject | None = None, **settings: Any) -> RequestError:
+    """The one error of an application, after checking that every weight is as before."""
+    subject = subject or tiny()
+    before = weights(subject)
+    made = registry.intervention(method).configure("published", STRENGTH.get(method), {**FITTING[method], **settings})
+    with pytest.raises(RequestError) as error:
+        subject.apply(made, context)
+    assert differing(subject, before) == set()
+    assert not subject.applied
+    assert readable(error.value)
+    return error.value
+
+
+def without(*parts: str, **others: Any) -> Context:
+    """The testbed's data with these parts empty."""
+    empty: dict[str, Any] = dict.fromkeys(parts, ())
+    return replace(CONTEXT, data=replace(DATA, **empty), **others)
+
+
+@pytest.mark.parametrize(("method", "strength", "settings"), BAD_SETTINGS)
+def test_a_bad_value_is_named(method: str, strength: Any, settings: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as error:
+        registry.intervention(method).configure("published", strength, settings)
+    assert readable(error.value)
+    assert method in error.value.problem
+    if settings:
+        assert next(iter(settings)) in str(error.value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_unknown_setting_names_the_nearest(method: str) -> None:
+    cls = registry.intervention(method)
+    known = next(iter(cls.model_fields))
+    with pytest.raises(RequestError, match=f"{method} has no setting '{known}x'") as error:
+        cls.configure("published", STRENGTH.get(method), {f"{known}x": 1})
+    assert error.value.hint == known
+    assert readable(error.value)
+
+
+@pytest.mark.parametrize("size", [0, -2])
+@pytest.mark.parametrize("method", QUANTISERS)
+def test_an_impossible_group_is_refused_with_the_settings(method: str, size: int) -> None:
+    with pytest.raises(RequestError, match=f"group_size = {size}: -1 for the whole row"):
+        registry.intervention(method).configure("published", 4, {"group_size": size})
+
+
+@pytest.mark.parametrize("size", [7, 48, 10**6])
+@pytest.mark.parametrize("method", QUANTISERS)
+def test_a_group_that_does_not_divide(method: str, size: int) -> None:
+    assert f"group_size {size} does not divide the 32 columns" in refused(method, CONTEXT, group_size=size).problem
+
+
+@pytest.mark.parametrize("method", PRUNERS)
+def test_a_pattern_that_does_not_divide(method: str) -> None:
+    subject = tiny(intermediate_size=60)
+    before = weights(subject)
+    made = registry.intervention(method).configure("published", "4:8", FITTING[method])
+    with pytest.raises(RequestError, match="down_proj has 60 columns"):
+        subject.apply(made, CONTEXT)
+    assert differing(subject, before) == set()
+
+
+@pytest.mark.parametrize("method", CALIBRATED)
+def test_fewer_calibration_sequences_than_asked(method: str) -> None:
+    few = replace(CONTEXT, tokens=torch.zeros(3, 16, dtype=torch.int64))
+    assert "holds 3 sequences, 4 were asked for" in refused(method, few, sequences=4).problem
+    little = replace(CONTEXT, data=replace(DATA, calibration=DATA.calibration[:2]))
+    assert "10000 were asked for" in refused(method, little, sequences=10_000).problem
+    assert "holds 0 sequences" in refused(method, without("calibration")).problem
+
+
+@pytest.mark.parametrize("method", CALIBRATED)
+@pytest.mark.parametrize("tokens", [torch.zeros(4, 16), torch.zeros(64, dtype=torch.int64)], ids=["float", "flat"])
+def test_calibration_that_is_no_table_of_tokens(method: str, tokens: torch.Tensor) -> None:
+    assert "int64 of shape [sequences, tokens]" in str(refused(method, replace(CONTEXT, tokens=tokens)).allowed)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "opt"])
+@pytest.mark.parametrize("method", CALIBRATED)
+def test_calibration_longer_than_the_context(method: str, kind: str) -> None:
+    assert "97 tokens" in refused(method, CONTEXT, tiny(kind), length=97).problem
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "text"),
+    [
+        ("ft", {"layers": (0, BEYOND)}, "layer 99 does not exist"),
+        ("memit", {"layers": (0, BEYOND)}, "layer 99 does not exist"),
+        ("memit", {"layers": (LAYERS - 1,)}, "last block"),
+        ("rmu", {"layer": BEYOND}, "layer 99 does not exist"),
+        ("rmu", {"layer": 1, "update": 3}, "layer -1 does not exist"),
+        ("rmu_lat", {"layer": BEYOND}, "layer 99 does not exist"),
+        ("rmu_lat", {"layer": 2, "latent_layers": (2,)}, "cannot reach layer 2"),
+        *((method, {"last_layers": BEYOND}, "last_layers = 99") for method in LOOPS),
+        ("sure", {"settings": {"last_layers": BEYOND}}, "last_layers = 99"),
+    ],
+)
+def test_layers_beyond_the_model(method: str, settings: dict[str, Any], text: str) -> None:
+    error = refused(method, CONTEXT, **settings)
+    assert text in error.problem
+    assert error.allowed
+
+
+@pytest.mark.parametrize(
+    ("prompt", "count"), [("The author of that book is", 0), ("SUBJECT, the one and only SUBJECT, lives in", 2)]
+)
+def test_a_subject_that_is_not_once_in_its_prompt(prompt: str, count: int) -> None:
+    edits = list(CONTEXT.edits)
+    edits[3] = replace(edits[3], prompt=prompt.replace("SUBJECT", edits[3].subject))
+    context = replace(CONTEXT, data=replace(DATA, edits=tuple(edits)))
+    error = refused("memit", context)
+    assert isinstance(error, DataError)
+    assert f"{edits[3].subject!r} occurs {count} times" in error.problem
+
+
+@pytest.mark.parametrize("method", EDITORS)
+def test_an_edit_without_a_target(method: str) -> None:
+    edits = list(CONTEXT.edits)
+    edits[2] = replace(edits[2], target_new=" ")
+    error = refused(method, replace(CONTEXT, data=replace(DATA, edits=tuple(edits))))
+    assert isinstance(error, DataError)
+    assert edits[2].prompt in error.problem
+
+
+@pytest.mark.parametrize("method", EDITORS)
+def test_fewer_edits_than_a_batch(method: str) -> None:
+    assert isinstance(refused(method, without("edits")), DataError)
+    few = replace(CONTEXT, data=replace(DATA, edits=DATA.edits[:5]))
+    assert "there are 5" in refused(method, few).problem
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "part"),
+    [
+        *((method, {}, "forget") for method in UNLEARNERS if method != "refusal"),
+        *((method, {}, "retain") for method in (*WITH_RETAIN, "rmu", "rmu_lat", "sure")),
+        *((method, {"loss_on": "answer"}, "retain_questions") for method in WITH_RETAIN),
+        *((method, {"stop_recall": 0.1}, "forget_questions") for method in (*WITH_RETAIN, "ga", "npo")),
+        ("refusal", {}, "forget_questions"),
+        ("lora", {"retain_weight": 1.0}, "retain"),
+        ("memit", {}, "calibration"),
+    ],
+)
+def test_an_empty_part_of_the_data(method: str, settings: dict[str, Any], part: str) -> None:
+    error = refused(method, without(part), **settings)
+    assert isinstance(error, DataError)
+    assert part in str(error)
+
+
+@pytest.mark.parametrize("method", LOOPS)
+def test_more_samples_than_there_are(method: str) -> None:
+    assert "100000 documents were asked for" in refused(method, CONTEXT, samples=100_000).problem
+
+
+@pytest.mark.parametrize("part", ["forget", "retain"])
+@pytest.mark.parametrize("method", [*WITH_RETAIN, "rmu", "sure"])
+def test_an_empty_document(method: str, part: str) -> None:
+    first, *others = getattr(DATA, part)
+    emptied: dict[str, Any] = {part: (*others, replace(first, text=" "))}
+    error = refused(method, replace(CONTEXT, data=replace(DATA, **emptied)))
+    assert f"{part} item {len(others) + 1} has no text" in error.problem
