@@ -1,0 +1,1 @@
+"""Comparison with other libraries, each in its own environment."""
