@@ -24,15 +24,19 @@ class Step:
     strength: float | str | None = None
     """A number, or `n:m` for semi-structured sparsity."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    _text: str = field(default="", init=False, repr=False, compare=False)
 
-    def __str__(self) -> str:
+    def __post_init__(self) -> None:
         text = self.method if self.strength is None else f"{self.method}@{_number(self.strength)}"
         if self.settings:
             text += "{" + ",".join(f"{key}={_scalar(value)}" for key, value in sorted(self.settings.items())) + "}"
-        return text
+        object.__setattr__(self, "_text", text)  # once: a large plan asks for it millions of times
+
+    def __str__(self) -> str:
+        return self._text
 
     def __hash__(self) -> int:
-        return hash(str(self))
+        return hash(self._text)
 
 
 @dataclass(frozen=True, slots=True)

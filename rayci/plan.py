@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -13,6 +13,7 @@ from rayci import registry
 from rayci.chain import Link, chain_of
 from rayci.composition import Composition, Step, join, parse
 from rayci.fingerprint import fingerprint
+from rayci.intervention import Intervention
 from rayci.kinds import Kind
 from rayci.spec import Pairing, Spec
 
@@ -124,13 +125,20 @@ class Plan:
 
 @dataclass
 class Planner:
-    """Makes the stages of single compositions; one planner serves a whole sweep."""
+    """Makes the stages of single compositions; one planner serves a whole sweep.
+
+    What is told apart is made once: each step's intervention, each link, each stage. A plan of
+    100 000 trials then costs a few look-ups a stage, and trials share the stages they have in common.
+    """
 
     spec: Spec
     identity: Identity
     _chains: dict[str, tuple[Link, ...]] = field(default_factory=dict, repr=False)
+    _interventions: dict[str, Intervention] = field(default_factory=dict, repr=False)
+    _links: dict[str, Link] = field(default_factory=dict, repr=False)
+    _depends: dict[int, tuple[bool, bool]] = field(default_factory=dict, repr=False)
     _steps: dict[tuple[str, int | None], str] = field(default_factory=dict, repr=False)
-    _finals: dict[str, str] = field(default_factory=dict, repr=False)
+    _stages: dict[tuple[int, int, int | None, int | None], Stage] = field(default_factory=dict, repr=False)
 
     @cached_property
     def root(self) -> Stage:
@@ -140,28 +148,55 @@ class Planner:
 
     def chain(self, composition: str) -> tuple[Link, ...]:
         """The links of a composition under the spec's policy."""
-        if composition not in self._chains:
-            self._chains[composition] = chain_of(parse(composition), self.spec.configure, self.spec.recompress)
-        return self._chains[composition]
+        return self._chain_of(composition, lambda: parse(composition))
+
+    def _chain_of(self, text: str, asked: Callable[[], Composition]) -> tuple[Link, ...]:
+        if text not in self._chains:
+            links = chain_of(asked(), self._configure, self.spec.recompress)
+            self._chains[text] = tuple(self._links.setdefault(str(link), link) for link in links)
+        return self._chains[text]
+
+    def _configure(self, step: Step) -> Intervention:
+        text = str(step)
+        if text not in self._interventions:
+            # From the text, so that a worker, which has nothing else, configures the same.
+            self._interventions[text] = self.spec.configure(parse(text).steps[0])
+        return self._interventions[text]
 
     def trial(self, composition: str, replicate: int | None, seed: int | None) -> Trial:
         """One trial with its stages."""
-        stages = [self.root]
-        asked: list[str] = []
-        links = self.chain(composition)
-        for depth, link in enumerate(links, start=1):
-            if link.recompression is None:
-                asked.append(str(link.step))
-            before = stages[-1]
-            uses_edits, seeded = "edits" in link.intervention.needs, link.intervention.seeded
-            stage_replicate = replicate if uses_edits else before.replicate
-            stage_seed = seed if seeded else before.seed
-            step = self.step_fingerprint(link, replicate if uses_edits else None)
-            draw = f"{self.spec.seed}/{seed}/{replicate if uses_edits else None}" if seeded else ""
-            mark = hashlib.sha256(f"{before.fingerprint}|{step}|{draw}".encode()).hexdigest()
-            text, chain = join(asked), join(map(str, links[:depth]))
-            stages.append(Stage(mark, depth, text, chain, self._final(text) == chain, stage_replicate, stage_seed))
+        return self._trial(composition, self.chain(composition), replicate, seed)
+
+    def _trial(self, composition: str, links: Iterable[Link], replicate: int | None, seed: int | None) -> Trial:
+        stage = self.root
+        stages = [stage, *[stage := self._stage(stage, link, replicate, seed) for link in links]]
         return Trial(fingerprint([composition, replicate, seed])[:12], composition, replicate, seed, tuple(stages))
+
+    def _stage(self, before: Stage, link: Link, replicate: int | None, seed: int | None) -> Stage:
+        """The stage after one more step; the same object whichever trial asks for it."""
+        edits, seeded = self._depends_on(link)
+        held = (replicate if edits else before.replicate, seed if seeded else before.seed)
+        # Links and stages live as long as the planner, so their ids name them, and cost least.
+        key = (id(before), id(link), *held)
+        found = self._stages.get(key)
+        if found is None:
+            batch = replicate if edits else None
+            draw = f"{self.spec.seed}/{seed}/{batch}" if seeded else ""
+            words = f"{before.fingerprint}|{self.step_fingerprint(link, batch)}|{draw}"
+            mark = hashlib.sha256(words.encode()).hexdigest()
+            step, depth = str(link), before.depth + 1
+            text = before.composition if link.recompression else _joined(before.composition, step)
+            # Both begin with the same links, so equal lengths are equal chains.
+            final = depth == len(self.chain(text))
+            found = self._stages[key] = Stage(mark, depth, text, _joined(before.chain, step), final, *held)
+        return found
+
+    def _depends_on(self, link: Link) -> tuple[bool, bool]:
+        """Whether a step reads the edit batch, and whether it draws."""
+        found = self._depends.get(id(link))
+        if found is None:
+            found = self._depends[id(link)] = ("edits" in link.intervention.needs, link.intervention.seeded)
+        return found
 
     def step_fingerprint(self, link: Link, replicate: int | None) -> str:
         """Identity of one applied step: method, version, effective settings, data, re-compression."""
@@ -174,23 +209,21 @@ class Planner:
             )
         return self._steps[key]
 
-    def _final(self, composition: str) -> str:
-        if composition not in self._finals:
-            self._finals[composition] = join(map(str, self.chain(composition)))
-        return self._finals[composition]
-
     def plan(self) -> Plan:
         """All trials of the spec, each (composition, replicate, seed) once, longest first."""
         trials = []
-        for text in dict.fromkeys(str(composition) for composition in compositions(self.spec)):
-            links = self.chain(text)
-            edits = any("edits" in link.intervention.needs for link in links)
-            seeded = any(link.intervention.seeded for link in links)
-            replicates: Iterable[int | None] = range(self.spec.replicates) if edits else (None,)
-            seeds: Iterable[int | None] = range(self.spec.seeds) if seeded else (None,)
-            trials += [self.trial(text, replicate, seed) for replicate in replicates for seed in seeds]
+        for text, asked in {str(asked): asked for asked in compositions(self.spec)}.items():
+            links = self._chain_of(text, lambda asked=asked: asked)  # type: ignore[misc]
+            depends = [self._depends_on(link) for link in links]
+            replicates = range(self.spec.replicates) if any(edits for edits, _ in depends) else (None,)
+            seeds = range(self.spec.seeds) if any(seeded for _, seeded in depends) else (None,)
+            trials += [self._trial(text, links, replicate, seed) for replicate in replicates for seed in seeds]
         trials.sort(key=lambda trial: -len(trial.stages))
         return Plan(self.spec, tuple(trials))
+
+
+def _joined(before: str, step: str) -> str:
+    return join([before, step]) if before else step
 
 
 def compositions(spec: Spec) -> Iterator[Composition]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,10 +46,28 @@ class Resources(_Settings):
 
     cpus: Annotated[float, Field(gt=0)] = 1
     """CPUs a trial reserves."""
-    gpus: Annotated[float, Field(ge=0)] = 0
-    """GPUs a trial reserves; a fraction shares one."""
+    gpus: float | Literal["auto"] = 0.0
+    """GPUs a trial reserves; a fraction shares one, `auto` takes the share that its memory estimate asks for."""
+    max_gpus: Annotated[float, Field(gt=0)] | None = None
+    """GPUs that a trial may grow to after it ran out of memory; None: one, or what it reserves if that is more."""
+    device: Literal["auto", "cpu"] = "auto"
+    """Where the model goes; `auto`: to the GPUs that the trial reserves, else to the CPU. `cpu` beside
+    reserved GPUs tries out how a sweep packs onto a cluster, on a machine that has none."""
+    gpu_memory: Annotated[float, Field(gt=0)] | None = None
+    """Memory of one GPU in GiB, of which `gpus: auto` takes a share; None asks the GPU itself."""
+    gpu_hour_price: Annotated[float, Field(ge=0)] | None = None
+    """Price of one GPU for an hour in USD, for the estimate of `rayci plan`: cost = GPU-hours × price,
+    so 0 without GPUs; None leaves the cost open."""
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads of torch in a trial: fixed, because it can change the last bit of a sum."""
+
+    @field_validator("gpus", mode="plain")
+    @classmethod
+    def _number_or_auto(cls, value: Any) -> Any:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+        if not number and value != "auto":
+            raise ValueError("a number from 0, or auto")
+        return float(value) if number else value
 
 
 class Spec(_Settings):
@@ -228,7 +247,8 @@ def _check_composition(spec: Spec, text: str, at: str) -> Composition:
 def _shape_error(error: ValidationError, source: Source) -> RequestError:
     first = error.errors()[0]
     path = [part for part in first["loc"] if isinstance(part, int) or part not in ("str", "dict[str,str]", "[key]")]
-    owner: Any = {"compose": Compose, "resources": Resources}.get(str(path[0]) if len(path) > 1 else "", Spec)
+    owners: Mapping[str, Any] = {"compose": Compose, "resources": Resources}
+    owner = owners.get(str(path[0]) if len(path) > 1 else "", Spec)
     if first["type"] == "extra_forbidden":
         known = list(owner.model_fields)
         key = str(path[-1])

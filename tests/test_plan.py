@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rayci import plan, spec
+from rayci.composition import Step
+from rayci.fingerprint import canonical_json
+from rayci.intervention import Intervention
 from rayci.kinds import Recompress
 from rayci.spec import Spec
 from rayci.yaml_source import parse
@@ -144,3 +151,86 @@ def test_the_published_grid(name: str) -> None:
     once = made.spec.model_copy(update={"replicates": 1, "recompress": Recompress.NEVER})
     assert plan.make(once).summary()["stages_computed"] == 310
     assert plan.make(once).summary()["stages_asked"] == 592
+
+
+@pytest.mark.parametrize("name", ["three_way", "three_way_testbed"])
+def test_three_way(name: str) -> None:
+    # 7 compressor settings, 1 editor, 2 unlearners: 10 singles; pairs 2·(7 + 14 + 2); triples 6·7·2.
+    made = plan.make(spec.load(QUICKSTART.with_name(f"{name}.yaml")))
+    assert made.summary()["compositions"] == 10 + 46 + 84
+    # With an edit ×3: 1 single, 14 + 4 pairs, 84 triples; without: 9 singles, 28 pairs.
+    assert made.summary()["trials"] == 3 * (1 + 18 + 84) + 9 + 28
+    orders = {tuple(step.split("@")[0] for step in t.composition.split(" > ")) for t in made.trials}
+    assert {order for order in orders if set(order) == {"memit", "gd", "awq"}} == set(
+        itertools.permutations(("memit", "gd", "awq"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "twin"), [("published_llama3_8b", "published_testbed"), ("three_way", "three_way_testbed")]
+)
+def test_a_testbed_twin_has_the_same_grid(name: str, twin: str) -> None:
+    large, small = (spec.load(QUICKSTART.with_name(f"{each}.yaml")) for each in (name, twin))
+    assert (small.model, large.model) == ("testbed", "meta-llama/Meta-Llama-3-8B")
+    for field in ("interventions", "compose", "replicates", "edit_batch", "seeds"):
+        assert getattr(small, field) == getattr(large, field), field
+    assert list(small.criteria) == list(large.criteria)
+
+
+def wide(values: int) -> Spec:
+    """Triples of three methods with as many settings each: 6 · values³ compositions."""
+    swept = {"ft": "lr", "wanda": "sparsity", "gd": "alpha"}
+    grid = [(1 + index) / (values + 1) for index in range(values)]
+    return make(
+        interventions={method: {name: {"sweep": grid}} for method, name in swept.items()},
+        compose={"triples": "across_kinds", "pairs": "none", "singles": False},
+        replicates=2,
+    )
+
+
+def test_a_plan_makes_each_thing_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    configured: Counter[str] = Counter()
+    fingerprints: Counter[str] = Counter()
+    configure, step_fingerprint = Spec.configure, plan.fingerprint
+
+    def counting(self: Spec, step: Step) -> Intervention:
+        configured[str(step)] += 1
+        return configure(self, step)
+
+    def hashing(value: Any) -> str:
+        fingerprints[canonical_json(value)] += 1
+        return step_fingerprint(value)
+
+    given = wide(6)
+    monkeypatch.setattr(Spec, "configure", counting)
+    monkeypatch.setattr(plan, "fingerprint", hashing)
+    made = plan.make(given)
+    assert len(made.trials) == 2 * 6 * 6**3
+    assert configured == dict.fromkeys(configured, 1) and len(configured) == 3 * 6
+    # one a trial for its id, one for each step (an edit's for each batch, re-compression apart), the root, names
+    assert max(fingerprints.values()) <= 4 * 6  # names of data and model, asked once a step
+    assert sum(fingerprints.values()) < len(made.trials) + 10 * 3 * 6
+    objects = {id(stage) for trial in made.trials for stage in trial.stages}
+    assert len(objects) == len(made.stages)  # trials share the stages they have in common
+
+
+def test_memory_of_a_plan_grows_with_its_distinct_stages() -> None:
+    plan.make(wide(2))  # imports and caches
+    found = []
+    for values in (4, 6):
+        given = wide(values)
+        gc.collect()
+        tracemalloc.start()
+        made = plan.make(given)
+        found.append(tracemalloc.get_traced_memory()[0] / (len(made.trials) + len(made.stages)))
+        tracemalloc.stop()
+    assert max(found) < 1500  # bytes each; 100 000 trials with 200 000 stages are then below half a GB
+    assert found[1] < 1.2 * found[0]
+
+
+def test_a_step_is_configured_from_its_text_as_workers_do() -> None:
+    given = make(interventions={"rtn": {"bits": {"sweep": [4, 8]}}, "ft": {"lr": {"sweep": [1e-3, 2e-3]}}})
+    whole = plan.Planner(given, plan.Names(given))
+    for trial in whole.plan().trials:
+        alone = plan.Planner(given, plan.Names(given)).trial(trial.composition, trial.replicate, trial.seed)
+        assert alone == trial

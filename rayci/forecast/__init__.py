@@ -1,0 +1,1 @@
+"""What a sweep will take, told before anything runs: disk, memory, hours, money."""
