@@ -53,8 +53,16 @@ class MeasurementError(RayciError):
     """A criterion has no valid value on this stage; becomes a row with status `failed`."""
 
 
+class OutOfMemory(RayciError):  # noqa: N818 - what happened, and not yet a failure
+    """A step or a criterion did not fit into memory; it may, with smaller batches or on more of a GPU."""
+
+
 class CorruptionError(RayciError):
     """A stored file does not match its checksum or schema."""
+
+
+class StorageError(RayciError):
+    """A place to write to is full, or a remote store does not answer; what to do is in the text."""
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:

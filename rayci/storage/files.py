@@ -1,0 +1,250 @@
+"""Where a stage store's files lie: in a folder, or at any URL that fsspec reads.
+
+Both keep their promise: a file is complete under its name or not there. Credentials and endpoints
+of a URL come from the environment, as its package reads them (`AWS_ENDPOINT_URL`, say).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import fsspec
+
+from rayci.atomic import no_full_disk, replacing
+from rayci.errors import CorruptionError, RayciError, RequestError, StorageError
+from rayci.storage.cache import Cache, Checked, Write
+
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+"""URL scheme -> the extra of this package that installs what reads it."""
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
+"""Names that file systems give to the time of a file's last change."""
+
+
+class Files(Protocol):
+    """Files by name, parts of it separated by slashes.
+
+    Every method raises StorageError where the place is full or does not answer.
+    """
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a small file; None where there is none."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file."""
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+
+    def listing(self, folder: str) -> dict[str, float]:
+        """File name without the folder -> time of its last change, seconds since 1970."""
+
+    def sizes(self) -> dict[str, int]:
+        """Name -> bytes of every file: long for a large store."""
+
+    def delete(self, name: str) -> None:
+        """Delete a file if it is there."""
+
+    def move(self, name: str, target: str) -> None:
+        """Rename a file if it is there."""
+
+    def put(self, name: str, size: int, write: Write) -> str:
+        """Store a large file that `write` writes, of at most `size` bytes; returns its sha256."""
+
+    def get(self, name: str, digest: str, size: int | None) -> Path | None:
+        """A large file, on this machine; None where there is none.
+
+        Raises CorruptionError where its sha256 is not `digest`.
+        """
+
+
+def open_files(root: Path | str, cache: Path | None = None, cache_limit: int | None = None) -> Files:
+    """The files at a local folder or URL; RequestError for a URL that cannot be read here."""
+    if isinstance(root, Path) or "://" not in root:
+        return LocalFiles(Path(root).expanduser())
+    scheme = root.split("://")[0]
+    if scheme in ("file", "local"):
+        return LocalFiles(Path(root.split("://", 1)[1]))
+    if scheme == "memory":
+        raise RequestError(f"{root}: other processes cannot read this one's memory", allowed="a folder, s3://…, gs://…")
+    return RemoteFiles(root, Cache(cache, cache_limit))
+
+
+class LocalFiles:
+    """Files in a folder of this machine, NFS included."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._checked = Checked()
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.root / name).read_bytes()
+        except OSError:
+            return None
+
+    def write(self, name: str, data: bytes) -> None:
+        with replacing(self.root / name) as temporary:
+            temporary.write_bytes(data)
+
+    def exists(self, name: str) -> bool:
+        return (self.root / name).is_file()
+
+    def listing(self, folder: str) -> dict[str, float]:
+        found = {}
+        with suppress(FileNotFoundError), os.scandir(self.root / folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    found[entry.name] = entry.stat().st_mtime
+        return found
+
+    def sizes(self) -> dict[str, int]:
+        files = (path for path in self.root.rglob("*") if path.is_file())
+        return {path.relative_to(self.root).as_posix(): path.stat().st_size for path in files}
+
+    def delete(self, name: str) -> None:
+        (self.root / name).unlink(missing_ok=True)
+
+    def move(self, name: str, target: str) -> None:
+        with suppress(FileNotFoundError):
+            (self.root / name).replace(self.root / target)
+
+    def put(self, name: str, size: int, write: Write) -> str:
+        with replacing(self.root / name) as temporary:
+            write(temporary)
+            return self._checked.digest(temporary)
+
+    def get(self, name: str, digest: str, size: int | None) -> Path | None:
+        path = self.root / name
+        try:
+            if not self._checked(path, digest):
+                raise CorruptionError(f"{path} does not match its checksum")
+        except FileNotFoundError:
+            return None
+        return path
+
+
+class RemoteFiles:
+    """Files at a URL; large ones are read through the node's cache."""
+
+    def __init__(self, url: str, cache: Cache) -> None:
+        self.url = url.rstrip("/")
+        self._cache = cache
+        self._system, root = _connect(self.url)
+        self._root = root.rstrip("/")
+
+    def read(self, name: str) -> bytes | None:
+        with self._answering():
+            try:
+                # With a start, s3fs sends one request; without, it asks for the size first.
+                data: bytes = self._system.cat_file(self._at(name), start=0)
+            except FileNotFoundError:
+                return None
+            return data
+
+    def write(self, name: str, data: bytes) -> None:
+        with self._answering():
+            self._make_folder(name)
+            self._system.pipe_file(self._at(name), data)
+
+    def exists(self, name: str) -> bool:
+        with self._answering():
+            return bool(self._system.isfile(self._at(name)))
+
+    def listing(self, folder: str) -> dict[str, float]:
+        with self._answering():
+            try:
+                found = self._system.ls(self._at(folder), detail=True)
+            except FileNotFoundError:
+                return {}
+            return {info["name"].rsplit("/", 1)[-1]: _time(info) for info in found if info["type"] == "file"}
+
+    def sizes(self) -> dict[str, int]:
+        with self._answering():
+            found = self._system.find(self._root, detail=True)
+            return {name.removeprefix(f"{self._root}/"): int(info["size"]) for name, info in found.items()}
+
+    def delete(self, name: str) -> None:
+        with self._answering(), suppress(FileNotFoundError):
+            self._system.rm_file(self._at(name))
+
+    def move(self, name: str, target: str) -> None:
+        with self._answering(), suppress(FileNotFoundError):
+            self._system.mv(self._at(name), self._at(target))
+
+    def put(self, name: str, size: int, write: Write) -> str:
+        def publish(path: Path) -> None:
+            with self._answering():
+                self._make_folder(name)
+                self._system.put_file(str(path), self._at(name))
+
+        return self._cache.add(f"new-{os.getpid()}", size, write, publish)
+
+    def get(self, name: str, digest: str, size: int | None) -> Path | None:
+        def download(path: Path) -> None:
+            with no_full_disk(path):
+                self._system.get_file(self._at(name), str(path))
+
+        with self._answering():
+            try:
+                return self._cache.get(digest, size or int(self._system.size(self._at(name))), download)
+            except FileNotFoundError:
+                return None
+            except CorruptionError as error:
+                raise CorruptionError(f"{self.url}/{name} does not match its checksum: {error}") from None
+
+    def _at(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _make_folder(self, name: str) -> None:
+        if _scheme(self.url) not in _EXTRAS:  # buckets have no folders, other systems may
+            self._system.makedirs(self._at(name).rsplit("/", 1)[0], exist_ok=True)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Whatever the URL's package raises is one StorageError; its packages know no common base."""
+        try:
+            yield
+        except RayciError:
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split())
+            raise StorageError(f"{self.url} does not answer ({type(error).__name__}: {text})") from error
+
+
+def _scheme(url: str) -> str:
+    return url.split("://")[0]
+
+
+def _connect(url: str) -> tuple[Any, str]:
+    scheme = _scheme(url)
+    try:
+        # Other workers write too: neither listings nor connections of an earlier environment are reused.
+        system, root = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme)
+        raise RequestError(
+            f"{url}: what reads {scheme}:// is not installed",
+            hint=f"pip install 'rayci[{extra}]'" if extra else str(error),
+        ) from None
+    except ValueError:
+        raise RequestError(
+            f"{url}: unknown kind of URL", allowed="a folder, s3://…, gs://…, or what fsspec reads"
+        ) from None
+    return system, str(root)
+
+
+def _time(info: dict[str, Any]) -> float:
+    for key in _TIMES:
+        value = info.get(key)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, (int, float)):
+            return float(value)
+        if isinstance(value, str):
+            return datetime.fromisoformat(value).timestamp()
+    return 0.0
