@@ -51,43 +51,78 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def plan(
     spec: SpecPath,
     trials: Annotated[bool, typer.Option("--trials", help="List every trial instead of the counts.")] = False,
+    times: Annotated[
+        str | None, typer.Option(help="A run whose measured times to use. [default: runs/<name>, if there]")
+    ] = None,
+    price: Annotated[float | None, typer.Option(help="USD a GPU-hour; wins over the spec's.", min=0)] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Show what a sweep would run: trials, stages and evaluations before and after sharing."""
+    """Show what a sweep would run and cost: trials, stages and evaluations, disk, memory, hours, money."""
     from rayci import plan as plans
     from rayci import spec as specs
+    from rayci.plan_view import foresee, readable
 
-    made = plans.make(specs.load(spec))
+    given = specs.load(spec)
+    planner = plans.Planner(given, plans.Names(given))
+    made = planner.plan()
     if trials:
         rows = [
             {"trial": t.id, "composition": t.composition, "replicate": t.replicate, "seed": t.seed} for t in made.trials
         ]
-        show(rows, format, title=f"{made.spec.name}: trials in the order in which they start")
-    elif format is Format.TABLE:
-        pairs(made.summary(), title=f"{made.spec.name} on {made.spec.model}, recompress {made.spec.recompress}")
+        show(rows, format, title=f"{given.name}: trials in the order in which they start")
+        return
+    values = foresee(planner, made, times=times, price=price)
+    if format is Format.JSON:
+        print_json(values)
+    elif format is Format.CSV:
+        show([{**values, "notes": "; ".join(values["notes"])}], format)
     else:
-        show([made.summary()], format) if format is Format.CSV else print_json(made.summary())
+        facts = {"model": given.model, "recompress": given.recompress}
+        pairs(facts | readable(values), title=given.name)
+        for note in values["notes"]:
+            notes.print(f"· {note}", markup=False, soft_wrap=True)
 
 
 @app.command()
 def run(
     spec: SpecPath,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Run folder. [default: runs/<name>]")] = None,
-    store: Annotated[Path | None, typer.Option(help="Stage store. [default: <out>/store]")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Stage store to share with other runs, a folder or a URL. [default: <out>/store]")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Folder or URL that all nodes see, for rows and stages. [default: <out>]")
+    ] = None,
+    store_limit: Annotated[float | None, typer.Option(help="GiB that stored weights may take.", min=0)] = None,
     workers: Annotated[int | None, typer.Option(help="Trials at a time. [default: what the cores allow]")] = None,
     address: Annotated[str | None, typer.Option(help="Join a running Ray cluster.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only this composition; may be repeated.")] = None,
+    replicate: Annotated[int | None, typer.Option(help="Only this edit batch.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Only this seed index.")] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Run one trial in this process, with tracebacks; writes nothing.")
+    ] = False,
+    log: Annotated[list[str] | None, typer.Option(help="Also log to wandb, mlflow or tensorboard.")] = None,
     sharing: Annotated[bool, typer.Option("--sharing/--no-sharing", help="Share stages between trials.")] = True,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed stages again.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
 ) -> None:
     """Run a sweep, or the rest of it, then print the composability table and write the report."""
-    from rayci.summary import print_run
+    from rayci.summary import print_debug, print_run
     from rayci.trials import launch
 
+    if debug:
+        raise typer.Exit(SOME_FAILED if print_debug(spec, only or [], replicate, seed) else OK)
     done = launch(
         spec,
         out=out_folder,
         store=store,
+        storage=storage,
+        store_limit=None if store_limit is None else int(store_limit * 2**30),
+        only=only or (),
+        replicate=replicate,
+        seed=seed,
+        log=log or (),
         workers=workers,
         address=address,
         sharing=sharing,
@@ -97,7 +132,7 @@ def run(
     if not done.complete:
         notes.print(f"Interrupted. The same command continues: rayci run {spec}")
         raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(SOME_FAILED if print_run(done) else OK)
+    raise typer.Exit(SOME_FAILED if print_run(done, spec) else OK)
 
 
 @app.command()

@@ -26,6 +26,10 @@ class Lifetimes:
                 freed.append(stage)
         return freed
 
+    def users(self, stage: str) -> int:
+        """How many trials that are left may continue from a stage."""
+        return self._users[stage]
+
     def unneeded(self, stored: Iterable[str]) -> set[str]:
         """Which of these stages no trial that is left continues from: what a killed run left behind."""
         return {stage for stage in stored if stage not in self._users}

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from rayci.context import Context
-from rayci.criterion import Criterion
-from rayci.errors import RayciError
+from rayci.criterion import Criterion, Reading
+from rayci.errors import OutOfMemory, RayciError
 from rayci.kinds import Status
+from rayci.out_of_memory import ran_out, release_memory, smaller
 from rayci.plan import Stage
 from rayci.record import Measured, replicates
 from rayci.store import StageStore
@@ -30,43 +31,51 @@ class Readings:
     sweep: Sweep
     subject: Subject
     store: StageStore
+    debug: bool = False
+    """Let a criterion's exception through."""
     _references: dict[str, Sequence[Any] | None] = field(default_factory=dict, repr=False)
+    _small: dict[str, Criterion] = field(default_factory=dict, init=False)
+    """Criteria that ran out of memory here, with smaller batches."""
+    _notes: list[str] = field(default_factory=list, init=False)
 
     def known(self, stage: Stage) -> list[Measured] | None:
         """All readings of a stage from the store, or None where one is missing."""
-        found = []
-        for criterion, replicate, mark in self._asked(stage):
-            entry = self.store.reading(stage.fingerprint, mark)
-            if entry is None:
-                return None
-            found.append(_from_entry(criterion, replicate, entry))
-        return found
+        return stored_readings(self.sweep, self.store, stage)
 
     def lacks_references(self, stage: Stage) -> bool:
         """Whether this is the untouched model, and records that later stages compare with are not stored."""
         return stage.depth == 0 and any(
             criterion.compares and self.store.reading(stage.fingerprint, mark) is None
-            for criterion, _, mark in self._asked(stage)
+            for criterion, _, mark in _asked(self.sweep, stage)
         )
 
-    def measure(self, stage: Stage) -> list[Measured]:
+    def measure(self, stage: Stage, *, last_try: bool = True, anew: bool = False) -> list[Measured]:
         """Measure every criterion on the subject as it stands, and store the readings.
 
-        A criterion that fails, or says NaN, is a reading with status `failed`.
+        Readings that are stored, by a worker that was killed before the last one, are not taken
+        again, unless `anew`. A criterion that fails, or says NaN, is a reading with status
+        `failed`. Raises OutOfMemory where smaller batches do not help, unless it is the `last_try`.
         """
-        return [self._measure(stage, *asked) for asked in self._asked(stage)]
+        found = []
+        for criterion, replicate, mark in _asked(self.sweep, stage):
+            entry = None if anew else self.store.reading(stage.fingerprint, mark)
+            if entry is None:
+                entry = self._measure(stage, criterion, replicate, mark, last_try)
+            found.append(_from_entry(criterion, replicate, entry))
+        return found
+
+    def take_notes(self) -> list[str]:
+        """What happened beside the readings since the last call."""
+        notes, self._notes = self._notes, []
+        return notes
 
     def forget_references(self) -> None:
         """Start anew, as if the untouched model had not been measured."""
         self._references.clear()
 
-    def _asked(self, stage: Stage) -> Iterator[tuple[Criterion, int | None, str]]:
-        """(criterion, replicate, fingerprint) of every reading that the stage should have."""
-        for criterion in self.sweep.criteria:
-            for replicate in replicates(self.sweep, criterion, stage):
-                yield criterion, replicate, self.sweep.criterion_fingerprint(criterion, replicate)
-
-    def _measure(self, stage: Stage, criterion: Criterion, replicate: int | None, mark: str) -> Measured:
+    def _measure(
+        self, stage: Stage, criterion: Criterion, replicate: int | None, mark: str, last_try: bool
+    ) -> dict[str, Any]:
         context = self.sweep.context(replicate, stage.seed)
         compares = criterion.compares and stage.depth > 0
         if compares:
@@ -75,14 +84,37 @@ class Readings:
         if compares and context.reference is None:
             entry: dict[str, Any] = _without_value(_NO_REFERENCE)
         else:
-            entry = _entry(criterion, self.subject, context)
-        entry["seconds"] = time.perf_counter() - start
+            entry = self._entry(criterion, context, last_try)
+        entry |= {"seconds": time.perf_counter() - start, "device": self.subject.device.type}
         if criterion.compares and stage.depth == 0:
             self._references[mark] = entry.get("records")
         else:
             entry.pop("records", None)
         self.store.put_reading(stage.fingerprint, mark, entry)
-        return _from_entry(criterion, replicate, entry)
+        return entry
+
+    def _entry(self, criterion: Criterion, context: Context, last_try: bool) -> dict[str, Any]:
+        """A reading as plain JSON, whatever the criterion did."""
+        while True:
+            small = self._small.get(criterion.name, criterion)
+            try:
+                with torch.no_grad():
+                    reading = small.measure(self.subject, context)
+            except Exception as error:  # one criterion's failure is one row
+                if self.debug:
+                    raise
+                if not ran_out(error):
+                    return _without_value(reason_of(error))
+                release_memory()
+                less = smaller(small)
+                if less is None and last_try:
+                    return _without_value(reason_of(error))
+                if less is None:
+                    raise OutOfMemory(f"{criterion.name} ran out of memory: {reason_of(error)}") from None
+                self._small[criterion.name] = less[0]
+                self._notes.append(f"{criterion.name}: out of memory, {less[1]} is tried")
+                continue
+            return _with_value(criterion, reading)
 
     def _reference(self, mark: str) -> Sequence[Any] | None:
         if mark not in self._references:
@@ -91,13 +123,25 @@ class Readings:
         return self._references[mark]
 
 
-def _entry(criterion: Criterion, subject: Subject, context: Context) -> dict[str, Any]:
-    """A reading as plain JSON, whatever the criterion did."""
-    try:
-        with torch.no_grad():
-            reading = criterion.measure(subject, context)
-    except Exception as error:  # one criterion's failure is one row
-        return _without_value(reason_of(error))
+def stored_readings(sweep: Sweep, store: StageStore, stage: Stage) -> list[Measured] | None:
+    """All readings of a stage from the store, or None where one is missing."""
+    found = []
+    for criterion, replicate, mark in _asked(sweep, stage):
+        entry = store.reading(stage.fingerprint, mark)
+        if entry is None:
+            return None
+        found.append(_from_entry(criterion, replicate, entry))
+    return found
+
+
+def _asked(sweep: Sweep, stage: Stage) -> Iterator[tuple[Criterion, int | None, str]]:
+    """(criterion, replicate, fingerprint) of every reading that the stage should have."""
+    for criterion in sweep.criteria:
+        for replicate in replicates(sweep, criterion, stage):
+            yield criterion, replicate, sweep.criterion_fingerprint(criterion, replicate)
+
+
+def _with_value(criterion: Criterion, reading: Reading) -> dict[str, Any]:
     if math.isnan(reading.value):
         return _without_value(f"{criterion.name} is NaN")
     stderr = None if reading.stderr is None or math.isnan(reading.stderr) else reading.stderr

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from rayci import table
 from rayci.chain import Link
 from rayci.criterion import Criterion
 from rayci.fingerprint import canonical_json
 from rayci.kinds import Status
+from rayci.parts import Parts
 from rayci.plan import Stage, Trial
 from rayci.store import Outcome
 from rayci.sweep import Sweep
@@ -34,6 +33,8 @@ class Measured:
     n: int | None = None
     reason: str | None = None
     seconds: float | None = None
+    device: str | None = None
+    """Where it was measured; None where nothing was."""
 
 
 def replicates(sweep: Sweep, criterion: Criterion, stage: Stage) -> tuple[int | None, ...]:
@@ -84,21 +85,16 @@ def rows(
             apply_seconds=outcome.seconds if outcome else None,
             measure_seconds=reading.seconds,
             peak_memory_bytes=outcome.peak_memory_bytes if outcome else None,
-            device=device,
+            device=reading.device or device,
             dtype=sweep.spec.dtype,
             versions=versions(),
             recorded_at=datetime.now(UTC),
         )
 
 
-def part_path(parts: Path, stage: Stage) -> Path:
-    """The part file of a stage: named by its fingerprint, so that a stage has one at most."""
-    return parts / f"{stage.fingerprint}.parquet"
-
-
 def publish(
     sweep: Sweep,
-    parts: Path,
+    parts: Parts,
     trial: Trial,
     stage: Stage,
     owner: str,
@@ -106,11 +102,10 @@ def publish(
     outcome: Outcome | None,
     device: str,
 ) -> None:
-    """Write the part file of a stage, unless it is there already."""
-    path = part_path(parts, stage)
-    if not path.is_file():
+    """Write the rows of a stage, unless they are there already."""
+    if not parts.has(stage.fingerprint):
         scales = {criterion.name: criterion.scale for criterion in sweep.criteria}
-        table.write_part(list(rows(sweep, trial, stage, owner, measured, outcome, device)), scales, path)
+        parts.write(stage.fingerprint, list(rows(sweep, trial, stage, owner, measured, outcome, device)), scales)
 
 
 def _cells(sweep: Sweep, trial: Trial, stage: Stage) -> Iterator[StepCell]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from rayci import analysis
 from rayci.console import Format, out, pairs
+from rayci.errors import RequestError
 from rayci.kinds import Status
 
 if TYPE_CHECKING:
@@ -20,8 +25,26 @@ if TYPE_CHECKING:
 _FAILURES_SHOWN = 10
 
 
-def print_run(run: Run) -> bool:
-    """Print the result of a run and write its report; returns whether anything failed."""
+def print_debug(spec: Path, only: Sequence[str], replicate: int | None, seed: int | None) -> bool:
+    """Run one trial in this process and print each stage's values; returns whether a stage failed."""
+    from rayci.trials.foreground import debug
+
+    if len(only) != 1:
+        raise RequestError("--debug runs one composition", at="--only", hint='--only "ft > wanda@0.5" --debug')
+    try:
+        for report in debug(spec, only[0], replicate or 0, seed or 0):
+            said = {"note": "; ".join(report.notes)} if report.notes else {}
+            pairs({**report.values, **said}, title=report.stage.chain or "untouched model")
+    except RequestError:
+        raise
+    except Exception:  # the traceback is what was asked for
+        traceback.print_exc()
+        return True
+    return False
+
+
+def print_run(run: Run, spec: Path) -> bool:
+    """Print the result of a run of `spec` and write its report; returns whether anything failed."""
     table = run.table
     _print_pivot(analysis.metrics(table), f"Composability of {run.plan.spec.name}: areas over γ")
     counts = run.plan.summary()
@@ -31,9 +54,11 @@ def print_run(run: Run) -> bool:
         + ("" if run.computed else ", all done before: nothing was computed"),
         "stages": _stages(run, counts),
         "evaluations": readings,
-        "failures": _print_failures(table),
+        "failures": _print_failures(table, spec),
     }
     pairs(summary)
+    for note in run.notes:
+        out.print(f" [dim]note[/dim]   {escape(note)}", soft_wrap=True)
     for name, path in (("table", run.folder.parts), ("report", analysis.report(table, run.folder.root))):
         out.print(f" [dim]{name}[/dim]  {path}", soft_wrap=True)  # whole, so that it can be copied
     return bool(summary["failures"] != "none")
@@ -80,16 +105,27 @@ def _print_pivot(frame: pd.DataFrame, title: str) -> None:
     out.print()
 
 
-def _print_failures(table: ResultTable) -> str:
-    """Print stages without a value, the first few with their reasons; returns the count in words."""
+def _print_failures(table: ResultTable, spec: Path) -> str:
+    """Print stages without a value, the first few with reason and the command that repeats the trial; the count."""
     frame = table.frame
     lost = frame[frame["status"] != Status.OK]
     if lost.empty:
         return "none"
     stages = lost.drop_duplicates(["chain", "replicate", "reason"])
-    for row in stages.head(_FAILURES_SHOWN).to_dict("records"):
+    shown: list[Any] = stages.head(_FAILURES_SHOWN).to_dict("records")
+    for row in shown:
         name = row["chain"] or "untouched model"
         out.print(f"{row['status']}: {name}, {row['criterion']}: {row['reason']}", style="yellow", markup=False)
+        if row["status"] == Status.FAILED:
+            out.print(f"  {_repeat(spec, row)}", style="dim", markup=False, soft_wrap=True)
     if len(stages) > _FAILURES_SHOWN:
         out.print(f"… and {len(stages) - _FAILURES_SHOWN} more, all in the report")
     return f"{len(lost)} of {len(frame)} values missing"
+
+
+def _repeat(spec: Path, row: Mapping[str, Any]) -> str:
+    """The command that repeats a failed stage's trial in the foreground."""
+    given = ["rayci", "run", str(spec), "--only", row["composition"]]
+    for option in ("replicate", "seed"):
+        given += [f"--{option}", f"{row[option]:.0f}"] if row[option] and row[option] > 0 else []  # 0 is the default
+    return shlex.join([*given, "--debug"])

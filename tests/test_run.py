@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
+import pandas as pd
 import pytest
 import torch
 
@@ -19,6 +21,7 @@ from rayci.kinds import UNIT_INTERVAL, Direction, Scale
 from rayci.plan import Plan
 from rayci.run import Runner, StageReport
 from rayci.spec import Spec
+from rayci.storage.room import folder
 from rayci.store import StageStore
 from rayci.subject import Subject
 from rayci.sweep import Sweep
@@ -46,9 +49,22 @@ class NotANumber(Criterion):
         return Reading(math.nan, 1)
 
 
+class WeightsDigest(Criterion):
+    """A number that tells any two sets of weights apart."""
+
+    name: ClassVar[str] = "weights_digest"
+    scale: ClassVar[Scale] = Scale(Direction.NONE)
+
+    def measure(self, subject: Subject, context: Context) -> Reading:
+        digest = hashlib.sha256()
+        for value in subject.model.parameters():
+            digest.update(value.detach().numpy().tobytes())
+        return Reading(float(int(digest.hexdigest()[:12], 16)), 1)
+
+
 @pytest.fixture(autouse=True)
 def own_criteria(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cls in (Unmeasurable, NotANumber):
+    for cls in (Unmeasurable, NotANumber, WeightsDigest):
         monkeypatch.setitem(registry.CRITERIA, cls.name, f"{cls.__module__}:{cls.__qualname__}")
 
 
@@ -62,10 +78,27 @@ SPEC = Spec.model_validate(
 )
 
 
-def runner(folder: Path, spec: Spec = SPEC, *, sharing: bool = True) -> Runner:
+GRID = Spec.model_validate(
+    {
+        "name": "grid",
+        "interventions": {"rtn": {"bits": {"sweep": [3, 4]}}, "magnitude": {"sparsity": {"sweep": [0.3, 0.5]}}},
+        "compose": {"pairs": "within_kinds"},
+        "criteria": ["weights_digest"],
+    }
+)
+"""Four shared stages, each with two that follow it."""
+
+
+def runner(place: Path, spec: Spec = SPEC, *, sharing: bool = True, store: StageStore | None = None) -> Runner:
     torch.set_num_threads(1)
     sweep = Sweep.open(spec)
-    return Runner(sweep, loading.load(sweep.folder), StageStore(folder / "store"), folder / "table", sharing)
+    store = store or StageStore(place / "store")
+    return Runner(sweep, loading.load(sweep.folder), store, place / "table", sharing)
+
+
+def comparable(place: Path) -> pd.DataFrame:
+    """The table without the columns that hold times and what hosts report."""
+    return table.read(place).frame.drop(columns=list(table.VOLATILE)).astype({"steps": str})
 
 
 def run_all(active: Runner) -> tuple[Plan, list[StageReport]]:
@@ -107,7 +140,8 @@ def test_a_damaged_stage_is_set_aside_and_computed_again(tmp_path: Path) -> None
     active = runner(tmp_path, spec)
     made, _ = run_all(active)
     shared = next(stage for stage in made.stages.values() if stage.fingerprint in made.shared)
-    weights = active.store.folder(shared.fingerprint) / "weights.safetensors"
+    place = tmp_path / "store" / folder(shared.fingerprint)
+    weights = place / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     for part in (tmp_path / "table").iterdir():
         part.unlink()
@@ -115,7 +149,10 @@ def test_a_damaged_stage_is_set_aside_and_computed_again(tmp_path: Path) -> None
         reading.unlink()
     _, reports = run_all(runner(tmp_path, spec))
     assert not any(report.failure for report in reports)
-    assert len(list(active.store.folder(shared.fingerprint).glob("damaged-*"))) == 2
+    assert len(list(place.glob("damaged-*"))) == 2
+    assert [note for report in reports for note in report.notes] == [
+        f"{weights} does not match its checksum; it was set aside and is computed again"
+    ]
     assert len(table.read(tmp_path)) == 2 * len(made.stages)
 
 
@@ -176,3 +213,60 @@ def test_the_subject_is_back_at_base_after_a_failure(tmp_path: Path) -> None:
     assert all(torch.equal(value, base[name]) for name, value in active.subject.model.named_parameters())
     statuses = table.read(tmp_path).frame.groupby("stage")["status"].unique().map(list).to_dict()
     assert statuses == {0: ["ok"], 1: ["failed"], 2: ["skipped"]}
+
+
+@pytest.fixture
+def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, int]:
+    """The table of an undisturbed run of GRID, and the bytes of one of its stored stages."""
+    place = tmp_path_factory.mktemp("grid")
+    run_all(runner(place, GRID))
+    sizes = [path.stat().st_size for path in place.rglob("weights.safetensors")]
+    assert len(sizes) == 4
+    return comparable(place), max(sizes)
+
+
+@pytest.mark.parametrize("stages", [2.2, 1.2, 0.5])
+def test_a_size_limit_costs_time_but_no_row(
+    tmp_path: Path, grid: tuple[pd.DataFrame, int], monkeypatch: pytest.MonkeyPatch, stages: float
+) -> None:
+    expected, size = grid
+    limit = int(stages * size)
+    taken = []
+
+    def rename(path: Path, target: Path) -> Path:
+        """Look when a file has been written and what it replaces is still there: the fullest moment."""
+        taken.append(sum(file.stat().st_size for file in tmp_path.rglob("*weights.safetensors*")))
+        return original(path, target)
+
+    original = Path.replace
+    monkeypatch.setattr(Path, "replace", rename)
+    _, reports = run_all(runner(tmp_path, GRID, store=StageStore(tmp_path / "store", limit=limit)))
+    pd.testing.assert_frame_equal(comparable(tmp_path), expected)
+    assert max(taken) <= limit and (max(taken) > 0) == (stages > 1)
+    steps = sum(report.applied for report in reports)
+    assert steps > 12, "something was computed again"
+    assert any("was not stored: no room" in note for report in reports for note in report.notes) == (stages < 1)
+
+
+def test_a_full_disk_of_the_store_costs_time_but_no_row(
+    tmp_path: Path, grid: tuple[pd.DataFrame, int], tiny_disk: Path
+) -> None:
+    _, reports = run_all(runner(tmp_path, GRID, store=StageStore(tiny_disk / "store")))
+    pd.testing.assert_frame_equal(comparable(tmp_path), grid[0])
+    assert any("no space left on the disk" in note for report in reports for note in report.notes)
+    assert not list(tiny_disk.rglob("*weights.safetensors*"))
+
+
+def test_a_stage_lost_on_the_way_is_stored_again(tmp_path: Path) -> None:
+    first = runner(tmp_path, GRID)
+    made, _ = run_all(first)
+    trials = [trial for trial in made.trials if trial.composition.startswith("magnitude@0.3 > ")]
+    lost, *last = trials[0].stages[1], *(trial.stages[-1] for trial in trials)
+    first.store.free_weights(lost.fingerprint)
+    for stage in last:
+        first.store.forget(stage.fingerprint)
+        (tmp_path / "table" / f"{stage.fingerprint}.parquet").unlink()
+    again = runner(tmp_path, GRID)
+    reports = [list(again.run(trial, [""] * 3, [False, True, False], first=2)) for trial in trials]
+    assert [sum(report.applied for report in each) for each in reports] == [2, 1]
+    assert again.store.has_weights(lost.fingerprint)

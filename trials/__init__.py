@@ -1,27 +1,26 @@
 """Sweeps on Ray Tune: the only place that imports Ray.
 
-`launch(spec)` runs a sweep; `CompositionTrial` is the Trainable for one's own Tuner.
+`launch(spec)` runs a sweep and returns its handle. For one's own Tuner: `CompositionTrial` is the
+Trainable, `Request` what all its trials share, `trial_config` the config of one.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["CompositionTrial", "launch"]
+__all__ = ["CompositionTrial", "Request", "launch", "trial_config"]
 
 if TYPE_CHECKING:
     from rayci.trials.driver import launch
+    from rayci.trials.request import Request, trial_config
     from rayci.trials.trainable import CompositionTrial
+
+_HOMES = {"launch": "driver", "CompositionTrial": "trainable", "Request": "request", "trial_config": "request"}
 
 
 def __getattr__(name: str) -> Any:
     # Ray loads on first use, so that a finished sweep can be looked at without it.
-    if name == "launch":
-        from rayci.trials.driver import launch
-
-        return launch
-    if name == "CompositionTrial":
-        from rayci.trials.trainable import CompositionTrial
-
-        return CompositionTrial
-    raise AttributeError(f"module 'rayci.trials' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rayci.trials' has no attribute {name!r}")
+    return getattr(import_module(f"rayci.trials.{_HOMES[name]}"), name)

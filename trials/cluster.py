@@ -12,6 +12,9 @@ from typing import Any
 
 from rayci.errors import RequestError
 
+CLUSTER_PENDING = 64
+"""Trials that wait for resources at a time on a cluster: what an autoscaler sees and scales to."""
+
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's own tables: 6 631 lines for 300 trials
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # five files a trial
@@ -30,39 +33,89 @@ def local_workers(cpus: float, threads: int) -> int:
 
 
 def check_address(address: str, timeout: float = 5.0) -> None:
-    """RequestError where nothing answers at `host:port`: Ray itself would try for minutes."""
-    if address == "auto":
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    """RequestError where no Ray head answers at `address`, or not with our token; Ray would try for 20 s.
+
+    Turns token authentication on where the cluster asks for it and this account has a token: with an
+    explicit address Ray sends none by itself.
+    """
+    host, _, port = _resolved(address).rpartition(":")
     try:
-        if not (host and port.isdigit()):
+        if not (host and port.isdigit()) or "/" in host:
             raise OSError("not host:port")
         socket.create_connection((host, int(port)), timeout).close()
     except OSError as error:
+        raise _unreachable(address, str(error)) from None
+    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    head = f"{host}:{port}"
+    known = _knows_us(head)
+    if not known and "RAY_AUTH_MODE" not in os.environ:
+        known = maybe_enable_token_auth_if_token_available(warn_if_disabled=False) and _knows_us(head)
+    if not known:
         raise RequestError(
-            f"no Ray cluster at {address}: {error}",
+            f"the Ray cluster at {address} does not accept our token",
             at="--address",
-            allowed="auto, host:port or ray://host:port of a running head",
-            hint="ray start --head, or leave --address out to use this machine",
-        ) from None
+            allowed="RAY_AUTH_MODE=token with the cluster's token in RAY_AUTH_TOKEN or ~/.ray/auth_token",
+            hint="ray get-auth-token, run on the cluster's head, prints it",
+        )
+
+
+def _unreachable(address: str, problem: str) -> RequestError:
+    return RequestError(
+        f"no Ray cluster at {address}: {problem}",
+        at="--address",
+        allowed="auto, or host:port of a running head, on a machine that belongs to the cluster",
+        hint="ray start --head, or leave --address out to use this machine",
+    )
+
+
+def _resolved(address: str) -> str:
+    """`host:port`, also for `auto`."""
+    if address != "auto":
+        return address
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    try:
+        return str(canonicalize_bootstrap_address_or_die(address))
+    except ConnectionError:
+        raise _unreachable(address, "none runs on this machine") from None
+
+
+def _knows_us(head: str) -> bool:
+    """Whether the head takes our requests as those of someone who may make them."""
+    from ray import ClusterID
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+    from ray.exceptions import AuthenticationError, RpcError
+
+    try:  # told a cluster's id, the client answers at once; without, it asks for it again and again
+        GcsClient(address=head, cluster_id=ClusterID.from_random().hex()).check_alive([], timeout=5)
+    except AuthenticationError as error:
+        return "InvalidAuthToken" not in str(error)  # or else that this is not the cluster's id
+    except RpcError as error:
+        raise _unreachable(head, f"what listens there is none ({error})") from None
+    return True
 
 
 @contextmanager
-def connected(*, address: str | None, workers: int, cpus: float, threads: int, gpus: float) -> Iterator[None]:
+def connected(*, address: str | None, workers: int, cpus: float, threads: int, gpus: bool) -> Iterator[None]:
     """Ray, started on this machine or joined at `address`; shut down or left at the end.
 
     `workers` trials run at a time on this machine; on a cluster as many wait for resources.
+    RequestError where the cluster cannot be joined.
     """
     # With a custom Searcher only one trial is pending at a time unless this is set.
     os.environ.update(QUIET | {"TUNE_MAX_PENDING_TRIALS_PG": str(workers)})
-    # Ray reads this when it is imported. Off, the ports of a one-machine Ray bind to loopback, where
-    # they otherwise listen on every interface; on, a cluster can be joined from any system.
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "1" if address else "0"
     import ray
+    from ray._private import ray_constants
 
     if ray.is_initialized():  # a Ray that the caller has started is the caller's to configure and to stop
         yield
         return
+    # Off, the ports of a one-machine Ray bind to loopback, where they otherwise listen on every interface;
+    # on, a cluster can be joined from any system. Ray read the variable when it was imported.
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "1" if address else "0"
+    ray_constants.ENABLE_RAY_CLUSTER = address is not None
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="rayci-") as empty:
@@ -71,13 +124,18 @@ def connected(*, address: str | None, workers: int, cpus: float, threads: int, g
         runtime = {"working_dir": empty, "env_vars": environment}
         local: dict[str, Any] = {"num_cpus": max(1, round(workers * cpus)), "include_dashboard": False}
         local |= {} if gpus else {"num_gpus": 0}
-        ray.init(
-            address=address,
-            runtime_env=runtime,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if address else local),
-        )
+        try:
+            ray.init(
+                address=_resolved(address) if address else "local",  # None joins any Ray that runs on this machine
+                runtime_env=runtime,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **({} if address else local),
+            )
+        except (OSError, RuntimeError, ValueError) as error:  # another version of Ray, a machine outside the cluster
+            if address is None:
+                raise
+            raise _unreachable(address, " ".join(str(error).split())) from None
         try:
             yield
         finally:

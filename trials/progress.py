@@ -6,15 +6,21 @@ import sys
 import time
 from typing import Any
 
+import ray
 from ray import tune
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from rayci.schedule import Schedule
 from rayci.trials.run_folder import RunFolder
-from rayci.trials.search import PrefixSearcher
+from rayci.trials.work import Work
+from rayci.units import hours
 
 PLAIN_EVERY = 15.0
 """Seconds between plain lines."""
+LIVE_EVERY = 0.2
+STATE_EVERY = 1.0
+"""Seconds between two versions of `progress.json`."""
 
 
 class Silent(tune.ProgressReporter):  # type: ignore[misc]
@@ -30,22 +36,28 @@ class Silent(tune.ProgressReporter):  # type: ignore[misc]
 class ProgressBar(tune.Callback):  # type: ignore[misc]
     """Counts what happens and draws it on standard error; also writes `progress.json`."""
 
-    def __init__(self, folder: RunFolder, searcher: PrefixSearcher, total: int, done: int, *, quiet: bool) -> None:
-        self._folder, self._searcher, self._quiet = folder, searcher, quiet
+    def __init__(
+        self, folder: RunFolder, schedule: Schedule, work: Work, *, total: int, done: int, quiet: bool
+    ) -> None:
+        self._folder, self._schedule, self._work, self._quiet = folder, schedule, work, quiet
         self._counts = {"total": total, "done": done, "running": 0, "waiting": 0, "failed": 0, "given_up": 0}
-        self._stages = {"applied": 0, "shared": 0}
+        self._stages = {"applied": 0, "measured": 0, "shared": 0}
+        self._applied: dict[str, int] = {}
+        self._gpus: dict[str, float] = {}
+        self.notes: dict[str, None] = {}
+        """What workers said beside the rows, in order: a damaged stage set aside, a full disk."""
         self._started = time.time()
-        self._last_line = self._last_state = 0.0
+        self._drawn = self._last_line = self._last_state = 0.0
         self._bar: Progress | None = None
         self._task: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles callbacks with the experiment; a live display holds locks.
-        return self.__dict__ | {"_bar": None, "_task": None}
+        # Tune pickles callbacks with each experiment: the schedule is large, a live display holds locks.
+        return {}
 
     @property
     def counts(self) -> dict[str, int]:
-        """Trials by state, and stages applied and taken from elsewhere."""
+        """Trials by state, and stages applied, measured and taken from elsewhere."""
         return self._counts | self._stages
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -54,15 +66,11 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if result.get("depth"):
-            self._stages["applied"] += result["applied"]
-            self._stages["shared"] += result["applied"] == 0 and not result["failure"]
-        if result.get("done"):
-            self._counts["failed"] += result["failure"] is not None
+        self._take_in(trial, result)
         self._draw(trials)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._counts["done"] += 1
+        self._counts["done"] += "stage" in (trial.last_result or {})
         self._draw(trials)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -75,44 +83,78 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
     def close(self) -> None:
         """Write the last state and leave the display."""
         self._counts["running"] = 0
-        self._folder.report_progress({**self.counts, "at": time.time(), "started": self._started})
+        self._report(time.time())
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
-    def _draw(self, trials: list[Any]) -> None:
-        self._counts["running"] = sum(trial.status == "RUNNING" for trial in trials)
-        self._counts["waiting"] = self._searcher.waiting
-        now = time.time()
-        if now - self._last_state > 1:
-            self._folder.report_progress({**self.counts, "at": now, "started": self._started})
-            self._last_state = now
-        if self._quiet:
+    def _take_in(self, trial: Any, result: dict[str, Any]) -> None:
+        if "stage" not in result:
+            if "storage_error" in result:
+                return
+            gpus = trial.config["resources"]["GPU"]
+            self.notes[f"{result['out_of_memory']}; it had {gpus:g} GPU, and is tried with more"] = None
             return
-        if sys.stderr.isatty():
-            self._live()
-        elif now - self._last_line > PLAIN_EVERY:
+        self.notes |= dict.fromkeys(result["notes"])
+        self._stages["applied"] += result["applied"]
+        self._stages["measured"] += result["measured"]
+        applied = self._applied[trial.trial_id] = self._applied.get(trial.trial_id, 0) + result["applied"]
+        if result["complete"]:
+            self._work.finish(result["stage"])
+        if result["done"]:
+            del self._applied[trial.trial_id]
+            self._counts["failed"] += result["failure"] is not None
+            self._stages["shared"] += 0 if result["failure"] else max(0, len(trial.config["owners"]) - 1 - applied)
+
+    def _draw(self, trials: list[Any]) -> None:
+        now = time.time()
+        live = sys.stderr.isatty() and not self._quiet
+        if now - self._drawn < LIVE_EVERY and self._counts["done"] < self._counts["total"]:
+            return
+        self._drawn = now
+        running = [trial for trial in trials if trial.status == "RUNNING"]
+        self._counts |= {"running": len(running), "waiting": self._schedule.waiting}
+        self._gpus = _gpus(running)
+        if now - self._last_state > STATE_EVERY:
+            self._report(now)
+            self._last_state = now
+        if live:
+            self._live(now)
+        elif not self._quiet and now - self._last_line > PLAIN_EVERY:
             self._last_line = now
-            print(
-                f"{self._counts['done']}/{self._counts['total']} trials, {self._words()}", file=sys.stderr, flush=True
-            )
+            line = f"{self._counts['done']}/{self._counts['total']} trials, {self._words(now)}"
+            print(line, file=sys.stderr, flush=True)
 
-    def _words(self) -> str:
+    def _report(self, now: float) -> None:
+        left = self._work.left(now - self._started)
+        state = {**self.counts, **self._gpus, "seconds_left": left, "at": now, "started": self._started}
+        self._folder.report_progress(state)
+
+    def _words(self, now: float) -> str:
         count, stages = self._counts, self._stages
-        parts = [f"{count['running']} running", f"{count['waiting']} waiting"]
+        parts = [f"{count['running']} running", f"{count['waiting']} waiting for a prefix"]
         parts += [f"{count['failed'] + count['given_up']} failed"] if count["failed"] + count["given_up"] else []
-        return ", ".join([*parts, f"{stages['applied']} steps applied, {stages['shared']} stages shared"])
+        parts += [f"{stages['applied']} steps applied", f"{stages['shared']} stages shared"]
+        parts += [f"GPUs {self._gpus['gpus_reserved']:g}/{self._gpus['gpus']:g}"] if self._gpus else []
+        left = self._work.left(now - self._started)
+        return ", ".join(parts + ([f"about {hours(left / 3600)} left"] if left is not None else []))
 
-    def _live(self) -> None:
+    def _live(self, now: float) -> None:
         if self._bar is None:
             columns = (
                 TextColumn("[bold]trials"),
-                BarColumn(),
+                BarColumn(bar_width=20),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[words]}"),
-                TimeRemainingColumn(compact=True),
             )
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._task = self._bar.add_task("", total=self._counts["total"], completed=self._counts["done"], words="")
             self._bar.start()
-        self._bar.update(self._task, completed=self._counts["done"], words=self._words())
+        self._bar.update(self._task, completed=self._counts["done"], words=self._words(now))
+
+
+def _gpus(running: list[Any]) -> dict[str, float]:
+    """GPUs of the cluster and those that running trials hold; empty where there are none."""
+    total = ray.cluster_resources().get("GPU", 0.0)
+    held = sum(trial.placement_group_factory.required_resources.get("GPU", 0.0) for trial in running)
+    return {"gpus_reserved": held, "gpus": max(total, held)} if total or held else {}

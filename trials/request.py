@@ -21,13 +21,15 @@ class Request:
     spec: Spec
     """With absolute paths: workers have another working directory."""
     parts: str
-    """Folder of the table's part files."""
+    """Folder of the table's part files, or its URL."""
     store: str
-    """Folder of the stage store."""
+    """Folder of the stage store, or its URL."""
     sharing: bool = True
+    store_limit: int | None = None
+    """Bytes that stored weights may take."""
 
-    def runner(self, device: str) -> Runner:
-        """The runner of one worker, with the model loaded on `device`."""
+    def runner(self, gpus: float) -> Runner:
+        """The runner of one worker, with the model loaded on what the trial reserved."""
         # Imported here: an actor must be alive before torch is, see `CompositionTrial`.
         from rayci import loading
         from rayci.run import Runner
@@ -38,25 +40,48 @@ class Request:
         subject = loading.load(
             sweep.folder,
             dtype=self.spec.dtype,
-            device=device,
+            device=device_for(self.spec, gpus),
             attention=self.spec.attention,
             modules=self.spec.modules,
             trust_remote_code=self.spec.trust_remote_code,
         )
-        return Runner(sweep, subject, StageStore(Path(self.store)), Path(self.parts), self.sharing)
+        return Runner(sweep, subject, StageStore(self.store, limit=self.store_limit), self.parts, self.sharing)
 
 
-def trial_config(plan: Plan, trial: Trial, *, sharing: bool = True) -> dict[str, Any]:
-    """The Tune config of a trial: the tuple itself, and its part in the plan."""
+def trial_config(
+    plan: Plan,
+    trial: Trial,
+    *,
+    first: int = 0,
+    keep: list[bool] | None = None,
+    resources: Mapping[str, float] | None = None,
+    last_try: bool = True,
+) -> dict[str, Any]:
+    """The Tune config of a trial: the tuple itself, and its part in the plan.
+
+    `first` is the depth of the first stage that this trial must see done, `keep` says for each
+    stage whether to store its weights. By default a trial does all its stages, and stores those
+    that the plan shares: right for one's own Tuner, in which every trial stands alone.
+    """
+    own = {"CPU": plan.spec.resources.cpus, "GPU": plan.spec.resources.gpus}
     return {
         "trial": trial.id,
         "composition": trial.composition,
         "replicate": trial.replicate,
         "seed": trial.seed,
+        "first": first,
         "owners": [plan.owners[stage.fingerprint] for stage in trial.stages],
-        "keep": [sharing and stage.fingerprint in plan.shared for stage in trial.stages],
-        "resources": {"CPU": plan.spec.resources.cpus, "GPU": plan.spec.resources.gpus},
+        "keep": [stage.fingerprint in plan.shared for stage in trial.stages] if keep is None else keep,
+        "resources": dict(resources or own),
+        "last_try": last_try,
     }
+
+
+def device_for(spec: Spec, gpus: float) -> str:
+    """Where the model of a trial that reserves so many GPUs goes: `auto` spreads its blocks over several."""
+    if not gpus or spec.resources.device == "cpu":
+        return "cpu"
+    return "cuda" if gpus <= 1 else "auto"
 
 
 def absolute(spec: Spec) -> Spec:

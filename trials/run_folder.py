@@ -15,26 +15,55 @@ import fcntl
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rayci import table
 from rayci.atomic import replacing
-from rayci.errors import CorruptionError, RequestError
+from rayci.errors import CorruptionError, RequestError, StorageError
+from rayci.parts import Parts
 from rayci.plan import Plan
-from rayci.record import part_path
+from rayci.store import StageStore, located
 from rayci.sweep import Sweep
 
 
 class RunFolder:
     """Paths and state of one run."""
 
-    def __init__(self, root: Path, store: Path | None = None) -> None:
+    def __init__(self, root: Path, store: Path | str | None = None, storage: Path | str | None = None) -> None:
+        """`store`: a stage store that other runs share, a folder or a URL; by default the run's own.
+
+        `storage`: a folder or URL that every node sees, where workers write rows and stages; rows
+        are then copied to the run folder. By default the run folder itself.
+        """
         self.root = root.expanduser().resolve()
+        place = str(self.root) if storage is None else located(storage).rstrip("/")
         self.parts = self.root / "table"
-        self.store = (store or self.root / "store").expanduser().resolve()
+        self.workers_parts = f"{place}/table"
+        self.own_store = store is None
+        self.store = f"{place}/store" if store is None else located(store)
         self.tune = self.root / "tune"
+        self.notes: list[str] = []
+        """What was found damaged here, and what became of it."""
+
+    def open_store(self, limit: int | None = None) -> StageStore:
+        """The run's stage store."""
+        return StageStore(self.store, limit=limit)
+
+    def part(self, stage: str) -> Path:
+        """The part file of a stage in the run folder."""
+        return self.parts / Parts.name(stage)
+
+    def fetch(self, plan: Plan) -> None:
+        """Copy rows that workers have written elsewhere to the run folder."""
+        if self.workers_parts != str(self.parts):
+            Parts(self.workers_parts).fetch(list(plan.stages), self.parts)
+
+    def forget(self, stage: str) -> None:
+        """Delete a stage's rows wherever they lie, so that they are written again."""
+        for place in {str(self.parts), self.workers_parts}:
+            Parts(place).remove(stage)
 
     def check(self, sweep: Sweep) -> None:
         """RequestError where the folder holds something else than this sweep; writes nothing."""
@@ -62,8 +91,9 @@ class RunFolder:
         return self._read("run.json")
 
     def report_progress(self, state: dict[str, Any]) -> None:
-        """Write the last known state of the run."""
-        self._write("progress.json", state)
+        """Write the last known state of the run, if there is room: it is there to be looked at."""
+        with suppress(StorageError):
+            self._write("progress.json", state)
 
     def progress(self) -> dict[str, Any] | None:
         """The last known state of the run, or None."""
@@ -113,16 +143,19 @@ class RunFolder:
     def done(self, plan: Plan) -> set[str]:
         """Stages whose rows are on disk; a damaged part is set aside and counts as not done."""
         found = set()
-        for stage in plan.stages.values():
-            path = part_path(self.parts, stage)
+        self.fetch(plan)
+        for stage in plan.stages:
+            path = self.part(stage)
             if not path.is_file():
                 continue
             try:
                 table.read_part(path)
-            except CorruptionError:
-                path.rename(path.with_name(f".damaged-{uuid.uuid4().hex[:8]}-{path.name}"))
+            except CorruptionError as error:
+                aside = path.rename(path.with_name(f".damaged-{uuid.uuid4().hex[:8]}-{path.name}"))
+                self.notes.append(f"{error}; it was set aside as {aside.name}, and its rows are written again")
+                self.forget(stage)
                 continue
-            found.add(stage.fingerprint)
+            found.add(stage)
         return found
 
     def _write(self, name: str, value: dict[str, Any]) -> None:

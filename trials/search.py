@@ -1,104 +1,120 @@
-"""A Searcher that hands out trials so that every shared prefix is built once.
+"""A Searcher that hands out trials in the order of a Schedule.
 
-A trial claims the stages on its way that are not done. A trial whose way meets a claimed stage
-waits, holding no resources, until that stage is done; others run meanwhile. Since stages form a
-tree and trials are tried in the plan's order, the first trial to claim a stage is always the
-first that contains it, whatever the number of workers.
+`suggest` says None while all that are left wait for a stage: they hold no resources meanwhile.
 """
 
 from __future__ import annotations
 
-import heapq
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ray.tune.search import Searcher
 
-from rayci.plan import Plan
-from rayci.trials.request import trial_config
+from rayci.schedule import Schedule
+from rayci.trials.shares import Shares
 
-Lost = Callable[[str, str], None]
-"""Called with (stage fingerprint, reason) when a trial is given up in that stage."""
+Config = Callable[[int], dict[str, Any]]
+"""The Tune config of a trial, by its index in the plan."""
 
 
+def _nothing(*_: Any) -> None:
+    return None
+
+
+@dataclass
+class Hooks:
+    """What the driver does when something happens to a stage."""
+
+    lost: Callable[[str, str], None] = _nothing
+    """Called with (stage, reason) when a trial is given up in that stage."""
+    ended: Callable[[int], None] = _nothing
+    """Called with the index of a trial that ended, well or not."""
+
+
+@dataclass
+class _Running:
+    index: int
+    left: list[str]
+    """Stages that the trial must still see done, in order."""
+
+
+@dataclass(eq=False)
 class PrefixSearcher(Searcher):  # type: ignore[misc]
-    """Trials in the plan's order, siblings held back until their prefix is done."""
+    """Trials in the schedule's order; at most `limit` of them, so that an experiment stays small."""
 
-    def __init__(
-        self, plan: Plan, todo: Iterable[int], done: Iterable[str], *, sharing: bool = True, lost: Lost | None = None
-    ) -> None:
+    schedule: Schedule
+    config: Config
+    stages: Callable[[int], list[str]]
+    """Fingerprints of a trial's stages, by its index in the plan."""
+    shares: Shares
+    limit: int
+    hooks: Hooks = field(default_factory=Hooks)
+    running: dict[str, _Running] = field(default_factory=dict, init=False)
+    """Trials that were handed out and have not ended, by Tune's id."""
+    stopped: str | None = field(default=None, init=False)
+    """Why no more trials are handed out: rows cannot be written."""
+    handed_out: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self._plan, self._sharing, self._lost = plan, sharing, lost
-        self._ready = list(todo)
-        heapq.heapify(self._ready)
-        self._done = set(done)
-        self._claims: dict[str, str] = {}
-        self._waiting: dict[str, list[int]] = {}
-        self._running: dict[str, int] = {}
-
-    @property
-    def waiting(self) -> int:
-        """How many trials wait for a prefix."""
-        return sum(map(len, self._waiting.values()))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The config of the next trial that meets no claimed stage; None = not yet."""
-        while self._ready:
-            index = heapq.heappop(self._ready)
-            stages = [stage.fingerprint for stage in self._plan.trials[index].stages]
-            claimed = next((mark for mark in stages if mark in self._claims), None) if self._sharing else None
-            if claimed is not None:
-                self._waiting.setdefault(claimed, []).append(index)
-                continue
-            self._claims |= {mark: trial_id for mark in stages if mark not in self._done}
-            self._running[trial_id] = index
-            return trial_config(self._plan, self._plan.trials[index], sharing=self._sharing)
-        return None if self._waiting else Searcher.FINISHED
+        """The config of the next trial; None = all that are left wait."""
+        if (self.schedule.empty and not self.running) or self.handed_out >= self.limit or self.stopped:
+            return str(Searcher.FINISHED)
+        index = self.schedule.next()
+        if index is None:
+            return None
+        self.handed_out += 1
+        self.running[trial_id] = _Running(index, self.stages(index)[self.schedule.first(index) :])
+        return self.config(index)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """A stage is done: trials that wait for it may go."""
-        if "stage" in result:
-            self._finish(result["stage"])
+        """A stage is at hand, or done."""
+        if trial_id not in self.running or "stage" not in result:
+            return
+        if result["at_hand"]:
+            self.schedule.release(result["stage"])
+        if result["complete"]:
+            left = self.running[trial_id].left
+            left[:] = [mark for mark in left if mark != result["stage"]]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial ended, or was given up: its claims end with it."""
-        if result and "stage" in result:
-            self._finish(result["stage"])
-        index = self._running.pop(trial_id, None)
-        if index is None:
+        """A trial ended, ran out of memory, or was given up."""
+        if result:
+            self.on_trial_result(trial_id, result)
+        trial = self.running.pop(trial_id, None)
+        if trial is None:
             return
-        left = [stage.fingerprint for stage in self._plan.trials[index].stages if stage.fingerprint not in self._done]
-        if error and left and self._lost is not None:
-            self._lost(left[0], "the worker died in this stage, and died again when it was retried")
-        for mark in left:
-            if self._claims.get(mark) == trial_id:
-                self._release(mark)
+        if result and not error and "stage" not in result:
+            self.schedule.again(trial.index)
+            if "storage_error" in result:
+                self.stopped = result["storage_error"]
+            else:
+                self.shares.enlarge(trial.index)
+            return
+        if error and trial.left:
+            self.hooks.lost(trial.left[0], "the worker died in this stage, and died again when it was retried")
+        self.schedule.end(trial.index)
+        self.hooks.ended(trial.index)
 
-    def _finish(self, mark: str) -> None:
-        self._done.add(mark)
-        self._release(mark)
-
-    def _release(self, mark: str) -> None:
-        self._claims.pop(mark, None)
-        for index in self._waiting.pop(mark, ()):
-            heapq.heappush(self._ready, index)
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles the searcher with each experiment, and nobody reads it
 
     def get_state(self) -> dict[str, Any]:
-        """What Tune snapshots; a restarted sweep plans anew from the table instead."""
-        return {"done": sorted(self._done)}
+        """What Tune snapshots: nothing, because a restarted sweep plans anew from the table and the store."""
+        return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over the done stages of a snapshot."""
-        self._done |= set(state["done"])
+        """Nothing to take over, see `get_state`."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the state to a file."""
+        """Write the (empty) state to a file, as Tune asks."""
         with Path(checkpoint_path).open("wb") as stream:
             pickle.dump(self.get_state(), stream)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Read the state of `save`."""
-        with Path(checkpoint_path).open("rb") as stream:
-            self.set_state(pickle.load(stream))  # noqa: S301 - a file that this class wrote
+        """Nothing to read, see `get_state`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from rayci.errors import OutOfMemory, StorageError
 from rayci.trials.request import Request
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
     """Applies a composition stage by stage; rows are on disk before a step returns.
 
     Give it a `Request` with `tune.with_parameters(CompositionTrial, request=…)`; the config is
-    that of `rayci.trials.request.trial_config`. The model stays loaded when Tune reuses the actor.
+    that of `rayci.trials.trial_config`. The model stays loaded when Tune reuses the actor. A stage
+    that other trials wait for takes two steps: its weights are stored, then it is measured.
 
     The model loads in the first step, not in `setup`: Tune gives a pending trial to the first
     actor that is free and kills the one that was starting for it, so with short trials an actor
@@ -27,6 +29,7 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
 
     _runner: Runner | None = None
     _reports: Iterator[StageReport] | None = None
+    _left = 0
 
     def setup(self, config: dict[str, Any], request: Request | None = None) -> None:
         """Remember the request; called by Tune when the actor starts."""
@@ -34,25 +37,35 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
         self._request = request
 
     def _start(self) -> Iterator[StageReport]:
-        if self._runner is None:
-            self._runner = _load(self._request)
         config = self.config
+        if self._runner is None:
+            self._runner = _load(self._request, config["resources"]["GPU"])
         trial = self._runner.sweep.planner.trial(config["composition"], config["replicate"], config["seed"])
-        self._left = len(trial.stages)
-        return self._runner.run(trial, config["owners"], config["keep"])
+        self._left = max(1, len(trial.stages) - config["first"])
+        return self._runner.run(trial, config["owners"], config["keep"], config["first"], last_try=config["last_try"])
 
     def step(self) -> dict[str, Any]:
-        """Do the next stage and say what happened."""
+        """Do the next stage, or half of one, and say what happened."""
         if self._reports is None:
             self._reports = self._start()
-        report = next(self._reports)
-        self._left -= 1
+        try:
+            report = next(self._reports)
+        except OutOfMemory as error:
+            return {"out_of_memory": str(error), "worker": os.getpid(), "done": True}
+        except StorageError as error:
+            return {"storage_error": str(error), "worker": os.getpid(), "done": True}
+        self._left -= report.complete
         return {
             "stage": report.stage.fingerprint,
             "depth": report.stage.depth,
+            "at_hand": report.at_hand,
+            "complete": report.complete,
             "applied": report.applied,
             "measured": report.measured,
             "failure": report.failure,
+            "notes": list(report.notes),
+            "criteria": dict(report.values),
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
             "worker": os.getpid(),
             "done": self._left == 0,
         }
@@ -71,11 +84,11 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """CPUs and GPUs of one trial, from the spec."""
+        """CPUs and GPUs of one trial, from its config."""
         return tune.PlacementGroupFactory([{key: value for key, value in config["resources"].items() if value}])
 
 
-def _load(request: Request) -> Runner:
+def _load(request: Request, gpus: float) -> Runner:
     import torch
     from transformers.utils import logging as transformers_logging
 
@@ -83,4 +96,4 @@ def _load(request: Request) -> Runner:
     transformers_logging.disable_progress_bar()
     torch.set_num_threads(request.spec.resources.threads)
     # What the trial reserved decides, not what the machine has: a trial without a GPU must not take one.
-    return request.runner("cuda" if request.spec.resources.gpus else "cpu")
+    return request.runner(gpus)

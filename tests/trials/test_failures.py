@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,22 @@ def test_exit_code_and_message(finished: tuple[Path, subprocess.CompletedProcess
     assert "non-finite weights" in done.stdout
     assert "values missing" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_command_that_repeats_a_failed_trial(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = finished
+    (line,) = [line for line in done.stdout.splitlines() if "--debug" in line]
+    program, *arguments = shlex.split(line)
+    assert program == "rayci" and arguments[arguments.index("--only") + 1] == "ft{lr=3.0e+37}"
+    before = sorted((folder / "run").rglob("*"))
+    again = rayci(*arguments)
+    assert again.returncode == 1
+    assert "InterventionError: ft left non-finite weights" in again.stderr
+    assert "Traceback" in again.stderr  # what --debug is for
+    assert "untouched model" in again.stdout
+    assert sorted((folder / "run").rglob("*")) == before
 
 
 def test_failed_stage_and_what_follows_it(rows: pd.DataFrame) -> None:

@@ -1,0 +1,148 @@
+"""A schedule's trials as Tune experiments on one Ray: a large plan is several of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from rayci.errors import StorageError
+from rayci.forecast.estimator import Estimator
+from rayci.forecast.timing import known_times
+from rayci.lifetimes import Lifetimes
+from rayci.plan import Plan
+from rayci.schedule import Schedule, at_hand
+from rayci.store import Outcome
+from rayci.sweep import Sweep
+from rayci.trials.cluster import CLUSTER_PENDING, connected, local_workers
+from rayci.trials.loggers import callbacks
+from rayci.trials.progress import ProgressBar, Silent
+from rayci.trials.request import Request, trial_config
+from rayci.trials.run_folder import RunFolder
+from rayci.trials.search import Hooks, PrefixSearcher
+from rayci.trials.shares import shares_of
+from rayci.trials.trainable import CompositionTrial
+from rayci.trials.work import Work
+
+if TYPE_CHECKING:
+    from rayci.trials.driver import Options
+
+EXPERIMENT = 5000
+"""Trials in one Tune experiment: its state (11 KB a trial) is written over and over, its memory (49 KB) kept."""
+
+RETRIES = 2
+"""How often a trial whose worker died is started again."""
+
+
+class Experiments:
+    """Runs what is left of a plan."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        plan: Plan,
+        request: Request,
+        folder: RunFolder,
+        options: Options,
+        todo: list[int],
+        done: Collection[str],
+        *,
+        total: int,
+    ) -> None:
+        self._plan, self._request, self._folder, self._options = plan, request, folder, options
+        self._store = folder.open_store()
+        estimator = Estimator(sweep.planner, known_times(plan.spec.model, folder.root))
+        stored = self._store.stored()
+        ready = at_hand(plan, todo, done, lambda stage: stage in stored and self._store.has_weights(stage))
+        ready = ready if options.sharing else set(done)
+        self._lifetimes = Lifetimes(plan, todo, done)
+        self._free(self._lifetimes.unneeded(stored))  # what a killed run left behind
+        seconds = estimator.stage_seconds(plan)
+        self._schedule = Schedule(plan, todo, ready, seconds=seconds, sharing=options.sharing)
+        self._shares = shares_of(plan, estimator)
+        left = {s.fingerprint: seconds(s) for i in todo for s in plan.trials[i].stages if s.fingerprint not in done}
+        self._bar = ProgressBar(
+            folder, self._schedule, Work(left), total=total, done=total - len(todo), quiet=options.quiet
+        )
+
+    def run(self) -> tuple[dict[str, int], list[str]]:
+        """Run to the end or to an interruption; counts and notes."""
+        resources, options = self._plan.spec.resources, self._options
+        local = options.workers or local_workers(resources.cpus, resources.threads)
+        with connected(
+            address=options.address,
+            workers=options.workers or CLUSTER_PENDING if options.address else local,
+            cpus=resources.cpus,
+            threads=resources.threads,
+            gpus=resources.gpus != 0,
+        ):
+            try:
+                while not self._schedule.empty:
+                    searcher = self._experiment()
+                    if searcher.stopped:
+                        raise StorageError(searcher.stopped)
+                    if searcher.running:  # interrupted
+                        break
+                else:
+                    self._free(self._store.stored())
+            finally:
+                self._bar.close()
+        return self._bar.counts, [*self._bar.notes, *self._store.take_notes()]
+
+    def _experiment(self) -> PrefixSearcher:
+        """One Tune experiment of at most `EXPERIMENT` trials."""
+        hooks = Hooks(self._lost, lambda index: self._free(self._lifetimes.end(index)))
+        stages = self._plan.trials
+        searcher = PrefixSearcher(
+            self._schedule,
+            self._config,
+            lambda index: [stage.fingerprint for stage in stages[index].stages],
+            self._shares,
+            EXPERIMENT,
+            hooks,
+        )
+        if "tensorboard" not in self._options.log:  # whose files lie there
+            shutil.rmtree(self._folder.tune, ignore_errors=True)
+        tuner = tune.Tuner(
+            tune.with_parameters(CompositionTrial, request=self._request),
+            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=EXPERIMENT, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name=f"{datetime.now():%Y%m%d-%H%M%S-%f}",
+                storage_path=str(self._folder.tune),
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                # At the end of a class trainable's trial Tune saves one by default; a full disk would fail the trial.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[self._bar, *callbacks(self._options.log, self._plan.spec.name, self._folder.root)],
+                progress_reporter=Silent(),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+        return searcher
+
+    def _config(self, index: int) -> dict[str, Any]:
+        trial = self._plan.trials[index]
+        return trial_config(
+            self._plan,
+            trial,
+            first=self._schedule.first(index),
+            keep=[self._keeps(stage.fingerprint) for stage in trial.stages],
+            resources=self._shares.of(index),
+            last_try=self._shares.last(index),
+        )
+
+    def _keeps(self, stage: str) -> bool:
+        """Whether others go on from a stage; also from one that was stored before and turns out to be damaged."""
+        return self._schedule.keeps(stage) or self._lifetimes.users(stage) > 1
+
+    def _lost(self, stage: str, reason: str) -> None:
+        self._store.put_outcome(stage, Outcome(0.0, None, reason))
+
+    def _free(self, stages: Iterable[str]) -> None:
+        """Delete weights that no trial needs; in a store that other runs share they stay."""
+        if self._folder.own_store:
+            for stage in stages:
+                self._store.free_weights(stage)

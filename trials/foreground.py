@@ -1,0 +1,50 @@
+"""One trial in this process: no Ray, nothing written, errors as they come."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rayci import loading, yaml_source
+from rayci import spec as specs
+from rayci.errors import RequestError
+from rayci.run import Runner, StageReport
+from rayci.store import StageStore
+from rayci.sweep import Sweep
+from rayci.trials.request import absolute, device_for
+from rayci.trials.selection import Selection
+
+
+def debug(spec: Path | str, composition: str, replicate: int = 0, seed: int = 0) -> Iterator[StageReport]:
+    """Run one trial from the untouched model on, a report after each stage.
+
+    The composition may be any of the spec's methods, also a prefix that is no trial of the sweep.
+
+    An exception of a method or a criterion comes through with its traceback. The run folder and
+    the store of the sweep are neither read nor written.
+    """
+    import torch
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    source = yaml_source.read(Path(spec))
+    given = specs.from_source(source)
+    sweep = Sweep.open(absolute(given), source)
+    (text,) = Selection.of(given, [composition], replicate, seed).only
+    trial = sweep.planner.trial(text, replicate, seed)
+    if device_for(given, bool(given.resources.gpus)) != "cpu" and not torch.cuda.is_available():
+        raise RequestError("the trial reserves a GPU, this machine has none", at="resources.gpus")
+    torch.set_num_threads(given.resources.threads)
+    subject = loading.load(
+        sweep.folder,
+        dtype=given.dtype,
+        device=device_for(given, 1 if given.resources.gpus else 0),
+        attention=given.attention,
+        modules=given.modules,
+        trust_remote_code=given.trust_remote_code,
+    )
+    with tempfile.TemporaryDirectory(prefix="rayci-") as folder:
+        runner = Runner(sweep, subject, StageStore(Path(folder) / "store"), Path(folder) / "table", debug=True)
+        depth = len(trial.stages)
+        yield from runner.run(trial, [trial.id] * depth, [False] * depth)

@@ -1,0 +1,80 @@
+"""What each trial reserves: CPUs and a share of a GPU, larger after it ran out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rayci.errors import RequestError
+from rayci.forecast.estimator import Estimator
+from rayci.forecast.share import STEPS
+from rayci.plan import Plan
+
+GIB = 2**30
+
+
+@dataclass
+class Shares:
+    """The reservation of every trial, by its index in the plan."""
+
+    cpus: float
+    first: Callable[[int], float]
+    """GPUs of a trial before anything went wrong."""
+    most: float
+    """GPUs that a trial may grow to."""
+    _grown: dict[int, float] = field(default_factory=dict)
+
+    def gpus(self, index: int) -> float:
+        """GPUs that the trial reserves now."""
+        return self._grown.get(index, self.first(index))
+
+    def of(self, index: int) -> dict[str, float]:
+        """The reservation as Ray names it."""
+        return {"CPU": self.cpus, "GPU": self.gpus(index)}
+
+    def last(self, index: int) -> bool:
+        """Whether the trial cannot get more: without memory it fails for good."""
+        gpus = self.gpus(index)
+        return gpus == 0 or gpus >= self.most
+
+    def enlarge(self, index: int) -> None:
+        """Reserve the next larger share from now on."""
+        gpus = self.gpus(index)
+        self._grown[index] = next((step for step in STEPS if step > gpus), gpus)
+
+
+def shares_of(plan: Plan, estimator: Estimator) -> Shares:
+    """The reservations that a spec asks for; RequestError where `gpus: auto` cannot be told."""
+    resources = plan.spec.resources
+    if isinstance(resources.gpus, str):
+        gpu_memory = _gpu_memory(resources.gpu_memory)
+        share: dict[str, float] = {}
+        for text in {trial.composition for trial in plan.trials}:
+            gpus = estimator.share(text, gpu_memory)
+            if gpus is None:
+                raise RequestError(
+                    f"gpus: auto, but the memory of {text!r} is not known: {'; '.join(estimator.notes)}",
+                    at="resources.gpus",
+                    allowed="a number of GPUs",
+                )
+            share[text] = gpus
+        return Shares(
+            resources.cpus, lambda index: share[plan.trials[index].composition], resources.max_gpus or STEPS[-1]
+        )
+    fixed = resources.gpus
+    return Shares(resources.cpus, lambda index: fixed, resources.max_gpus or max(1.0, fixed))
+
+
+def _gpu_memory(given: float | None) -> float:
+    """Bytes of one GPU: what the spec says, or this machine's."""
+    import torch
+
+    if given is not None:
+        return given * GIB
+    if not torch.cuda.is_available():
+        raise RequestError(
+            "gpus: auto needs to know the memory of a GPU, and this machine has none to ask",
+            at="resources.gpu_memory",
+            hint="gpu_memory: 80 for an A100 of 80 GB",
+        )
+    return float(torch.cuda.get_device_properties(0).total_memory)
