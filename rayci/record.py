@@ -54,7 +54,7 @@ def without_value(sweep: Sweep, stage: Stage, status: Status, reason: str) -> li
 
 
 def rows(
-    sweep: Sweep, trial: Trial, stage: Stage, owner: str, measured: list[Measured], outcome: Outcome | None, device: str
+    sweep: Sweep, trial: Trial, stage: Stage, owner: str, measured: list[Measured], outcome: Outcome | None
 ) -> Iterator[Row]:
     """One row for each reading of the stage; `owner` is the id of the trial that measures it."""
     steps = tuple(_cells(sweep, trial, stage))
@@ -85,7 +85,7 @@ def rows(
             apply_seconds=outcome.seconds if outcome else None,
             measure_seconds=reading.seconds,
             peak_memory_bytes=outcome.peak_memory_bytes if outcome else None,
-            device=reading.device or device,
+            device=reading.device or "none",
             dtype=sweep.spec.dtype,
             versions=versions(),
             recorded_at=datetime.now(UTC),
@@ -100,12 +100,11 @@ def publish(
     owner: str,
     measured: list[Measured],
     outcome: Outcome | None,
-    device: str,
 ) -> None:
     """Write the rows of a stage, unless they are there already."""
     if not parts.has(stage.fingerprint):
         scales = {criterion.name: criterion.scale for criterion in sweep.criteria}
-        parts.write(stage.fingerprint, list(rows(sweep, trial, stage, owner, measured, outcome, device)), scales)
+        parts.write(stage.fingerprint, list(rows(sweep, trial, stage, owner, measured, outcome)), scales)
 
 
 def _cells(sweep: Sweep, trial: Trial, stage: Stage) -> Iterator[StepCell]:

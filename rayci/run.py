@@ -255,8 +255,7 @@ class Runner:
     def _publish(
         self, trial: Trial, stage: Stage, owner: str, readings: list[Measured], outcome: Outcome | None
     ) -> None:
-        device = self.subject.device.type
-        publish(self.sweep, self._parts, trial, stage, owner, readings, outcome, device)
+        publish(self.sweep, self._parts, trial, stage, owner, readings, outcome)
 
 
 def _values(readings: Sequence[Measured], trial: Trial) -> dict[str, float]:

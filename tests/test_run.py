@@ -167,6 +167,18 @@ def test_readings_survive_a_lost_part(tmp_path: Path) -> None:
     assert table.read(tmp_path).frame[kept].astype(str).equals(before[kept].astype(str))
 
 
+def test_a_reading_that_is_stored_is_not_taken_again(tmp_path: Path) -> None:
+    run_all(runner(tmp_path))
+    kept = set((tmp_path / "store").rglob("readings/*.json"))
+    lost = sorted(kept)[::2]  # a worker that is killed leaves the readings before the one it took
+    for path in [*lost, *(tmp_path / "table").iterdir()]:
+        path.unlink()
+    times = {path: path.stat().st_mtime_ns for path in kept - set(lost)}
+    run_all(runner(tmp_path))
+    assert set((tmp_path / "store").rglob("readings/*.json")) == kept
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
 def test_references_survive_a_lost_store(tmp_path: Path) -> None:
     spec = SPEC.model_copy(update={"criteria": {"edit_locality_agreement": {}}, "interventions": {"rtn": {"bits": 2}}})
     run_all(runner(tmp_path, spec))

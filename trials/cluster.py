@@ -97,6 +97,13 @@ def _knows_us(head: str) -> bool:
     return True
 
 
+def nodes_lost() -> int:
+    """How many nodes have left the cluster; where its head is gone, Ray ends this process before it answers."""
+    import ray
+
+    return sum(not node["Alive"] for node in ray.nodes())
+
+
 @contextmanager
 def connected(*, address: str | None, workers: int, cpus: float, threads: int, gpus: bool) -> Iterator[None]:
     """Ray, started on this machine or joined at `address`; shut down or left at the end.

@@ -135,7 +135,7 @@ def _run(
     counts, notes = experiments.run()
     folder.fetch(plan)
     if counts["given_up"]:
-        settle(sweep, plan, folder, folder.done(plan))
+        settle(sweep, plan, folder, folder.done(plan), ended=True)
     asked = {stage.fingerprint for i in wanted for stage in plan.trials[i].stages}
     complete = all(folder.part(stage).is_file() for stage in asked)
     return Run(plan, folder, complete, True, counts, (*folder.notes, *notes))

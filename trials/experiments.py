@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
+import time
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,11 @@ from rayci.plan import Plan
 from rayci.schedule import Schedule, at_hand
 from rayci.store import Outcome
 from rayci.sweep import Sweep
-from rayci.trials.cluster import CLUSTER_PENDING, connected, local_workers
+from rayci.trials.cluster import CLUSTER_PENDING, connected, local_workers, nodes_lost
 from rayci.trials.loggers import callbacks
 from rayci.trials.progress import ProgressBar, Silent
 from rayci.trials.request import Request, trial_config
-from rayci.trials.run_folder import RunFolder
+from rayci.trials.run_folder import LOST, RunFolder
 from rayci.trials.search import Hooks, PrefixSearcher
 from rayci.trials.shares import shares_of
 from rayci.trials.trainable import CompositionTrial
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 EXPERIMENT = 5000
 """Trials in one Tune experiment: its state (11 KB a trial) is written over and over, its memory (49 KB) kept."""
+
+FETCH_EVERY = 60.0
+"""Seconds between two looks for rows that workers wrote elsewhere."""
 
 RETRIES = 2
 """How often a trial whose worker died is started again."""
@@ -64,6 +68,7 @@ class Experiments:
         self._schedule = Schedule(plan, todo, ready, seconds=seconds, sharing=options.sharing)
         self._shares = shares_of(plan, estimator)
         left = {s.fingerprint: seconds(s) for i in todo for s in plan.trials[i].stages if s.fingerprint not in done}
+        self._fetched = time.monotonic()
         self._bar = ProgressBar(
             folder, self._schedule, Work(left), total=total, done=total - len(todo), quiet=options.quiet
         )
@@ -94,7 +99,7 @@ class Experiments:
 
     def _experiment(self) -> PrefixSearcher:
         """One Tune experiment of at most `EXPERIMENT` trials."""
-        hooks = Hooks(self._lost, lambda index: self._free(self._lifetimes.end(index)))
+        hooks = Hooks(self._lost, self._ended, nodes_lost)
         stages = self._plan.trials
         searcher = PrefixSearcher(
             self._schedule,
@@ -104,14 +109,18 @@ class Experiments:
             EXPERIMENT,
             hooks,
         )
-        if "tensorboard" not in self._options.log:  # whose files lie there
-            shutil.rmtree(self._folder.tune, ignore_errors=True)
-        tuner = tune.Tuner(
+        with tempfile.TemporaryDirectory(prefix="rayci-tune-") as state:
+            self._tuner(searcher, state).fit()
+        return searcher
+
+    def _tuner(self, searcher: PrefixSearcher, state: str) -> tune.Tuner:
+        """Tune; nobody reads its `state`, so it does not lie on the run's disk, which may be full or shared."""
+        return tune.Tuner(
             tune.with_parameters(CompositionTrial, request=self._request),
             tune_config=tune.TuneConfig(search_alg=searcher, num_samples=EXPERIMENT, reuse_actors=True),
             run_config=tune.RunConfig(
                 name=f"{datetime.now():%Y%m%d-%H%M%S-%f}",
-                storage_path=str(self._folder.tune),
+                storage_path=str(self._folder.tune) if "tensorboard" in self._options.log else state,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 # At the end of a class trainable's trial Tune saves one by default; a full disk would fail the trial.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -120,8 +129,6 @@ class Experiments:
                 verbose=0,
             ),
         )
-        tuner.fit()
-        return searcher
 
     def _config(self, index: int) -> dict[str, Any]:
         trial = self._plan.trials[index]
@@ -138,8 +145,14 @@ class Experiments:
         """Whether others go on from a stage; also from one that was stored before and turns out to be damaged."""
         return self._schedule.keeps(stage) or self._lifetimes.users(stage) > 1
 
-    def _lost(self, stage: str, reason: str) -> None:
-        self._store.put_outcome(stage, Outcome(0.0, None, reason))
+    def _lost(self, stage: str) -> None:
+        self._store.put_outcome(stage, Outcome(0.0, None, LOST))
+
+    def _ended(self, index: int) -> None:
+        self._free(self._lifetimes.end(index))
+        if time.monotonic() - self._fetched > FETCH_EVERY:
+            self._folder.fetch(self._plan)
+            self._fetched = time.monotonic()
 
     def _free(self, stages: Iterable[str]) -> None:
         """Delete weights that no trial needs; in a store that other runs share they stay."""

@@ -5,7 +5,7 @@ runs/<name>/
     table/          Parquet parts, one a stage
     store/          stage store (unless given elsewhere)
     progress.json   last known state, for `rayci status`
-    tune/           Ray Tune's own state
+    tune/           TensorBoard's files, where they are asked for
     report.html     the report
 """
 
@@ -26,6 +26,9 @@ from rayci.parts import Parts
 from rayci.plan import Plan
 from rayci.store import StageStore, located
 from rayci.sweep import Sweep
+
+LOST = "the worker died in this stage, and died again when it was retried"
+"""Reason of rows that the same command tries to replace."""
 
 
 class RunFolder:
@@ -111,10 +114,15 @@ class RunFolder:
         done = len(list(self.parts.glob("[!.]*.parquet")))
         state = "finished" if done >= stages else "running" if self._held() else "stopped: the same command continues"
         counts = {key: progress[key] for key in ("done", "running", "waiting", "failed", "given_up") if key in progress}
+        now: dict[str, Any] = {}
         if state != "running":
             counts |= {key: 0 for key in ("running", "waiting") if key in counts}
+        else:
+            now = {
+                key: progress[key] for key in ("gpus_reserved", "gpus", "seconds_left") if progress.get(key) is not None
+            }
         trials = {"trials": known["plan"]["trials"], **{f"trials_{key}": value for key, value in counts.items()}}
-        return {"state": state, "stages": stages, "stages_done": done, **trials, "folder": str(self.root)}
+        return {"state": state, "stages": stages, "stages_done": done, **trials, **now, "folder": str(self.root)}
 
     def _held(self) -> bool:
         lock = self.root / ".lock"
@@ -141,7 +149,11 @@ class RunFolder:
             yield
 
     def done(self, plan: Plan) -> set[str]:
-        """Stages whose rows are on disk; a damaged part is set aside and counts as not done."""
+        """Stages whose rows are on disk.
+
+        A damaged part is set aside and counts as not done; so does a stage that a worker died in:
+        what killed it may be gone, unlike a method's failure.
+        """
         found = set()
         self.fetch(plan)
         for stage in plan.stages:
@@ -149,11 +161,15 @@ class RunFolder:
             if not path.is_file():
                 continue
             try:
-                table.read_part(path)
+                rows = table.read_part(path)[0]
             except CorruptionError as error:
                 aside = path.rename(path.with_name(f".damaged-{uuid.uuid4().hex[:8]}-{path.name}"))
                 self.notes.append(f"{error}; it was set aside as {aside.name}, and its rows are written again")
                 self.forget(stage)
+                continue
+            if any(LOST in (reason or "") for reason in rows.column("reason").unique().to_pylist()):
+                self.forget(stage)
+                self.open_store().forget(stage)
                 continue
             found.add(stage)
         return found

@@ -24,14 +24,20 @@ def _nothing(*_: Any) -> None:
     return None
 
 
+def _none_lost() -> int:
+    return 0
+
+
 @dataclass
 class Hooks:
     """What the driver does when something happens to a stage."""
 
-    lost: Callable[[str, str], None] = _nothing
-    """Called with (stage, reason) when a trial is given up in that stage."""
+    lost: Callable[[str], None] = _nothing
+    """Called with the stage in which a trial is given up."""
     ended: Callable[[int], None] = _nothing
     """Called with the index of a trial that ended, well or not."""
+    nodes_lost: Callable[[], int] = _none_lost
+    """How many nodes the cluster has lost so far: a trial that died with one is not to blame."""
 
 
 @dataclass
@@ -39,6 +45,8 @@ class _Running:
     index: int
     left: list[str]
     """Stages that the trial must still see done, in order."""
+    nodes_lost: int
+    """How many nodes were lost when the trial was handed out."""
 
 
 @dataclass(eq=False)
@@ -69,7 +77,8 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
         if index is None:
             return None
         self.handed_out += 1
-        self.running[trial_id] = _Running(index, self.stages(index)[self.schedule.first(index) :])
+        left = self.stages(index)[self.schedule.first(index) :]
+        self.running[trial_id] = _Running(index, left, self.hooks.nodes_lost())
         return self.config(index)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -96,8 +105,11 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
             else:
                 self.shares.enlarge(trial.index)
             return
+        if error and trial.left and self.hooks.nodes_lost() > trial.nodes_lost:
+            self.schedule.again(trial.index)
+            return
         if error and trial.left:
-            self.hooks.lost(trial.left[0], "the worker died in this stage, and died again when it was retried")
+            self.hooks.lost(trial.left[0])
         self.schedule.end(trial.index)
         self.hooks.ended(trial.index)
 

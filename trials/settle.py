@@ -12,16 +12,21 @@ from rayci.readings import stored_readings
 from rayci.record import publish, without_value
 from rayci.store import StageStore
 from rayci.sweep import Sweep
-from rayci.trials.run_folder import RunFolder
+from rayci.trials.run_folder import LOST, RunFolder
 
 
-def settle(sweep: Sweep, plan: Plan, folder: RunFolder, done: Collection[str]) -> set[str]:
+def settle(sweep: Sweep, plan: Plan, folder: RunFolder, done: Collection[str], *, ended: bool = False) -> set[str]:
     """Write the rows of stages that the store has readings of, or a failure; the stages with rows then.
 
-    A lost part of the table comes back in this way, another run's stages are taken over, and
-    trials that were given up get rows with a reason.
+    A lost part of the table comes back in this way, another run's stages are taken over, and,
+    when the run has `ended`, trials that were given up get rows with a reason; before, they are
+    to be tried again.
     """
     store = folder.open_store()
+    for mark in () if ended else plan.stages:
+        outcome = None if mark in done else store.outcome(mark)
+        if outcome is not None and outcome.failure == LOST:
+            store.forget(mark)
     found = set(done)
     for trial in plan.trials:
         blocked: str | None = None
@@ -31,7 +36,7 @@ def settle(sweep: Sweep, plan: Plan, folder: RunFolder, done: Collection[str]) -
             elif stage.fingerprint not in found:
                 skipped = without_value(sweep, stage, Status.SKIPPED, blocked)
                 owner = plan.owners[stage.fingerprint]
-                publish(sweep, Parts(folder.parts), trial, stage, owner, skipped, None, "none")
+                publish(sweep, Parts(folder.parts), trial, stage, owner, skipped, None)
                 found.add(stage.fingerprint)
     return found
 
@@ -47,7 +52,7 @@ def _from_store(
         failed = without_value(sweep, stage, Status.FAILED, failure) if failure else None
         readings = failed or stored_readings(sweep, store, stage)
         if readings is not None:
-            publish(sweep, Parts(folder.parts), trial, stage, plan.owners[mark], readings, outcome, "none")
+            publish(sweep, Parts(folder.parts), trial, stage, plan.owners[mark], readings, outcome)
             found.add(mark)
     return f"{stage.chain or 'the untouched model'} failed: {failure}" if failure else None
 

@@ -21,8 +21,8 @@ from .conftest import comparable
 LIMIT = 240
 
 
-def start(spec: Path, run: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "rayci.cli", "run", str(spec), "--out", str(run), "--workers", "2"]
+def start(spec: Path, run: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "rayci.cli", "run", str(spec), "--out", str(run), "--workers", "2", *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=spec.parent)
 
 
@@ -57,8 +57,8 @@ def check(run: Path, undisturbed: Path) -> None:
     pd.testing.assert_frame_equal(comparable(run), comparable(undisturbed), check_exact=True)
 
 
-def finish(spec: Path, run: Path) -> str:
-    process = start(spec, run)
+def finish(spec: Path, run: Path, *more: str) -> str:
+    process = start(spec, run, *more)
     text = process.communicate(timeout=LIMIT)[0]
     assert process.returncode == 0, text
     return text

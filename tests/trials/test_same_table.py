@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from rayci import plan, spec, table
 from rayci.trials import launch
@@ -45,3 +46,16 @@ def test_readings_of_another_run_are_taken_over(ten_trials: Path, undisturbed: P
     run = launch(ten_trials, out=tmp_path / "run", store=undisturbed / "store", workers=1)
     assert run.complete and not run.computed
     pd.testing.assert_frame_equal(comparable(tmp_path / "run"), comparable(undisturbed), check_exact=True)
+
+
+def test_several_experiments(
+    ten_trials: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rayci.trials.experiments.EXPERIMENT", 2)
+    chosen = ["ft > wanda@0.5", "ft > rtn@4", "wanda@0.5 > ft", "gd > rtn@4", "rtn@4 > gd"]
+    run = launch(ten_trials, out=tmp_path / "run", only=chosen, workers=1)
+    assert run.complete and run.counts["done"] == 5
+    expected, found = comparable(undisturbed), comparable(tmp_path / "run")
+    assert run.counts["applied"] == found[found["stage"] > 0]["stage_fingerprint"].nunique()
+    kept = expected[expected["stage_fingerprint"].isin(set(found["stage_fingerprint"]))].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, kept, check_exact=True)
