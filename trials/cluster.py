@@ -7,7 +7,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from typing import Any
 
 from rayci.errors import RequestError
@@ -127,18 +127,21 @@ def connected(*, address: str | None, workers: int, cpus: float, threads: int, g
         logging.getLogger(name).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="rayci-") as empty:
         environment = {**QUIET, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-        # An empty working directory: a user's own `trials/` or `analysis/` must not shadow ours.
-        runtime = {"working_dir": empty, "env_vars": environment}
+        # Workers look for modules where the driver stands: in an empty folder, so that a user's own `trials/`
+        # or `analysis/` cannot shadow ours. As a `working_dir` it would be shipped to every node, and on a
+        # host with several nodes one that goes takes the others' copy with it.
+        runtime = {"env_vars": environment}
         local: dict[str, Any] = {"num_cpus": max(1, round(workers * cpus)), "include_dashboard": False}
         local |= {} if gpus else {"num_gpus": 0}
         try:
-            ray.init(
-                address=_resolved(address) if address else "local",  # None joins any Ray that runs on this machine
-                runtime_env=runtime,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **({} if address else local),
-            )
+            with chdir(empty):
+                ray.init(
+                    address=_resolved(address) if address else "local",  # None joins any Ray that runs on this machine
+                    runtime_env=runtime,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **({} if address else local),
+                )
         except (OSError, RuntimeError, ValueError) as error:  # another version of Ray, a machine outside the cluster
             if address is None:
                 raise
