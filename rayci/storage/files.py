@@ -35,7 +35,7 @@ class Files(Protocol):
         """The bytes of a small file; None where there is none."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a small file."""
+        """Write a small file that carries its own checksum, or that can be spared."""
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""
@@ -88,7 +88,7 @@ class LocalFiles:
             return None
 
     def write(self, name: str, data: bytes) -> None:
-        with replacing(self.root / name) as temporary:
+        with replacing(self.root / name, flush=False) as temporary:
             temporary.write_bytes(data)
 
     def exists(self, name: str) -> bool:
