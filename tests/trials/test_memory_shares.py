@@ -11,6 +11,8 @@ import pytest
 
 from rayci import table
 
+pytestmark = pytest.mark.slow
+
 GREEDY = '''\
 """A method that fits into memory only where its trial reserved enough of a GPU."""
 import ray

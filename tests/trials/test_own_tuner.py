@@ -56,6 +56,7 @@ def test_halves_of_two_gpus_run_four_trials_at_a_time(two_gpus: None, tmp_path: 
     assert all(count <= 2 for count in Counter(gpus for _, gpus in seen).values())
 
 
+@pytest.mark.slow
 def test_a_whole_gpu_each(two_gpus: None, tmp_path: Path) -> None:
     whole = SPEC.resources.model_copy(update={"gpus": 2})
     frame = fit(SPEC.model_copy(update={"resources": whole}), tmp_path).get_dataframe()

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from rayci.trials import launch
 from tests.s3 import Server, bucket, server, started
@@ -34,6 +35,7 @@ def test_rows_and_stages_in_a_bucket(server: Server, ten_trials: Path, undisturb
     pd.testing.assert_frame_equal(comparable(tmp_path / "other"), comparable(undisturbed), check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_damaged_row_in_the_bucket_is_written_again(
     server: Server, ten_trials: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
