@@ -1,0 +1,111 @@
+"""Damage that a restart meets: parts and weights that are cut short, a disk without room. No Ray is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import torch
+
+from rayci import loading, table
+from rayci.kinds import Status
+from rayci.parts import Parts
+from rayci.plan import Plan
+from rayci.record import publish, without_value
+from rayci.run import Runner
+from rayci.spec import Spec
+from rayci.store import Outcome, StageStore
+from rayci.sweep import Sweep
+from rayci.trials.driver import Options
+from rayci.trials.experiments import Experiments
+from rayci.trials.request import Request
+from rayci.trials.run_folder import RunFolder
+from rayci.trials.settle import forget_failures, settle
+
+SPEC = Spec.model_validate(
+    {
+        "name": "t",
+        "model": "testbed",
+        "interventions": {"ft": {}, "rtn": {"bits": {"sweep": [3, 4, 8]}}},
+        "compose": {"orders": "listed"},
+        "criteria": ["wmdp"],
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def sweep() -> Sweep:
+    return Sweep.open(SPEC)
+
+
+def experiments(sweep: Sweep, plan: Plan, folder: RunFolder, done: set[str]) -> Experiments:
+    todo = [i for i, trial in enumerate(plan.trials) if any(stage.fingerprint not in done for stage in trial.stages)]
+    request = Request(sweep.spec, folder.workers_parts, folder.store)
+    return Experiments(sweep, plan, request, folder, Options(), todo, done, total=len(plan.trials))
+
+
+@pytest.mark.parametrize("weights", ["whole", "set aside", "of a writer that died"])
+def test_stored_weights_are_used_or_computed_once(weights: str, sweep: Sweep, tmp_path: Path) -> None:
+    plan, folder = sweep.planner.plan(), RunFolder(tmp_path / "run")
+    edited = next(stage.fingerprint for stage in plan.stages.values() if stage.chain == "ft")
+    place = tmp_path / "run" / "store" / edited[:2] / edited
+    StageStore(folder.store).put_weights(edited, {"w": torch.ones(9)}, [])
+    if weights == "set aside":
+        (place / "weights.safetensors").write_bytes(b"")
+        assert StageStore(folder.store).weights(edited) is None
+    elif weights == "of a writer that died":
+        (place / "receipts.json").unlink()
+    begun = experiments(sweep, plan, folder, {plan.trials[0].stages[0].fingerprint, edited})
+    ready = []
+    while (index := begun._schedule.next()) is not None:
+        ready.append(index)
+    going_on = [i for i in ready if len(plan.trials[i].stages) == 3]
+    assert len(going_on) == (3 if weights == "whole" else 1)
+    # Even weights that look whole may turn out to be damaged: who goes on first stores them anew.
+    assert all(begun._config(i)["keep"][1] for i in going_on)
+
+
+def test_failures_are_retried_beside_a_damaged_part(sweep: Sweep, tmp_path: Path) -> None:
+    plan, folder = sweep.planner.plan(), RunFolder(tmp_path / "run")
+    trial = next(trial for trial in plan.trials if len(trial.stages) == 3)
+    for stage in trial.stages:
+        failed = without_value(sweep, stage, Status.FAILED, "why")
+        publish(sweep, Parts(folder.parts), trial, stage, trial.id, failed, None)
+    cut = folder.part(trial.stages[0].fingerprint)
+    cut.write_bytes(cut.read_bytes()[:100])
+    forget_failures(folder, plan)
+    (note,) = folder.notes
+    assert str(cut) in note and "set aside as .damaged-" in note
+    assert not folder.done(plan)
+
+
+def test_a_killed_worker_s_failure_gets_the_rows_that_the_worker_would_have_written(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    plan = sweep.planner.plan()
+    trial = next(trial for trial in plan.trials if len(trial.stages) == 3)
+    tables = []
+    for name in ("worker", "driver"):
+        folder = RunFolder(tmp_path / name)
+        folder.open_store().put_outcome(trial.stages[1].fingerprint, Outcome(1.0, None, "why"))
+        if name == "worker":
+            runner = Runner(sweep, loading.load(sweep.folder), folder.open_store(), folder.parts)
+            owners = [plan.owners[stage.fingerprint] for stage in trial.stages]
+            assert [report.failure for report in runner.run(trial, owners, [False] * 3, first=1)] == [
+                "why",
+                "ft failed: why",
+            ]
+        else:
+            settle(sweep, plan, folder, set())
+        parts = [table.read_part(folder.part(stage.fingerprint))[0] for stage in trial.stages[1:]]
+        tables.append(pa.concat_tables(parts).drop_columns(list(table.VOLATILE)))
+    assert tables[0].equals(tables[1])
+
+
+def test_a_full_disk_does_not_stop_the_display(tiny_disk: Path) -> None:
+    folder = RunFolder(tiny_disk)
+    folder.report_progress({"done": 1})
+    (tiny_disk / "filler").write_bytes(bytes(60 * 1024 - len((tiny_disk / "progress.json").read_bytes())))
+    folder.report_progress({"done": 2, "note": "x" * 9000})
+    assert folder.progress() == {"done": 1}
