@@ -176,13 +176,13 @@ def write_part(rows: Sequence[Row], scales: Mapping[str, Scale], path: Path) -> 
     table = table.replace_schema_metadata({b"rayci.scales": json.dumps(used).encode()})
     with replacing(path) as temporary:
         # A part is a few rows: without statistics and dictionaries it is smaller, and faster to write.
-        pq.write_table(table, temporary, use_dictionary=False, write_statistics=False)
+        pq.write_table(table, temporary, use_dictionary=False, write_statistics=False, write_page_checksum=True)
 
 
 def read_part(path: Path) -> tuple[pa.Table, dict[str, Scale]]:
     """One part; raises CorruptionError naming the file where it is truncated or foreign."""
     try:
-        table = pq.read_table(path, partitioning=None)
+        table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise CorruptionError(f"{path}: not a complete Parquet file ({error})") from error
     if not table.schema.equals(SCHEMA, check_metadata=False):

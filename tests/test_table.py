@@ -143,3 +143,13 @@ def test_a_writer_that_dies_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 def test_no_table_is_a_request_error(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no result table"):
         table.read(tmp_path)
+
+
+def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "part.parquet"
+    table.write_part([ROW], SCALES, path)
+    data = path.read_bytes()
+    for place in range(8, len(data) // 3, 97):  # in the pages; a broken footer does not open at all
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
+        with pytest.raises(CorruptionError):
+            table.read_part(path)

@@ -150,3 +150,5 @@ def connected(*, address: str | None, workers: int, cpus: float, threads: int, g
             yield
         finally:
             ray.shutdown()
+            # A later `ray start` from this process must not inherit it.
+            os.environ.pop(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, None)

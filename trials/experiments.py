@@ -147,6 +147,7 @@ class Experiments:
 
     def _lost(self, stage: str) -> None:
         self._store.put_outcome(stage, Outcome(0.0, None, LOST))
+        self._bar.give_up()
 
     def _ended(self, index: int) -> None:
         self._free(self._lifetimes.end(index))

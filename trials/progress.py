@@ -74,8 +74,12 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
         self._draw(trials)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._counts["given_up"] += 1
+        self._applied.pop(trial.trial_id, None)
         self._draw(trials)
+
+    def give_up(self) -> None:
+        """Count a trial that is not tried again."""
+        self._counts["given_up"] += 1
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         self.close()
