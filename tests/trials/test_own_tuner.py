@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from rayci import table
 from rayci.spec import Spec
 from rayci.sweep import Sweep
 from rayci.trials import CompositionTrial, Request, trial_config
+
+pytestmark = pytest.mark.slow
 
 SPEC = Spec.model_validate(
     {
@@ -28,6 +31,9 @@ SPEC = Spec.model_validate(
 @pytest.fixture(scope="module")
 def two_gpus() -> Iterator[None]:
     """A Ray that was told of two GPUs; nothing computes on them."""
+    os.environ.pop(
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", None
+    )  # a sweep launched before sets it; the results come from files
     ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
@@ -56,7 +62,6 @@ def test_halves_of_two_gpus_run_four_trials_at_a_time(two_gpus: None, tmp_path: 
     assert all(count <= 2 for count in Counter(gpus for _, gpus in seen).values())
 
 
-@pytest.mark.slow
 def test_a_whole_gpu_each(two_gpus: None, tmp_path: Path) -> None:
     whole = SPEC.resources.model_copy(update={"gpus": 2})
     frame = fit(SPEC.model_copy(update={"resources": whole}), tmp_path).get_dataframe()
