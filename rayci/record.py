@@ -53,6 +53,11 @@ def without_value(sweep: Sweep, stage: Stage, status: Status, reason: str) -> li
     return [Measured(c, k, status, reason=reason) for c in sweep.criteria for k in replicates(sweep, c, stage)]
 
 
+def blocked_by(stage: Stage, failure: str) -> str:
+    """Why there are no stages after one that failed."""
+    return f"{stage.chain or 'the untouched model'} failed: {failure}"
+
+
 def rows(
     sweep: Sweep, trial: Trial, stage: Stage, owner: str, measured: list[Measured], outcome: Outcome | None
 ) -> Iterator[Row]:

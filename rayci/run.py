@@ -18,7 +18,7 @@ from rayci.out_of_memory import ran_out, release_memory, smaller
 from rayci.parts import Parts
 from rayci.plan import Stage, Trial
 from rayci.readings import Readings, reason_of
-from rayci.record import Measured, publish, without_value
+from rayci.record import Measured, blocked_by, publish, without_value
 from rayci.store import Outcome, StageStore
 from rayci.subject import Applied, Subject
 from rayci.sweep import Sweep
@@ -62,7 +62,6 @@ class Runner:
     """Let an exception of a method or a criterion through, in place of rows with its reason."""
     _standing: str = field(default="", init=False)
     """Fingerprint of the stage that the subject is at."""
-
     _small: dict[str, Intervention] = field(default_factory=dict, init=False)
     """Steps that ran out of memory here, with smaller batches."""
     _hopeless: set[str] = field(default_factory=set, init=False)
@@ -103,7 +102,7 @@ class Runner:
                 continue
             for report in self._stage(trial, depth, owners[depth], keep):
                 if report.failure is not None:
-                    blocked = f"{stage.chain} failed: {report.failure}"
+                    blocked = blocked_by(stage, report.failure)
                 yield replace(report, notes=(*self._notes, *self.store.take_notes()))
                 self._notes.clear()
 
@@ -143,7 +142,7 @@ class Runner:
         for stage in trial.stages[:depth]:
             outcome = self.store.outcome(stage.fingerprint) if self.sharing else None
             if outcome is not None and outcome.failure is not None:
-                return f"{stage.chain or 'the untouched model'} failed: {outcome.failure}"
+                return blocked_by(stage, outcome.failure)
         return None
 
     def _from_store(self, trial: Trial, stage: Stage, owner: str, keep: bool) -> StageReport | None:

@@ -116,7 +116,8 @@ def launch(
         if retry_failed:
             forget_failures(folder, plan)
         done = folder.done(plan)
-        if sharing and not (folder.own_store and not done):  # a new run's store is empty
+        new = folder.own_store and not done  # its store is empty
+        if sharing and not new and len(done) < len(plan.stages):
             done = settle(sweep, plan, folder, done)
         todo = [i for i in wanted if any(stage.fingerprint not in done for stage in plan.trials[i].stages)]
         if not todo:

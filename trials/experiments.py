@@ -60,8 +60,9 @@ class Experiments:
         self._store = folder.open_store()
         estimator = Estimator(sweep.planner, known_times(plan.spec.model, folder.root))
         stored = self._store.stored()
-        ready = at_hand(plan, todo, done, lambda stage: stage in stored and self._store.has_weights(stage))
-        ready = ready if options.sharing else set(done)
+        ready = set(done)
+        if options.sharing:
+            ready = at_hand(plan, todo, done, lambda stage: stage in stored and self._store.has_weights(stage))
         self._lifetimes = Lifetimes(plan, todo, done)
         self._free(self._lifetimes.unneeded(stored))  # what a killed run left behind
         seconds = estimator.stage_seconds(plan)

@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rayci import loading, yaml_source
 from rayci import spec as specs
+from rayci import yaml_source
 from rayci.errors import RequestError
 from rayci.run import Runner, StageReport
 from rayci.store import StageStore
 from rayci.sweep import Sweep
-from rayci.trials.request import absolute, device_for
+from rayci.trials.request import absolute, device_for, load_subject
 from rayci.trials.selection import Selection
 
 
@@ -33,17 +33,11 @@ def debug(spec: Path | str, composition: str, replicate: int = 0, seed: int = 0)
     sweep = Sweep.open(absolute(given), source)
     (text,) = Selection.of(given, [composition], replicate, seed).only
     trial = sweep.planner.trial(text, replicate, seed)
-    if device_for(given, bool(given.resources.gpus)) != "cpu" and not torch.cuda.is_available():
+    gpus = 1 if given.resources.gpus else 0
+    if device_for(given, gpus) != "cpu" and not torch.cuda.is_available():
         raise RequestError("the trial reserves a GPU, this machine has none", at="resources.gpus")
     torch.set_num_threads(given.resources.threads)
-    subject = loading.load(
-        sweep.folder,
-        dtype=given.dtype,
-        device=device_for(given, 1 if given.resources.gpus else 0),
-        attention=given.attention,
-        modules=given.modules,
-        trust_remote_code=given.trust_remote_code,
-    )
+    subject = load_subject(sweep, gpus)
     with tempfile.TemporaryDirectory(prefix="rayci-") as folder:
         runner = Runner(sweep, subject, StageStore(Path(folder) / "store"), Path(folder) / "table", debug=True)
         depth = len(trial.stages)

@@ -93,11 +93,10 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
             self._bar = None
 
     def _take_in(self, trial: Any, result: dict[str, Any]) -> None:
-        if "stage" not in result:
-            if "storage_error" in result:
-                return
+        if "out_of_memory" in result:
             gpus = trial.config["resources"]["GPU"]
             self.notes[f"{result['out_of_memory']}; it had {gpus:g} GPU, and is tried with more"] = None
+        if "stage" not in result:
             return
         self.notes |= dict.fromkeys(result["notes"])
         self._stages["applied"] += result["applied"]

@@ -12,6 +12,8 @@ from rayci.spec import Spec
 
 if TYPE_CHECKING:
     from rayci.run import Runner
+    from rayci.subject import Subject
+    from rayci.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -31,21 +33,14 @@ class Request:
     def runner(self, gpus: float) -> Runner:
         """The runner of one worker, with the model loaded on what the trial reserved."""
         # Imported here: an actor must be alive before torch is, see `CompositionTrial`.
-        from rayci import loading
         from rayci.run import Runner
         from rayci.store import StageStore
         from rayci.sweep import Sweep
 
         sweep = Sweep.open(self.spec)
-        subject = loading.load(
-            sweep.folder,
-            dtype=self.spec.dtype,
-            device=device_for(self.spec, gpus),
-            attention=self.spec.attention,
-            modules=self.spec.modules,
-            trust_remote_code=self.spec.trust_remote_code,
+        return Runner(
+            sweep, load_subject(sweep, gpus), StageStore(self.store, limit=self.store_limit), self.parts, self.sharing
         )
-        return Runner(sweep, subject, StageStore(self.store, limit=self.store_limit), self.parts, self.sharing)
 
 
 def trial_config(
@@ -75,6 +70,21 @@ def trial_config(
         "resources": dict(resources or own),
         "last_try": last_try,
     }
+
+
+def load_subject(sweep: Sweep, gpus: float) -> Subject:
+    """The model of a sweep, on what a trial that reserves so many GPUs has."""
+    from rayci import loading
+
+    spec = sweep.spec
+    return loading.load(
+        sweep.folder,
+        dtype=spec.dtype,
+        device=device_for(spec, gpus),
+        attention=spec.attention,
+        modules=spec.modules,
+        trust_remote_code=spec.trust_remote_code,
+    )
 
 
 def device_for(spec: Spec, gpus: float) -> str:

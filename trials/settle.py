@@ -7,10 +7,10 @@ from collections.abc import Collection
 from rayci import table
 from rayci.kinds import Status
 from rayci.parts import Parts
-from rayci.plan import Plan, Stage, Trial
+from rayci.plan import Plan, Stage
 from rayci.readings import stored_readings
-from rayci.record import publish, without_value
-from rayci.store import StageStore
+from rayci.record import Measured, blocked_by, publish, without_value
+from rayci.store import Outcome, StageStore
 from rayci.sweep import Sweep
 from rayci.trials.run_folder import LOST, RunFolder
 
@@ -22,39 +22,39 @@ def settle(sweep: Sweep, plan: Plan, folder: RunFolder, done: Collection[str], *
     when the run has `ended`, trials that were given up get rows with a reason; before, they are
     to be tried again.
     """
-    store = folder.open_store()
-    for mark in () if ended else plan.stages:
-        outcome = None if mark in done else store.outcome(mark)
-        if outcome is not None and outcome.failure == LOST:
+    store, parts = folder.open_store(), Parts(folder.parts)
+    outcomes = {mark: store.outcome(mark) for mark in plan.stages}
+    for mark, outcome in outcomes.items():
+        if not ended and mark not in done and outcome is not None and outcome.failure == LOST:
             store.forget(mark)
+            outcomes[mark] = None
     found = set(done)
     for trial in plan.trials:
         blocked: str | None = None
         for stage in trial.stages:
-            if blocked is None:
-                blocked = _from_store(sweep, plan, folder, store, trial, stage, found)
-            elif stage.fingerprint not in found:
-                skipped = without_value(sweep, stage, Status.SKIPPED, blocked)
-                owner = plan.owners[stage.fingerprint]
-                publish(sweep, Parts(folder.parts), trial, stage, owner, skipped, None)
-                found.add(stage.fingerprint)
+            mark = stage.fingerprint
+            outcome = outcomes[mark] if blocked is None else None
+            if mark not in found:
+                rows = _rows(sweep, store, stage, blocked, outcome)
+                if rows is not None:
+                    publish(sweep, parts, trial, stage, plan.owners[mark], rows, outcome)
+                    found.add(mark)
+            if outcome is not None and outcome.failure is not None:
+                blocked = blocked_by(stage, outcome.failure)
     return found
 
 
-def _from_store(
-    sweep: Sweep, plan: Plan, folder: RunFolder, store: StageStore, trial: Trial, stage: Stage, found: set[str]
-) -> str | None:
-    """Write one stage's rows where the store has them; the reason why nothing follows it, if so."""
-    mark = stage.fingerprint
-    outcome = store.outcome(mark)
-    failure = outcome.failure if outcome else None
-    if outcome and mark not in found:
-        failed = without_value(sweep, stage, Status.FAILED, failure) if failure else None
-        readings = failed or stored_readings(sweep, store, stage)
-        if readings is not None:
-            publish(sweep, Parts(folder.parts), trial, stage, plan.owners[mark], readings, outcome)
-            found.add(mark)
-    return f"{stage.chain or 'the untouched model'} failed: {failure}" if failure else None
+def _rows(
+    sweep: Sweep, store: StageStore, stage: Stage, blocked: str | None, outcome: Outcome | None
+) -> list[Measured] | None:
+    """What the store knows of a stage, or why there is nothing; None where it is still to be computed."""
+    if blocked is not None:
+        return without_value(sweep, stage, Status.SKIPPED, blocked)
+    if outcome is None:
+        return None
+    if outcome.failure is not None:
+        return without_value(sweep, stage, Status.FAILED, outcome.failure)
+    return stored_readings(sweep, store, stage)
 
 
 def forget_failures(folder: RunFolder, plan: Plan) -> None:
