@@ -19,6 +19,7 @@ from rayci.schedule import Schedule, at_hand
 from rayci.store import Outcome
 from rayci.sweep import Sweep
 from rayci.trials.cluster import CLUSTER_PENDING, connected, local_workers, nodes_lost
+from rayci.trials.free_workers import FreeWorkers
 from rayci.trials.loggers import callbacks
 from rayci.trials.progress import ProgressBar, Silent
 from rayci.trials.request import Request, trial_config
@@ -57,6 +58,7 @@ class Experiments:
         total: int,
     ) -> None:
         self._plan, self._request, self._folder, self._options = plan, request, folder, options
+        self._workers = options.workers or local_workers(sweep.spec.resources.cpus, sweep.spec.resources.threads)
         self._store = folder.open_store()
         estimator = Estimator(sweep.planner, known_times(plan.spec.model, folder.root))
         stored = self._store.stored()
@@ -77,10 +79,9 @@ class Experiments:
     def run(self) -> tuple[dict[str, int], list[str]]:
         """Run to the end or to an interruption; counts and notes."""
         resources, options = self._plan.spec.resources, self._options
-        local = options.workers or local_workers(resources.cpus, resources.threads)
         with connected(
             address=options.address,
-            workers=options.workers or CLUSTER_PENDING if options.address else local,
+            workers=options.workers or CLUSTER_PENDING if options.address else self._workers,
             cpus=resources.cpus,
             threads=resources.threads,
             gpus=resources.gpus != 0,
@@ -109,6 +110,7 @@ class Experiments:
             self._shares,
             EXPERIMENT,
             hooks,
+            at_once=None if self._options.address else self._workers,
         )
         with tempfile.TemporaryDirectory(prefix="rayci-tune-") as state:
             self._tuner(searcher, state).fit()
@@ -118,7 +120,9 @@ class Experiments:
         """Tune; nobody reads its `state`, so it does not lie on the run's disk, which may be full or shared."""
         return tune.Tuner(
             tune.with_parameters(CompositionTrial, request=self._request),
-            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=EXPERIMENT, reuse_actors=True),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, scheduler=FreeWorkers(), num_samples=EXPERIMENT, reuse_actors=True
+            ),
             run_config=tune.RunConfig(
                 name=f"{datetime.now():%Y%m%d-%H%M%S-%f}",
                 storage_path=str(self._folder.tune) if "tensorboard" in self._options.log else state,

@@ -60,6 +60,9 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
     shares: Shares
     limit: int
     hooks: Hooks = field(default_factory=Hooks)
+    at_once: int | None = None
+    """Most trials that are out at a time, where the number of workers is known. Tune reserves resources anew for a
+    trial that waits for a worker; one that is handed out when a worker is free takes that worker as it is."""
     running: dict[str, _Running] = field(default_factory=dict, init=False)
     """Trials that were handed out and have not ended, by Tune's id."""
     stopped: str | None = field(default=None, init=False)
@@ -70,10 +73,10 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
         super().__init__()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The config of the next trial; None = all that are left wait."""
+        """The config of the next trial; None = all that are left wait, or all workers are busy."""
         if (self.schedule.empty and not self.running) or self.handed_out >= self.limit or self.stopped:
             return str(Searcher.FINISHED)
-        index = self.schedule.next()
+        index = None if len(self.running) == self.at_once else self.schedule.next()
         if index is None:
             return None
         self.handed_out += 1
