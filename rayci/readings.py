@@ -15,6 +15,7 @@ from rayci.criterion import Criterion, Reading
 from rayci.errors import OutOfMemory, RayciError
 from rayci.kinds import Status
 from rayci.out_of_memory import ran_out, release_memory, smaller
+from rayci.peak_memory import PeakMemory
 from rayci.plan import Stage
 from rayci.record import Measured, replicates
 from rayci.store import StageStore
@@ -81,11 +82,13 @@ class Readings:
         if compares:
             context = context.with_reference(self._reference(mark))
         start = time.perf_counter()
-        if compares and context.reference is None:
-            entry: dict[str, Any] = _without_value(_NO_REFERENCE)
-        else:
-            entry = self._entry(criterion, context, last_try)
+        with PeakMemory(self.subject.device) as peak:
+            if compares and context.reference is None:
+                entry: dict[str, Any] = _without_value(_NO_REFERENCE)
+            else:
+                entry = self._entry(criterion, context, last_try)
         entry |= {"seconds": time.perf_counter() - start, "device": self.subject.device.type}
+        entry |= {"peak_memory_bytes": peak.bytes}
         if criterion.compares and stage.depth == 0:
             self._references[mark] = entry.get("records")
         else:

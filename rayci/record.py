@@ -35,6 +35,8 @@ class Measured:
     seconds: float | None = None
     device: str | None = None
     """Where it was measured; None where nothing was."""
+    peak_memory_bytes: int | None = None
+    """The most accelerator memory held while it was measured."""
 
 
 def replicates(sweep: Sweep, criterion: Criterion, stage: Stage) -> tuple[int | None, ...]:
@@ -89,7 +91,7 @@ def rows(
             reason=reading.reason,
             apply_seconds=outcome.seconds if outcome else None,
             measure_seconds=reading.seconds,
-            peak_memory_bytes=outcome.peak_memory_bytes if outcome else None,
+            peak_memory_bytes=_most(outcome.peak_memory_bytes if outcome else None, reading.peak_memory_bytes),
             device=reading.device or "none",
             dtype=sweep.spec.dtype,
             versions=versions(),
@@ -110,6 +112,11 @@ def publish(
     if not parts.has(stage.fingerprint):
         scales = {criterion.name: criterion.scale for criterion in sweep.criteria}
         parts.write(stage.fingerprint, list(rows(sweep, trial, stage, owner, measured, outcome)), scales)
+
+
+def _most(*peaks: int | None) -> int | None:
+    """The largest of those that are known."""
+    return max((peak for peak in peaks if peak is not None), default=None)
 
 
 def _cells(sweep: Sweep, trial: Trial, stage: Stage) -> Iterator[StepCell]:

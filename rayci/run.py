@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
-
 from rayci.chain import Link
 from rayci.context import Context
 from rayci.errors import OutOfMemory
@@ -16,6 +14,7 @@ from rayci.intervention import Intervention
 from rayci.kinds import Status
 from rayci.out_of_memory import ran_out, release_memory, smaller
 from rayci.parts import Parts
+from rayci.peak_memory import PeakMemory
 from rayci.plan import Stage, Trial
 from rayci.readings import Readings, reason_of
 from rayci.record import Measured, blocked_by, publish, without_value
@@ -232,14 +231,13 @@ class Runner:
         self._standing = self.sweep.planner.root.fingerprint
 
     def _apply(self, link: Link, context: Context) -> Outcome:
-        accelerated = self.subject.device.type == "cuda"
-        if accelerated:
-            torch.cuda.reset_peak_memory_stats()
         start = time.perf_counter()
         failure = None
         intervention = self._small.get(str(link), link.intervention)
+        peak = PeakMemory(self.subject.device)
         try:
-            self.subject.apply(intervention, context, link.recompression)
+            with peak:
+                self.subject.apply(intervention, context, link.recompression)
         except Exception as error:  # a failing method is a row, and the sweep goes on
             if self.debug:
                 raise
@@ -248,8 +246,7 @@ class Runner:
             failure = reason_of(error)
         else:  # with the settings as asked for, so that a later step knows it again
             self.subject.applied[-1] = replace(self.subject.applied[-1], intervention=link.intervention)
-        peak = torch.cuda.max_memory_allocated() if accelerated else None
-        return Outcome(time.perf_counter() - start, peak, failure)
+        return Outcome(time.perf_counter() - start, peak.bytes, failure)
 
     def _publish(
         self, trial: Trial, stage: Stage, owner: str, readings: list[Measured], outcome: Outcome | None

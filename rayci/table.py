@@ -130,7 +130,7 @@ class Row:
     apply_seconds: float | None
     measure_seconds: float | None
     peak_memory_bytes: int | None
-    """Peak accelerator memory; None on a CPU."""
+    """Peak accelerator memory of applying the stage's last step and of measuring; None on a CPU."""
     device: str
     dtype: str
     versions: str

@@ -124,9 +124,14 @@ def test_seconds_of_stages_for_the_schedule() -> None:
 def _run(folder: Path, device: str = "cpu") -> Path:
     timed = {"model": "testbed", "device": device}
     rows = [
-        row("", "mmlu", 1.0, measure_seconds=2.0, **timed),
+        row("", "mmlu", 1.0, measure_seconds=2.0, peak_memory_bytes=8, **timed),
+        row("", "wmdp", 1.0, measure_seconds=None, peak_memory_bytes=5, **timed),
         *(
-            row("ft", "mmlu", 1.0, k, apply_seconds=s, measure_seconds=s, **timed)
+            row("ft", "mmlu", 1.0, k, apply_seconds=s, measure_seconds=s, peak_memory_bytes=20 + k, **timed)
+            for k, s in enumerate((5.0, 7.0, 60.0))
+        ),
+        *(  # the most of applying and measuring: 20 and more are mmlu's, 10 and more are ft's
+            row("ft", "wmdp", 1.0, k, apply_seconds=s, measure_seconds=None, peak_memory_bytes=10 + k, **timed)
             for k, s in enumerate((5.0, 7.0, 60.0))
         ),
         row("rtn@4", "mmlu", 1.0, apply_seconds=0.0, measure_seconds=7.0, **timed),  # out of the store
@@ -151,7 +156,7 @@ def test_times_of_a_run_are_medians_over_its_stages(tmp_path: Path) -> None:
     found = stage_times.of_run(_run(tmp_path), "testbed", "cpu")
     assert found.steps == {"ft": 7.0, "wanda": 3.0, "reproject(wanda)": 1.0}
     assert found.readings == {"mmlu": 7.0}
-    assert found.peaks == {"reproject(wanda)": 9}
+    assert found.peaks == {"mmlu": 8, "wmdp": 5, "ft": 12, "reproject(wanda)": 9}
     assert found.source == f"measured on {tmp_path}"
     assert stage_times.of_run(tmp_path, "testbed", "cuda").steps == {}
     assert stage_times.of_run(tmp_path, "other", "cpu").steps == {}

@@ -32,7 +32,7 @@ FLOORS = (
         "record",
         "readings",
     }
-    | {"out_of_memory", "run", "inplace", "conformance"},
+    | {"out_of_memory", "peak_memory", "run", "inplace", "conformance"},
     {"trials", "analysis"},
     {"console", "describe", "doctor", "summary", "plan_view", "cli"},
 )

@@ -25,7 +25,7 @@ class Times:
     readings: Mapping[str, float] = field(default_factory=dict)
     """By criterion, one measurement each."""
     peaks: Mapping[str, int] = field(default_factory=dict)
-    """By method, bytes of the accelerator."""
+    """By method and by criterion, bytes of the accelerator."""
 
 
 def of_run(run: Path | str, model: str, device: str) -> Times:
@@ -34,7 +34,7 @@ def of_run(run: Path | str, model: str, device: str) -> Times:
     The model is told by its name in the spec: a hash of its weights would have to read them all.
     """
     steps: dict[tuple[str, str], float] = {}
-    peaks: dict[str, int] = {}
+    peaks: dict[tuple[str, str], int] = {}
     readings: dict[str, list[float]] = {}
     names = ["model", "device", "stage_fingerprint", "steps", "criterion", "apply_seconds", "measure_seconds"]
     for row in table.read(run).arrow.select([*names, "peak_memory_bytes"]).to_pylist():
@@ -42,12 +42,17 @@ def of_run(run: Path | str, model: str, device: str) -> Times:
             continue
         if row["measure_seconds"] is not None:
             readings.setdefault(row["criterion"], []).append(row["measure_seconds"])
+        peak = row["peak_memory_bytes"]
+        if peak and not row["steps"]:
+            peaks[row["criterion"], ""] = max(peak, peaks.get((row["criterion"], ""), 0))
         if row["steps"] and row["apply_seconds"]:  # 0 where the stage came out of the store
             last = row["steps"][-1]
             again = last["recompression"] == "reproject"
             name = f"reproject({last['method']})" if again else last["method"]
-            steps[name, row["stage_fingerprint"]] = row["apply_seconds"]
-            peaks[name] = max(peaks.get(name, 0), row["peak_memory_bytes"] or 0)
+            stage = name, row["stage_fingerprint"]
+            steps[stage] = row["apply_seconds"]
+            if peak:  # of applying or of measuring, whichever is more: the lightest criterion says the most of the step
+                peaks[stage] = min(peak, peaks.get(stage, peak))
     by_method: dict[str, list[float]] = {}
     for (name, _), seconds in steps.items():
         by_method.setdefault(name, []).append(seconds)
@@ -55,7 +60,7 @@ def of_run(run: Path | str, model: str, device: str) -> Times:
         f"measured on {run}",
         {name: median(values) for name, values in by_method.items()},
         {name: median(values) for name, values in readings.items()},
-        {name: peak for name, peak in peaks.items() if peak},
+        {name: max(peak for (other, _), peak in peaks.items() if other == name) for name, _ in peaks},
     )
 
 
