@@ -25,6 +25,7 @@ from rayci.storage.room import folder
 from rayci.store import StageStore
 from rayci.subject import Subject
 from rayci.sweep import Sweep
+from tests.trials.conftest import comparable
 
 
 class Unmeasurable(Criterion):
@@ -94,11 +95,6 @@ def runner(place: Path, spec: Spec = SPEC, *, sharing: bool = True, store: Stage
     sweep = Sweep.open(spec)
     store = store or StageStore(place / "store")
     return Runner(sweep, loading.load(sweep.folder), store, place / "table", sharing)
-
-
-def comparable(place: Path) -> pd.DataFrame:
-    """The table without the columns that hold times and what hosts report."""
-    return table.read(place).frame.drop(columns=list(table.VOLATILE)).astype({"steps": str})
 
 
 def run_all(active: Runner) -> tuple[Plan, list[StageReport]]:

@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -17,22 +15,12 @@ import pytest
 from rayci import table
 
 from .conftest import comparable
-
-LIMIT = 240
+from .nodes import LIMIT, wait
 
 
 def start(spec: Path, run: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "rayci.cli", "run", str(spec), "--out", str(run), "--workers", "2", *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=spec.parent)
-
-
-def wait(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Until the condition holds; fails where the process ends before."""
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def parts(run: Path) -> list[Path]:

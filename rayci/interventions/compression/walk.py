@@ -127,8 +127,8 @@ def walk(subject: Subject, tokens: Tensor, batch: int) -> Iterator[BlockInputs]:
         batches = list(zip(hidden, arguments[index % len(arguments)], strict=True))
         hidden.clear()  # one list holds them, so that outputs can take the place of inputs
         groups, name = subject.paths.groups(block), f"{subject.paths.blocks}.{index}"
-        inputs = BlockInputs(index, name, block, groups, batches, subject.device)
         with subject.placed(block):
+            inputs = BlockInputs(index, name, block, groups, batches, next(block.parameters()).device)
             yield inputs
             if not inputs.advanced and index + 1 < len(subject.blocks):
                 inputs.advance()

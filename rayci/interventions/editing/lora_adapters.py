@@ -12,10 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from rayci import modules
@@ -48,6 +50,8 @@ def adapted(subject: Subject, config: Any, generator: torch.Generator) -> Iterat
     with torch.random.fork_rng(devices=[]):  # what peft draws is replaced below
         tuner = kind(subject.model, config, "default")
     try:
+        if kind is AdaLoraModel:
+            tuner.rankallocator = one_device_ranks()(tuner.model, tuner.peft_config["default"], "default")
         _draw(parts(tuner, "lora_A"), parts(tuner, "lora_B"), adaptive=kind is AdaLoraModel, generator=generator)
         yield tuner
     finally:
@@ -63,7 +67,33 @@ def orthogonality(tuner: LoraModel) -> Tensor:
     """Mean of ‖AAᵀ − I‖_F and ‖BᵀB − I‖_F over all adapters (arXiv 2303.10512, eq. 4, unsquared as in peft)."""
     rows = parts(tuner, "lora_A") + [value.T for value in parts(tuner, "lora_B")]
     gaps = [torch.linalg.norm(value @ value.T - torch.eye(len(value), device=value.device)) for value in rows]
-    return torch.stack(gaps).mean()
+    return torch.stack([gap.to(gaps[0].device) for gap in gaps]).mean()
+
+
+@cache
+def one_device_ranks() -> type[Any]:
+    """peft's allocation of ranks, also where the adapters lie on several devices: it compares all of them."""
+    from peft.tuners.adalora.layer import RankAllocator
+
+    class OneDeviceRanks(RankAllocator):
+        @property
+        def _home(self) -> torch.device:
+            scores: dict[str, Tensor] = self.ipt
+            return next(iter(scores.values())).device
+
+        def _element_score(self, n: str) -> Any:
+            return super()._element_score(n).to(self._home)  # type: ignore[no-untyped-call]
+
+        def mask_to_budget(self, model: nn.Module, budget: int) -> Any:
+            own = {name: value.data for name, value in model.named_parameters() if ".lora_" in name}
+            copies = {name: value.to(self._home) for name, value in own.items()}
+            seen = SimpleNamespace(named_parameters=copies.items)
+            pattern = super().mask_to_budget(seen, budget)  # type: ignore[no-untyped-call]
+            for name in pattern:
+                own[name].copy_(copies[name])
+            return pattern
+
+    return OneDeviceRanks
 
 
 @torch.no_grad()

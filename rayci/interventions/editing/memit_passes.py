@@ -82,23 +82,23 @@ class Passes:
         """One pass over these edits with δ `[edits, hidden]` in place, differentiable in δ."""
         size = self._contexts + 1
         rows = torch.tensor([edit * size + i for edit in edits for i in range(size)], device=self._ids.device)
-        hidden = self._hidden[rows]
+        hidden = self._hidden[rows.to(self._hidden.device)]
         shifted = hidden[:, :1] + delta.repeat_interleave(size, 0).unsqueeze(1).to(hidden.dtype)
         inserted = torch.cat([shifted, hidden[:, 1:]], dim=1)
         scored, tokens = self._scored(edits)
         essences = [(place * size + size - 1, 0) for place in range(len(edits))]
-        wanted = tuple(torch.tensor(column, device=rows.device) for column in zip(*scored, *essences, strict=True))
+        wanted = torch.tensor([*scored, *essences]).T
         found: list[Tensor] = []
         head = self._model.get_output_embeddings()
         with (
             torch.enable_grad(),
             _replaced(self._blocks, (inserted,) if self._tuples else inserted),
-            on_input(head, lambda states: states[wanted].unsqueeze(0)),
+            on_input(head, lambda states: states[tuple(wanted.to(states.device))].unsqueeze(0)),
             on_output(head, partial(_note, found)),
         ):
             self._forward(self._ids[rows], self._mask[rows], slice(self._column, None), self._cache(rows))
-        log_probs = torch.log_softmax(found[0][0].float(), dim=-1)
-        picked = log_probs[: len(tokens)].gather(1, torch.tensor(tokens, device=rows.device)[:, None])[:, 0]
+        log_probs = torch.log_softmax(found[0][0].float(), dim=-1).to(delta.device)
+        picked = log_probs[: len(tokens)].gather(1, torch.tensor(tokens, device=delta.device)[:, None])[:, 0]
         sizes = [self._contexts * len(self._examples[edit].target) for edit in edits]
         # all of an edit's contexts end in the same target, so one mean is the mean of means
         return Reading(torch.stack([-part.mean() for part in picked.split(sizes)]), log_probs[len(tokens) :])
@@ -120,7 +120,8 @@ class Passes:
             return None
         cache = DynamicCache()
         for index, (keys, values) in enumerate(self._kept):
-            cache.update(keys[rows], values[rows], index)
+            here = rows.to(keys.device)
+            cache.update(keys[here], values[here], index)
         return cache
 
     def _forward(self, ids: Tensor, mask: Tensor, columns: slice, cache: DynamicCache | None) -> None:

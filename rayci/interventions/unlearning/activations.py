@@ -71,9 +71,10 @@ def block_output(
 
 def masked_mse(states: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Mean squared difference over the elements of unmasked tokens; mask is `[items, tokens]`."""
+    target, mask = target.to(states.device), mask.to(states.device)
     squared = (states - target).square() * mask.unsqueeze(-1)
     return squared.sum() / (mask.sum() * states.shape[-1])
 
 
 def _adding(shift: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda states: states + shift.to(states.dtype)
+    return lambda states: states + shift.to(states)
