@@ -84,6 +84,12 @@ def load(
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise RequestError(f"{folder} does not load: {error}", hint="rayci doctor") from error
+    if any(value.is_meta for value in model.parameters()):  # accelerate left them on the host, or on disk
+        raise RequestError(
+            f"{folder} does not fit into the {torch.cuda.device_count()} GPUs of the trial",
+            at="resources.gpus",
+            hint="more GPUs, or one: a model larger than it stays on the CPU, from where its blocks visit the GPU",
+        )
     subject = wrap(model, tokenizer, modules)
     return subject if device == "auto" else _place(subject, torch.device(device), streamed)
 

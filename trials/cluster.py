@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from typing import Any
 
@@ -112,43 +112,68 @@ def connected(*, address: str | None, workers: int, cpus: float, threads: int, g
     RequestError where the cluster cannot be joined.
     """
     # With a custom Searcher only one trial is pending at a time unless this is set.
-    os.environ.update(QUIET | {"TUNE_MAX_PENDING_TRIALS_PG": str(workers)})
-    import ray
-    from ray._private import ray_constants
+    with _environment(QUIET | {"TUNE_MAX_PENDING_TRIALS_PG": str(workers)}):
+        import ray
 
-    if ray.is_initialized():  # a Ray that the caller has started is the caller's to configure and to stop
-        yield
-        return
-    # Off, the ports of a one-machine Ray bind to loopback, where they otherwise listen on every interface;
-    # on, a cluster can be joined from any system. Ray read the variable when it was imported.
-    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "1" if address else "0"
-    ray_constants.ENABLE_RAY_CLUSTER = address is not None
-    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="rayci-") as empty:
-        environment = {**QUIET, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+        if ray.is_initialized():  # a Ray that the caller has started is the caller's to configure and to stop
+            yield
+            return
+        for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with _clusters(joined=address is not None), tempfile.TemporaryDirectory(prefix="rayci-") as empty:
+            _connect(address, empty, max(1, round(workers * cpus)), threads, gpus)
+            try:
+                yield
+            finally:
+                ray.shutdown()
+
+
+def _connect(address: str | None, empty: str, cpus: int, threads: int, gpus: bool) -> None:
+    import ray
+
+    environment = {**QUIET, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    local: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False}
+    local |= {} if gpus else {"num_gpus": 0}
+    try:
         # Workers look for modules where the driver stands: in an empty folder, so that a user's own `trials/`
         # or `analysis/` cannot shadow ours. As a `working_dir` it would be shipped to every node, and on a
         # host with several nodes one that goes takes the others' copy with it.
-        runtime = {"env_vars": environment}
-        local: dict[str, Any] = {"num_cpus": max(1, round(workers * cpus)), "include_dashboard": False}
-        local |= {} if gpus else {"num_gpus": 0}
-        try:
-            with chdir(empty):
-                ray.init(
-                    address=_resolved(address) if address else "local",  # None joins any Ray that runs on this machine
-                    runtime_env=runtime,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    **({} if address else local),
-                )
-        except (OSError, RuntimeError, ValueError) as error:  # another version of Ray, a machine outside the cluster
-            if address is None:
-                raise
-            raise _unreachable(address, " ".join(str(error).split())) from None
-        try:
-            yield
-        finally:
-            ray.shutdown()
-            # A later `ray start` from this process must not inherit it.
-            os.environ.pop(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, None)
+        with chdir(empty):
+            ray.init(
+                address=_resolved(address) if address else "local",  # None joins any Ray that runs on this machine
+                runtime_env={"env_vars": environment},
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **({} if address else local),
+            )
+    except (OSError, RuntimeError, ValueError) as error:  # another version of Ray, a machine outside the cluster
+        if address is None:
+            raise
+        raise _unreachable(address, " ".join(str(error).split())) from None
+
+
+@contextmanager
+def _clusters(*, joined: bool) -> Iterator[None]:
+    """Ray's switch for clusters: off, the ports of a one-machine Ray bind to loopback, where they otherwise
+    listen on every interface; on, a cluster can be joined from any system. Ray read it when it was imported.
+    """
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = joined
+    with _environment({ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "1" if joined else "0"}):
+        yield
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables of this process, as they were before when the block ends: a later Ray of the caller's is not ours."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -131,6 +131,7 @@ def _run(
 ) -> Run:
     from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
 
+    folder.tidy()
     request = Request(sweep.spec, folder.workers_parts, folder.store, options.sharing, options.store_limit)
     experiments = Experiments(sweep, plan, request, folder, options, todo, done, total=len(wanted))
     counts, notes = experiments.run()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rayci.errors import RequestError
 from rayci.plan import Plan, Trial
 from rayci.spec import Spec
 
@@ -56,9 +57,16 @@ def trial_config(
 
     `first` is the depth of the first stage that this trial must see done, `keep` says for each
     stage whether to store its weights. By default a trial does all its stages, and stores those
-    that the plan shares: right for one's own Tuner, in which every trial stands alone.
+    that the plan shares: right for one's own Tuner, in which every trial stands alone. Without
+    `resources` it reserves what the spec says; RequestError for `gpus: auto` then.
     """
     own = {"CPU": plan.spec.resources.cpus, "GPU": plan.spec.resources.gpus}
+    if resources is None and isinstance(own["GPU"], str):
+        raise RequestError(
+            "gpus: auto is for sweeps that rayci launches: a Tuner of one's own must know each trial's GPUs",
+            at="resources.gpus",
+            hint="trial_config(…, resources={'CPU': 1, 'GPU': 0.5})",
+        )
     return {
         "trial": trial.id,
         "composition": trial.composition,

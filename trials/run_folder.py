@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,10 @@ from rayci.sweep import Sweep
 
 LOST = "the worker died in this stage, and died again when it was retried"
 """Reason of rows that the same command tries to replace."""
+
+
+DEAD_AFTER = 3600.0
+"""Seconds without a change after which a half-written part is nobody's."""
 
 
 class RunFolder:
@@ -62,6 +67,13 @@ class RunFolder:
         """Copy rows that workers have written elsewhere to the run folder."""
         if self.workers_parts != str(self.parts):
             Parts(self.workers_parts).fetch(list(plan.stages), self.parts)
+
+    def tidy(self) -> None:
+        """Delete what workers that were killed left half-written among the parts."""
+        for path in self.parts.glob(".*.parquet.*"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > DEAD_AFTER:
+                    path.unlink()
 
     def forget(self, stage: str) -> None:
         """Delete a stage's rows wherever they lie, so that they are written again."""

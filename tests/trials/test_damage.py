@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -109,3 +111,16 @@ def test_a_full_disk_does_not_stop_the_display(tiny_disk: Path) -> None:
     (tiny_disk / "filler").write_bytes(bytes(60 * 1024 - len((tiny_disk / "progress.json").read_bytes())))
     folder.report_progress({"done": 2, "note": "x" * 9000})
     assert folder.progress() == {"done": 1}
+
+
+def test_what_a_killed_worker_left_half_written_is_deleted_when_it_is_old(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.parts.mkdir()
+    part = Parts.name("ab" * 32)
+    old, young, kept = (folder.parts / name for name in (f".{part}.{'1' * 32}", f".{part}.{'2' * 32}", part))
+    for path in (old, young, kept):
+        path.write_bytes(b"PAR1")
+    for path in (old, kept):
+        os.utime(path, (time.time() - 7200,) * 2)
+    folder.tidy()
+    assert {path.name for path in folder.parts.iterdir()} == {young.name, kept.name}

@@ -16,7 +16,7 @@ from rayci.plan import make
 from rayci.schedule import Schedule
 from rayci.spec import Spec
 from rayci.trials import free_workers
-from rayci.trials.cluster import connected
+from rayci.trials.cluster import QUIET, connected
 from rayci.trials.free_workers import FreeWorkers
 from rayci.trials.progress import Silent
 from rayci.trials.search import PrefixSearcher
@@ -69,6 +69,7 @@ def searcher(at_once: int | None) -> PrefixSearcher:
 
 def test_both_workers_come_up(tmp_path: Path) -> None:
     Seen.workers.clear()
+    before = {name: os.environ.get(name) for name in QUIET}
     with connected(address=None, workers=2, cpus=1, threads=1, gpus=False):
         tune.Tuner(
             tune.with_resources(short(), {"cpu": 1}),
@@ -84,6 +85,7 @@ def test_both_workers_come_up(tmp_path: Path) -> None:
             ),
         ).fit()
     assert len(Seen.workers) == TRIALS
+    assert {name: os.environ.get(name) for name in QUIET} == before, "a later Tuner is not ours to silence"
     shares = Counter(Seen.workers)
     assert len(shares) == 2
     assert min(shares.values()) >= TRIALS // 5, shares

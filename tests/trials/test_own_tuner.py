@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import ray
 from ray import tune
 
 from rayci import table
+from rayci.errors import RequestError
 from rayci.spec import Spec
 from rayci.sweep import Sweep
 from rayci.trials import CompositionTrial, Request, trial_config
@@ -31,9 +31,6 @@ SPEC = Spec.model_validate(
 @pytest.fixture(scope="module")
 def two_gpus() -> Iterator[None]:
     """A Ray that was told of two GPUs; nothing computes on them."""
-    os.environ.pop(
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", None
-    )  # a sweep launched before sets it; the results come from files
     ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
@@ -67,3 +64,12 @@ def test_a_whole_gpu_each(two_gpus: None, tmp_path: Path) -> None:
     frame = fit(SPEC.model_copy(update={"resources": whole}), tmp_path).get_dataframe()
     assert set(frame["gpus"]) == {"0,1"}
     assert frame["worker"].nunique() == 1
+
+
+def test_an_automatic_share_needs_rayci_to_launch() -> None:
+    automatic = SPEC.resources.model_copy(update={"gpus": "auto"})
+    plan = Sweep.open(SPEC.model_copy(update={"resources": automatic})).planner.plan()
+    with pytest.raises(RequestError, match="gpus: auto"):
+        trial_config(plan, plan.trials[0])
+    given = trial_config(plan, plan.trials[0], resources={"CPU": 1, "GPU": 0.5})
+    assert given["resources"]["GPU"] == 0.5
