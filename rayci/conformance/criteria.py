@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rayci.conformance.bench import Snapshot, fresh_testbed, global_streams, only, small_context, streams_used
+from rayci.conformance.emulated_device import on_a_device
 from rayci.conformance.settings import SettingsRules, with_value
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
@@ -85,6 +86,15 @@ class CriterionConformance(SettingsRules):
                 readings.append(_plain(made.measure(subject, context)))
                 assert streams_used() == before, "a global random stream was used"
         assert readings[0] == readings[1], "two measurements differ"
+
+    def test_it_computes_where_the_model_is(self) -> None:
+        """A GPU refuses tensors that lie elsewhere; on an emulated one the value is that of the CPU."""
+        made, subject, context = self.make(), self.subject(), self.context()
+        base = made.measure(subject, context)
+        with on_a_device(subject):
+            found = made.measure(subject, context)
+        close = math.isclose(found.value, base.value, rel_tol=1e-4, abs_tol=1e-6)
+        assert close, f"the value goes from {base.value:g} on the CPU to {found.value:g}"
 
     def test_records_are_json(self) -> None:
         """Records of stage 0 are stored and handed to later stages."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rayci.conformance.bench import Snapshot, fresh_testbed, global_streams, only, small_context, streams_used
+from rayci.conformance.emulated_device import FIRST, on_a_device
 from rayci.conformance.settings import SettingsRules, with_value
 from rayci.context import Context
 from rayci.errors import RequestError
@@ -25,6 +26,9 @@ class InterventionConformance(SettingsRules):
     ties: ClassVar[float] = 1e-4
     """Share of the weights that another batch size of forward-only work may change: sums in
     another order break ties of a sort or a rounding the other way."""
+    kernels: ClassVar[float] = 0.05
+    """Share of the weights that the kernels of another device may change: a rounding that goes the
+    other way is carried on by methods that compensate for it."""
 
     def make(self) -> Intervention:
         """The intervention under test, with settings that keep it quick."""
@@ -127,6 +131,17 @@ class InterventionConformance(SettingsRules):
                 used = [name for name, then in zip(streams_used(), before, strict=True) if name != then]
                 assert not used, f"drawn from or seeded: {[name.rsplit(' ', 1)[0] for name in used]}"
         assert not found[0].differing(found[1]), "the result depends on the global random state"
+
+    def test_it_computes_where_the_model_is(self) -> None:
+        """A GPU refuses tensors that lie elsewhere; on an emulated one the result is that of the CPU."""
+        at_home, _ = self.applied(self.make(), self.context())
+        subject = self.subject()
+        with on_a_device(subject):
+            subject.apply(self.make(), self.context())
+            strays = [name for name, value in subject.model.named_parameters() if value.device != FIRST]
+        assert not strays, f"left on another device: {strays[:3]}"
+        far = at_home.distance(Snapshot.of(subject))
+        assert far <= self.kernels, f"{far:.2%} of the weights differ from those on the CPU"
 
     def test_seeds_matter_only_where_declared(self) -> None:
         """`seeded = False` lets all seeds share one stage."""

@@ -54,6 +54,13 @@ class HidesASetting(Spread):
         return {}
 
 
+class ComputesOnTheCpu(Spread):
+    def measure(self, subject: Subject, context: Context) -> Reading:
+        weight = next(subject.model.parameters())
+        share = float((weight * torch.ones(weight.shape) > 0).double().mean())
+        return _changed(super().measure(subject, context), lambda value: value + share)
+
+
 class ChangesAWeight(Spread):
     @torch.no_grad()
     def measure(self, subject: Subject, context: Context) -> Reading:
@@ -129,6 +136,7 @@ CRITERIA: dict[type[Spread], set[str]] = {
     Unread: {"test_every_setting_is_read"},
     SpeedThatCounts: {"test_every_setting_is_read"},
     HidesASetting: {"test_every_setting_is_read", "test_effective_settings_are_all_but_speed"},
+    ComputesOnTheCpu: {"test_it_computes_where_the_model_is"},
     ChangesAWeight: {"test_the_model_is_left_as_found"},
     LeavesTrainMode: {"test_the_model_is_left_as_found"},
     GlobalRandom: {

@@ -47,7 +47,8 @@ class Nudge(Intervention):
         if not context.data.forget:
             raise DataError("nudge: no forget texts")
         length = sum(len(document.text) for document in context.data.forget[: self.texts])
-        target(subject).add_(self.noise(subject, context) * self.amount * length / 100)
+        noise = self.noise(subject, context).to(target(subject))
+        target(subject).add_(noise * self.amount * length / 100)
         return Receipt((target_name(subject),), {"length": length})
 
     def noise(self, subject: Subject, context: Context) -> Tensor:
@@ -89,6 +90,14 @@ class NotFinite(Nudge):
     def apply(self, subject: Subject, context: Context) -> Receipt:
         receipt = super().apply(subject, context)
         target(subject)[0, 0] = math.nan
+        return receipt
+
+
+class ComputesOnTheCpu(Nudge):
+    @torch.no_grad()
+    def apply(self, subject: Subject, context: Context) -> Receipt:
+        receipt = super().apply(subject, context)
+        target(subject).add_(self.noise(subject, context))
         return receipt
 
 
@@ -197,9 +206,11 @@ INTERVENTIONS: dict[type[Nudge], set[str]] = {
     GlobalRandom: {
         "test_equal_fingerprints_give_equal_bits",
         "test_global_random_streams_are_neither_used_nor_read",
+        "test_it_computes_where_the_model_is",
         "test_declared_needs_are_complete",
         "test_every_setting_is_read",
     },
+    ComputesOnTheCpu: {"test_it_computes_where_the_model_is"},
     SeedsGlobal: {"test_global_random_streams_are_neither_used_nor_read"},
     HiddenChange: {
         "test_the_receipt_names_all_that_changed",
