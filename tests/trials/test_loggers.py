@@ -39,3 +39,15 @@ def test_mlflow(ten_trials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with sqlite3.connect(tmp_path / "run" / "mlflow.db") as database:
         names = {row[0] for row in database.execute("select key from metrics")}
     assert {"criteria/avg_bits", "criteria/perplexity"} <= names
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="needs wandb")
+def test_wandb(ten_trials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    run = launch(ten_trials, out=tmp_path / "run", only=["rtn@4 > ft"], workers=1, log=["wandb"])
+    assert run.complete
+    found = [path.read_bytes() for path in tmp_path.rglob("*.wandb")]
+    assert len(found) == 1
+    assert all(f"criteria/{name}".encode() in found[0] for name in ("avg_bits", "perplexity"))
