@@ -83,7 +83,7 @@ class Snapshot:
     def distance(self, other: Snapshot) -> float:
         """Share of the elements that differ by more than rounding."""
         far = sum(
-            int((~torch.isclose(value, other.tensors[name], rtol=1e-3, atol=1e-5)).sum())
+            int((~torch.isclose(value.float(), other.tensors[name].float(), rtol=1e-3, atol=1e-5)).sum())
             for name, value in self.tensors.items()
         )
         return far / sum(value.numel() for value in self.tensors.values())
