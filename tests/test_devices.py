@@ -116,8 +116,7 @@ def test_a_criterion_measures_the_same_on_two_devices(name: str) -> None:
 def test_a_runner_stores_and_loads_stages_of_another_device(tmp_path: Path) -> None:
     random_model("llama", attn_implementation="eager").save_pretrained(tmp_path / "model")
     tokenizer().save_pretrained(tmp_path / "model")
-    methods = {name: TRAINERS[name] for name in ("ft", "rmu")}
-    methods |= {"wanda": {"sparsity": 0.5, "sequences": 4, "length": 32}, "rtn": {"bits": 4, "group_size": 16}}
+    methods = {"ft": TRAINERS["ft"], "wanda": {"sparsity": 0.5, "sequences": 4, "length": 32}}
     spec = Spec.model_validate(
         {
             "name": "devices",
@@ -125,7 +124,7 @@ def test_a_runner_stores_and_loads_stages_of_another_device(tmp_path: Path) -> N
             "data": "testbed",
             "interventions": methods,
             "compose": {"pairs": "all"},
-            "criteria": ["sparsity", "avg_bits", "perplexity", "mmlu"],
+            "criteria": ["avg_bits", "perplexity"],
             "attention": "eager",
         }
     )
@@ -143,5 +142,5 @@ def test_a_runner_stores_and_loads_stages_of_another_device(tmp_path: Path) -> N
         frame = read(tmp_path / device).frame
         assert set(frame["device"]) == {device.split(":")[0]}
         frames.append(frame.set_index(["chain", "criterion"])["value"].sort_index())
-    assert len(frames[0]) == 4 * len(plan.stages)
+    assert len(frames[0]) == 2 * len(plan.stages)
     pd.testing.assert_series_equal(frames[0], frames[1], rtol=1e-4)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from rayci import spec as specs
 from rayci import table
@@ -19,6 +20,7 @@ from rayci.trials.settle import settle
 from .conftest import comparable
 
 
+@pytest.mark.slow
 def test_lost_stages_are_rows_and_then_computed(ten_trials: Path, undisturbed: Path, tmp_path: Path) -> None:
     shutil.copytree(undisturbed, tmp_path / "run")
     folder = RunFolder(tmp_path / "run")

@@ -50,6 +50,7 @@ def busy(cluster: Cluster) -> set[int]:
     return {pid for pid in raylets(cluster) if any(map(nodes.is_trial, psutil.Process(pid).children(recursive=True)))}
 
 
+@pytest.mark.slow
 def test_several_nodes(ten_trials: Path, undisturbed: Path, cluster: Cluster, shadowed: Path) -> None:
     run = shadowed / "run"
     process = nodes.sweep(ten_trials, run, cluster.address, cwd=shadowed)

@@ -19,6 +19,7 @@ def test_two_workers(ten_trials: Path, undisturbed: Path, tmp_path: Path) -> Non
     pd.testing.assert_frame_equal(comparable(tmp_path / "run"), comparable(undisturbed), check_exact=True)
 
 
+@pytest.mark.slow
 def test_sharing_off(ten_trials: Path, undisturbed: Path, tmp_path: Path) -> None:
     run = launch(ten_trials, out=tmp_path / "run", workers=2, sharing=False)
     assert run.counts["applied"] == run.plan.summary()["stages_asked"]
@@ -48,6 +49,7 @@ def test_readings_of_another_run_are_taken_over(ten_trials: Path, undisturbed: P
     pd.testing.assert_frame_equal(comparable(tmp_path / "run"), comparable(undisturbed), check_exact=True)
 
 
+@pytest.mark.slow
 def test_several_experiments(
     ten_trials: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ def names() -> list[str]:
     return [path.rsplit("/", 1)[-1] for path in bucket().find("sweeps")]
 
 
+@pytest.mark.slow
 def test_rows_and_stages_in_a_bucket(server: Server, ten_trials: Path, undisturbed: Path, tmp_path: Path) -> None:
     run = launch(ten_trials, out=tmp_path / "run", storage="s3://sweeps/lab", workers=2)
     assert run.complete and run.computed and not run.notes
