@@ -87,8 +87,8 @@ class Readings:
                 entry: dict[str, Any] = _without_value(_NO_REFERENCE)
             else:
                 entry = self._entry(criterion, context, last_try)
-        entry |= {"seconds": time.perf_counter() - start, "device": self.subject.device.type}
-        entry |= {"peak_memory_bytes": peak.bytes}
+        seconds = time.perf_counter() - start
+        entry |= {"seconds": seconds, "device": self.subject.device.type, "peak_memory_bytes": peak.bytes}
         if criterion.compares and stage.depth == 0:
             self._references[mark] = entry.get("records")
         else:

@@ -27,6 +27,7 @@ from rayci.table import read
 from rayci.testbed import collection
 from tests.interventions.small import METHODS, TRAINERS, configured
 from tests.models import LAYERS, MIXTURES, random_model, tiny, tokenizer
+from tests.test_run import run_all
 
 CONTEXT = Context(collection(), batch_size=4)
 
@@ -129,16 +130,13 @@ def test_a_runner_stores_and_loads_stages_of_another_device(tmp_path: Path) -> N
         }
     )
     sweep = Sweep.open(spec)
-    plan = sweep.planner.plan()
     frames = []
     for device in ("cpu", "lazy:0"):
         subject = loading.load(sweep.folder, device=device, attention="eager")
         assert str(subject.device) == device
         runner = Runner(sweep, subject, StageStore(tmp_path / device / "store"), tmp_path / device / "table")
-        for trial in plan.trials:
-            owners = [plan.owners[stage.fingerprint] for stage in trial.stages]
-            for report in runner.run(trial, owners, [stage.fingerprint in plan.shared for stage in trial.stages]):
-                assert report.failure is None
+        plan, reports = run_all(runner)
+        assert all(report.failure is None for report in reports)
         frame = read(tmp_path / device).frame
         assert set(frame["device"]) == {device.split(":")[0]}
         frames.append(frame.set_index(["chain", "criterion"])["value"].sort_index())

@@ -30,7 +30,8 @@ class FreeWorkers(FIFOScheduler):  # type: ignore[misc]
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The oldest trial that has waited long; None leaves the free worker to the next new one."""
-        for trial, since in list(self._added.items()):
+        while self._added:
+            trial, since = next(iter(self._added.items()))
             if trial.status == trial.PENDING:
                 return trial if time.monotonic() - since > STARTING else None
             del self._added[trial]

@@ -56,11 +56,14 @@ def of_run(run: Path | str, model: str, device: str) -> Times:
     by_method: dict[str, list[float]] = {}
     for (name, _), seconds in steps.items():
         by_method.setdefault(name, []).append(seconds)
+    most: dict[str, int] = {}
+    for (name, _), peak in peaks.items():
+        most[name] = max(peak, most.get(name, 0))
     return Times(
         f"measured on {run}",
         {name: median(values) for name, values in by_method.items()},
         {name: median(values) for name, values in readings.items()},
-        {name: max(peak for (other, _), peak in peaks.items() if other == name) for name, _ in peaks},
+        most,
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 from rayci import table
 
 from .conftest import comparable
-from .nodes import LIMIT, wait
+from .nodes import LIMIT, is_trial, wait
 
 
 def start(spec: Path, run: Path, *more: str) -> subprocess.Popen[str]:
@@ -29,14 +29,7 @@ def parts(run: Path) -> list[Path]:
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """Processes below the driver in which a trial runs."""
-    found = []
-    for child in psutil.Process(process.pid).children(recursive=True):
-        try:
-            if "ray::" in " ".join(child.cmdline()) and "train" in " ".join(child.cmdline()):
-                found.append(child)
-        except psutil.Error:
-            continue
-    return found
+    return [child for child in psutil.Process(process.pid).children(recursive=True) if is_trial(child)]
 
 
 def check(run: Path, undisturbed: Path) -> None:
