@@ -11,14 +11,15 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from rayci.analysis import findings, provenance, stages, tables
+from rayci.analysis import findings, provenance, tables
+from rayci.analysis import stage_rows as stages
 from rayci.analysis.cells import chosen_criteria, scale_of
 from rayci.analysis.curve import Curve, curves
 from rayci.analysis.drawing import better
 from rayci.analysis.figures import figure_dict
 from rayci.analysis.heat import heat_rows
 from rayci.analysis.metric_table import metrics
-from rayci.analysis.selection import At
+from rayci.analysis.reading_point import At
 from rayci.errors import RequestError
 from rayci.kinds import Scale, Status
 from rayci.table import ResultTable

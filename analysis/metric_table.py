@@ -11,8 +11,8 @@ from rayci.analysis.cells import chosen_criteria, final_cells, scale_of
 from rayci.analysis.composability import best
 from rayci.analysis.curve import Curve, Family, Order, families, family_curves, orders_of
 from rayci.analysis.intervals import Summary, summarise
+from rayci.analysis.reading_point import At, Place, check_axis, place, same
 from rayci.analysis.scoring import Gap, Score, Xs, score
-from rayci.analysis.selection import At, Place, check_axis, place, same
 from rayci.analysis.variant import Variant
 from rayci.errors import RequestError
 from rayci.kinds import Scale

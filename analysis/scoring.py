@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from rayci.analysis.composability import area, order_free_error, order_sensitivity
 from rayci.analysis.curve import ABSENT, Curve, orders_of
-from rayci.analysis.selection import same
+from rayci.analysis.reading_point import same
 from rayci.analysis.variant import Variant
 from rayci.kinds import Scale
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rayci.analysis.curve import Curve
-    from rayci.analysis.selection import At
+    from rayci.analysis.reading_point import At
 
 PUBLISHED = "published:"
 

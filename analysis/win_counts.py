@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rayci.analysis.metric_table import metrics
-from rayci.analysis.selection import At
+from rayci.analysis.reading_point import At
 from rayci.table import ResultTable
 
 if TYPE_CHECKING:

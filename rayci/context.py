@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from rayci.data.records import Collection, EditRecord
 from rayci.errors import DataError
 from rayci.fingerprint import derive_seed
-from rayci.records import Collection, EditRecord
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,13 @@ class Reading:
 
 
 class Criterion(Settings, ABC):
-    """Settings of one criterion; `measure` is called by `rayci.run` after every stage."""
+    """Settings of one criterion; `measure` is called by `rayci.running.runner` after every stage."""
 
     name: ClassVar[str]
     scale: ClassVar[Scale]
     version: ClassVar[int] = 1
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Parts of `rayci.records.Collection` that `measure` reads."""
+    """Parts of `rayci.data.records.Collection` that `measure` reads."""
     per_edit_batch: ClassVar[bool] = False
     """Whether the value depends on the edit batch even where the stage does not."""
     compares: ClassVar[bool] = False

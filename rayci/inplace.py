@@ -9,14 +9,15 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rayci import loading, registry
-from rayci.chain import chain_of
-from rayci.composition import Step, parse
+from rayci import registry
 from rayci.context import Context
+from rayci.data.records import Collection, Document, EditRecord
 from rayci.errors import DataError, RequestError
 from rayci.intervention import Intervention
 from rayci.kinds import Recompress
-from rayci.records import Collection, Document, EditRecord
+from rayci.model import loading
+from rayci.planning.chain import chain_of
+from rayci.planning.composition import Step, parse
 from rayci.subject import Subject
 
 

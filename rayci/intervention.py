@@ -53,7 +53,7 @@ class Receipt:
 
 
 class Intervention(Settings, ABC):
-    """Settings of one method; `apply` is called by `rayci.run`, once per stage.
+    """Settings of one method; `apply` is called by `rayci.running.runner`, once per stage.
 
     A subclass declares the class variables below, one field per setting with a docstring
     under it (meaning, unit, source), and `apply`. Instances compare by value.
@@ -65,7 +65,7 @@ class Intervention(Settings, ABC):
     """Raised when the results of `apply` change for the same settings."""
     strength: ClassVar[Strength | None] = None
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Parts of `rayci.records.Collection` that `apply` reads."""
+    """Parts of `rayci.data.records.Collection` that `apply` reads."""
     seeded: ClassVar[bool] = True
     """Whether `apply` draws random numbers; if not, seeds share the stage."""
     presets: ClassVar[Mapping[str, Preset]] = {}

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rayci import modules
 from rayci.errors import InterventionError, RequestError
-from rayci.experts import Expert
 from rayci.intervention import Compressor, Intervention, Receipt
-from rayci.modules import Linear, ModuleMap
-from rayci.streaming import Streaming
+from rayci.model import modules
+from rayci.model.experts import Expert
+from rayci.model.modules import Linear, ModuleMap
+from rayci.model.streaming import Streaming
 
 
 @dataclass(frozen=True, slots=True)

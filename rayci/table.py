@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayci.atomic import replacing
 from rayci.errors import CorruptionError, RequestError
 from rayci.kinds import Direction, Kind, Recompress, Scale, Status
+from rayci.storage.atomic import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

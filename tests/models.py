@@ -41,7 +41,7 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
-from rayci import loading
+from rayci.model import loading
 from rayci.subject import Subject
 from rayci.testbed import checkpoint
 from rayci.testbed.tokenizer import VOCABULARY, build_tokenizer

@@ -9,7 +9,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from rayci.atomic import replacing
+from rayci.storage.atomic import replacing
 
 
 class SharedDisk(LocalFileSystem):  # type: ignore[misc]

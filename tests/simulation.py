@@ -6,8 +6,8 @@ import heapq
 import itertools
 from collections.abc import Callable
 
-from rayci.plan import Plan, Stage
-from rayci.schedule import Schedule
+from rayci.planning.plan import Plan, Stage
+from rayci.planning.schedule import Schedule
 
 
 def makespan(plan: Plan, schedule: Schedule, seconds: Callable[[Stage], float], nodes: int) -> float:

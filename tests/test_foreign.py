@@ -50,7 +50,7 @@ def shadowed(tmp_path: Path) -> Path:
 
 
 def test_run_beside_foreign_packages(shadowed: Path) -> None:
-    run(shadowed, "-m", "rayci.cli", "run", "tiny.yaml")
+    run(shadowed, "-m", "rayci", "run", "tiny.yaml")
     assert set(table.read(shadowed / "runs" / "tiny").frame["status"]) == {"ok"}
 
 
@@ -112,7 +112,7 @@ def foreign_data(tmp_path: Path) -> Path:
 
 def test_foreign_model_and_data(foreign_model: Path, foreign_data: Path, tmp_path: Path) -> None:
     (tmp_path / "foreign.yaml").write_text(FOREIGN.format(model=foreign_model, data=foreign_data))
-    text = run(tmp_path, "-m", "rayci.cli", "run", "foreign.yaml")
+    text = run(tmp_path, "-m", "rayci", "run", "foreign.yaml")
     assert "ft × wanda" in text
     frame = table.read(tmp_path / "runs" / "foreign").frame
     assert set(frame["status"]) == {"ok"}, frame[frame["status"] != "ok"]["reason"].unique()

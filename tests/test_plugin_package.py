@@ -29,7 +29,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_it_is_listed(installed: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "rayci.cli", "methods", "--format", "json"]
+    command = [sys.executable, "-m", "rayci", "methods", "--format", "json"]
     done = subprocess.run(command, env=installed, capture_output=True, text=True, check=True)
     row = next(row for row in json.loads(done.stdout) if row["name"] == "sign_flip")
     assert (row["kind"], row["strength"]) == ("unlearn", "share")
@@ -38,7 +38,7 @@ def test_it_is_listed(installed: dict[str, str]) -> None:
 def test_it_runs_in_a_sweep(installed: dict[str, str], tmp_path: Path) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", (PLUGIN / "README.md").read_text(), re.DOTALL)
     (tmp_path / "flip.yaml").write_text(f"model: testbed\ncriteria: [perplexity]\n{text}")
-    command = [sys.executable, "-m", "rayci.cli", "run", "flip.yaml"]
+    command = [sys.executable, "-m", "rayci", "run", "flip.yaml"]
     done = subprocess.run(command, cwd=tmp_path, env=installed, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     frame = table.read(tmp_path / "runs" / "flip").frame

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rayci import describe, registry
+from rayci import registry
+from rayci.commands import describe
 from rayci.errors import RequestError
 
 MODULE = """

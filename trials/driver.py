@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rayci import spec as specs
-from rayci import table, yaml_source
+from rayci import table
 from rayci.errors import RequestError
-from rayci.plan import Plan
-from rayci.spec import Spec
-from rayci.sweep import Sweep
+from rayci.planning import spec as specs
+from rayci.planning import yaml_source
+from rayci.planning.plan import Plan
+from rayci.planning.spec import Spec
+from rayci.planning.sweep import Sweep
 from rayci.trials.cluster import check_address
 from rayci.trials.loggers import known_loggers
 from rayci.trials.request import Request, absolute

@@ -13,11 +13,11 @@ from ray import tune
 from rayci.errors import StorageError
 from rayci.forecast.estimator import Estimator
 from rayci.forecast.timing import known_times
-from rayci.lifetimes import Lifetimes
-from rayci.plan import Plan
-from rayci.schedule import Schedule, at_hand
-from rayci.store import Outcome
-from rayci.sweep import Sweep
+from rayci.planning.lifetimes import Lifetimes
+from rayci.planning.plan import Plan
+from rayci.planning.schedule import Schedule, at_hand
+from rayci.planning.sweep import Sweep
+from rayci.storage.stages import Outcome
 from rayci.trials.cluster import CLUSTER_PENDING, connected, local_workers, nodes_lost
 from rayci.trials.free_workers import FreeWorkers
 from rayci.trials.loggers import callbacks

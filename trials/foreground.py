@@ -6,12 +6,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rayci import spec as specs
-from rayci import yaml_source
 from rayci.errors import RequestError
-from rayci.run import Runner, StageReport
-from rayci.store import StageStore
-from rayci.sweep import Sweep
+from rayci.planning import spec as specs
+from rayci.planning import yaml_source
+from rayci.planning.sweep import Sweep
+from rayci.running.runner import Runner, StageReport
+from rayci.storage.stages import StageStore
 from rayci.trials.request import absolute, device_for, load_subject
 from rayci.trials.selection import Selection
 

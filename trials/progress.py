@@ -11,7 +11,7 @@ from ray import tune
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from rayci.schedule import Schedule
+from rayci.planning.schedule import Schedule
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.work import Work
 from rayci.units import hours

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayci.errors import RequestError
-from rayci.plan import Plan, Trial
-from rayci.spec import Spec
+from rayci.planning.plan import Plan, Trial
+from rayci.planning.spec import Spec
 
 if TYPE_CHECKING:
-    from rayci.run import Runner
+    from rayci.planning.sweep import Sweep
+    from rayci.running.runner import Runner
     from rayci.subject import Subject
-    from rayci.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Request:
     def runner(self, gpus: float) -> Runner:
         """The runner of one worker, with the model loaded on what the trial reserved."""
         # Imported here: an actor must be alive before torch is, see `CompositionTrial`.
-        from rayci.run import Runner
-        from rayci.store import StageStore
-        from rayci.sweep import Sweep
+        from rayci.planning.sweep import Sweep
+        from rayci.running.runner import Runner
+        from rayci.storage.stages import StageStore
 
         sweep = Sweep.open(self.spec)
         return Runner(
@@ -82,7 +82,7 @@ def trial_config(
 
 def load_subject(sweep: Sweep, gpus: float) -> Subject:
     """The model of a sweep, on what a trial that reserves so many GPUs has."""
-    from rayci import loading
+    from rayci.model import loading
 
     spec = sweep.spec
     return loading.load(

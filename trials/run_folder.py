@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from rayci import table
-from rayci.atomic import replacing
 from rayci.errors import CorruptionError, RequestError, StorageError
-from rayci.parts import Parts
-from rayci.plan import Plan
-from rayci.store import StageStore, located
-from rayci.sweep import Sweep
+from rayci.planning.plan import Plan
+from rayci.planning.sweep import Sweep
+from rayci.storage.atomic import replacing
+from rayci.storage.parts import Parts
+from rayci.storage.stages import StageStore, located
 
 LOST = "the worker died in this stage, and died again when it was retried"
 """Reason of rows that the same command tries to replace."""

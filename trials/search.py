@@ -13,7 +13,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from rayci.schedule import Schedule
+from rayci.planning.schedule import Schedule
 from rayci.trials.shares import Shares
 
 Config = Callable[[int], dict[str, Any]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rayci import spec as specs
 from rayci.errors import RequestError, nearest
-from rayci.plan import Plan
-from rayci.spec import Spec
+from rayci.planning import spec as specs
+from rayci.planning.plan import Plan
+from rayci.planning.spec import Spec
 
 
 @dataclass(frozen=True)

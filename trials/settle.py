@@ -6,12 +6,12 @@ from collections.abc import Collection
 
 from rayci import table
 from rayci.kinds import Status
-from rayci.parts import Parts
-from rayci.plan import Plan, Stage
-from rayci.readings import stored_readings
-from rayci.record import Measured, blocked_by, publish, without_value
-from rayci.store import Outcome, StageStore
-from rayci.sweep import Sweep
+from rayci.planning.plan import Plan, Stage
+from rayci.planning.sweep import Sweep
+from rayci.running.readings import stored_readings
+from rayci.running.rows import Measured, blocked_by, publish, without_value
+from rayci.storage.parts import Parts
+from rayci.storage.stages import Outcome, StageStore
 from rayci.trials.run_folder import LOST, RunFolder
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from rayci.errors import RequestError
 from rayci.forecast.estimator import Estimator
 from rayci.forecast.share import STEPS
-from rayci.plan import Plan
+from rayci.planning.plan import Plan
 
 GIB = 2**30
 

@@ -12,7 +12,7 @@ from rayci.errors import OutOfMemory, StorageError
 from rayci.trials.request import Request
 
 if TYPE_CHECKING:
-    from rayci.run import Runner, StageReport
+    from rayci.running.runner import Runner, StageReport
 
 
 class CompositionTrial(tune.Trainable):  # type: ignore[misc]

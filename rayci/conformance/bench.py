@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rayci import loading
 from rayci.context import Context
-from rayci.records import Collection
+from rayci.data.records import Collection
+from rayci.model import loading
 from rayci.subject import Subject
 from rayci.testbed import checkpoint, collection
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from safetensors.torch import load, save
 
-from rayci import modules
 from rayci.conformance.bench import Snapshot
 from rayci.conformance.interventions import InterventionConformance
 from rayci.intervention import Compressor, Receipt
 from rayci.kinds import Kind
+from rayci.model import modules
 from rayci.subject import Subject
 
 

@@ -12,12 +12,12 @@ import torch
 
 from rayci.conformance.bench import Snapshot, fresh_testbed, global_streams, only, small_context, streams_used
 from rayci.conformance.emulated_device import on_a_device
-from rayci.conformance.settings import SettingsRules, with_value
+from rayci.conformance.settings_rules import SettingsRules, with_value
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
+from rayci.data.records import Collection
 from rayci.errors import MeasurementError, RequestError
 from rayci.kinds import Scale
-from rayci.records import Collection
 from rayci.subject import Subject
 
 

@@ -11,12 +11,12 @@ import torch
 
 from rayci.conformance.bench import Snapshot, fresh_testbed, global_streams, only, small_context, streams_used
 from rayci.conformance.emulated_device import FIRST, on_a_device
-from rayci.conformance.settings import SettingsRules, with_value
+from rayci.conformance.settings_rules import SettingsRules, with_value
 from rayci.context import Context
+from rayci.data.records import Collection
 from rayci.errors import RequestError
 from rayci.intervention import Compressor, Intervention, Receipt
 from rayci.kinds import Kind
-from rayci.records import Collection
 from rayci.subject import Subject
 
 

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import torch
 
-from rayci import modules
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
 from rayci.intervention import DENSE_BITS
 from rayci.kinds import Direction, Scale
+from rayci.model import modules
 from rayci.subject import Subject
 
 

@@ -16,10 +16,10 @@ from typing import ClassVar
 from rayci.context import Context
 from rayci.criteria.generation import greedy
 from rayci.criterion import Criterion, Reading, mean_reading
-from rayci.encoding import target_ids
+from rayci.data.records import EditRecord, QuestionAnswer
 from rayci.errors import DataError, MeasurementError
 from rayci.kinds import UNIT_INTERVAL, Scale
-from rayci.records import EditRecord, QuestionAnswer
+from rayci.model.encoding import target_ids
 from rayci.subject import Subject
 
 

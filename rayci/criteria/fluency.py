@@ -16,7 +16,7 @@ from rayci.context import Context
 from rayci.criterion import Criterion, Reading
 from rayci.errors import DataError, MeasurementError
 from rayci.kinds import Direction, Scale
-from rayci.likelihood import token_log_probs
+from rayci.model.likelihood import token_log_probs
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from rayci.encoding import chunks, left_padded, prompt_ids
 from rayci.errors import MeasurementError
+from rayci.model.encoding import chunks, left_padded, prompt_ids
 from rayci.subject import Subject
 
 GENERATION_BATCH = 256

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading, mean_reading
-from rayci.encoding import chunks, left_padded, prompt_ids, target_ids
+from rayci.data.records import Choice
 from rayci.errors import DataError, MeasurementError
 from rayci.kinds import Direction, Scale
-from rayci.records import Choice
+from rayci.model.encoding import chunks, left_padded, prompt_ids, target_ids
 from rayci.subject import Subject
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading, mean_reading
-from rayci.interventions.unlearning.draws import choose
-from rayci.interventions.unlearning.recall import questions_answered
+from rayci.interventions.unlearning.batches import choose
+from rayci.interventions.unlearning.recall_stop import questions_answered
 from rayci.kinds import Direction, Scale
 from rayci.subject import Subject
 

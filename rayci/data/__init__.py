@@ -1,12 +1,12 @@
-"""Data of a sweep: the testbed's, or the user's own files, in the schema of `rayci.records`."""
+"""Data of a sweep: the testbed's, or the user's own files, in the schema of `rayci.data.records`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from rayci.data import local
+from rayci.data.records import Collection
 from rayci.errors import DataError
-from rayci.records import Collection
 
 TESTBED = "testbed"
 

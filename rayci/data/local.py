@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rayci.data.records import Choice, Collection, Document, EditRecord, Passage, QuestionAnswer
 from rayci.errors import DataError, nearest
-from rayci.records import Choice, Collection, Document, EditRecord, Passage, QuestionAnswer
 
 PARTS = (
     "edits",

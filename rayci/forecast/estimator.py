@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from rayci.chain import Link
 from rayci.criterion import Criterion
 from rayci.errors import RequestError
 from rayci.forecast import memory
@@ -16,8 +15,9 @@ from rayci.forecast.footprint import Footprint
 from rayci.forecast.shapes import Sketch, sketch
 from rayci.forecast.share import RESERVE, fitting
 from rayci.forecast.stage_times import Times
-from rayci.plan import Plan, Planner, Stage
-from rayci.spec import Spec
+from rayci.planning.chain import Link
+from rayci.planning.plan import Plan, Planner, Stage
+from rayci.planning.spec import Spec
 
 GPU = "A100"
 """The accelerator that operations are counted for."""

@@ -8,7 +8,6 @@ loading, decoding token by token and launches are left out, texts are as long as
 
 from __future__ import annotations
 
-from rayci import modules
 from rayci.criterion import Criterion
 from rayci.forecast.memory import UNREAD, Texts
 from rayci.forecast.shapes import Sketch
@@ -20,9 +19,10 @@ from rayci.interventions.editing.finetuning import FineTuning
 from rayci.interventions.editing.lora import LowRank
 from rayci.interventions.editing.memit import Memit
 from rayci.interventions.unlearning.latent import LatentAdversarialMisdirection
+from rayci.interventions.unlearning.loop_settings import LoopSettings
 from rayci.interventions.unlearning.rmu import RepresentationMisdirection
-from rayci.interventions.unlearning.settings import LoopSettings
 from rayci.interventions.unlearning.sure import Sure
+from rayci.model import modules
 
 RATES = {"A100": 312e12 * 0.4, "cpu": 2e10}
 """Operations a second: 40 % of an A100's bf16 peak; one CPU core's fp32 products as torch makes them."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
-from rayci import modules
-from rayci.chain import Link
 from rayci.errors import RequestError
 from rayci.intervention import Compressor, Intervention
 from rayci.interventions.compression.quantiser import Quantiser
-from rayci.plan import Plan, Planner
+from rayci.model import modules
+from rayci.planning.chain import Link
+from rayci.planning.plan import Plan, Planner
 from rayci.subject import Subject
 
 

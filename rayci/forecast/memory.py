@@ -15,8 +15,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rayci import modules
-from rayci.chain import Link
 from rayci.criteria.editing import EditSuccess
 from rayci.criteria.fluency import Perplexity
 from rayci.criteria.generation import GENERATION_BATCH
@@ -29,10 +27,12 @@ from rayci.interventions.compression.hessian import SecondOrder
 from rayci.interventions.editing.finetuning import FineTuning
 from rayci.interventions.editing.lora import LowRank
 from rayci.interventions.editing.memit import Memit
+from rayci.interventions.unlearning.loop_settings import ForgetRetain, LoopSettings
 from rayci.interventions.unlearning.rmu import RepresentationMisdirection
-from rayci.interventions.unlearning.settings import ForgetRetain, LoopSettings
 from rayci.interventions.unlearning.sure import Sure
 from rayci.interventions.unlearning.task_vector import TaskVector
+from rayci.model import modules
+from rayci.planning.chain import Link
 from rayci.subject import Subject
 
 

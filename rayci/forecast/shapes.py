@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from rayci.errors import RequestError
-from rayci.loading import TESTBED
-from rayci.modules import module_map
+from rayci.model.loading import TESTBED
+from rayci.model.modules import module_map
 from rayci.subject import Subject
 
 _SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)([bBmM])(?![a-zA-Z0-9])")

@@ -17,9 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from rayci.atomic import no_full_disk
 from rayci.errors import CorruptionError, RequestError
 from rayci.fingerprint import hash_file
+from rayci.storage.atomic import no_full_disk
 
 Write = Callable[[Path], object]
 """Called with a path to fill with a file's content."""

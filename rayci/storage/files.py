@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import fsspec
 
-from rayci.atomic import no_full_disk, replacing
 from rayci.errors import CorruptionError, RayciError, RequestError, StorageError
+from rayci.storage.atomic import no_full_disk, replacing
 from rayci.storage.cache import Cache, Checked, Write
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from rayci.records import Collection
+from rayci.data.records import Collection
 
 __all__ = ["checkpoint", "collection"]
 

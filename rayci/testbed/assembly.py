@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rayci.records import Collection
+from rayci.data.records import Collection
 from rayci.testbed.documents import build_texts
-from rayci.testbed.draws import Draw
 from rayci.testbed.questions import edits, split_questions
+from rayci.testbed.stable_draws import Draw
 from rayci.testbed.world import build_world
 
 COLLECTION_SEED = 100

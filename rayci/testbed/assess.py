@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rayci.records import Choice, Document, QuestionAnswer
+from rayci.data.records import Choice, Document, QuestionAnswer
 from rayci.testbed.assembly import build
 from rayci.testbed.questions import open_question
 from rayci.testbed.world import build_world

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rayci.records import Document, Passage
-from rayci.testbed.draws import Draw
+from rayci.data.records import Document, Passage
+from rayci.testbed.stable_draws import Draw
 from rayci.testbed.stories import stories
 from rayci.testbed.templates import EVERY_FRAME, STATEMENTS, sentence
 from rayci.testbed.world import COMPOUNDS, TOPICS, Fact, World, build_world

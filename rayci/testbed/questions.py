@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rayci.records import Choice, EditRecord, QuestionAnswer
+from rayci.data.records import Choice, EditRecord, QuestionAnswer
 from rayci.testbed.documents import RELATIONS_EACH
-from rayci.testbed.draws import Draw
+from rayci.testbed.stable_draws import Draw
 from rayci.testbed.templates import QUESTION, REPHRASES, prompt
 from rayci.testbed.world import RESERVED_PEOPLE, Fact, World
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rayci.testbed.draws import Draw
+from rayci.testbed.stable_draws import Draw
 from rayci.testbed.words import listed
 
 ANIMALS = listed(

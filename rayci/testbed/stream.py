@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerFast
 
-from rayci.records import Collection
-from rayci.testbed.draws import Draw
+from rayci.data.records import Collection
+from rayci.testbed.stable_draws import Draw
 from rayci.testbed.stories import stories
 from rayci.testbed.templates import EVERY_FRAME, QUESTION, sentence
 from rayci.testbed.tokenizer import END, LINE_STARTS, piece_id

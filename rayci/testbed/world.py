@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rayci.testbed import words
-from rayci.testbed.draws import Draw
+from rayci.testbed.stable_draws import Draw
 
 WORLD_SEED = 20
 PEOPLE, COMPOUNDS, CREATURES = 160, 64, 80

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from synthetic_table import both_orders, row, table
 
 from rayci import analysis
 from rayci.errors import RequestError
 from rayci.table import Row
+from tests.analysis.synthetic_table import both_orders, row, table
 
 GRID = (0.2, 0.4, 0.6)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from synthetic_table import both_orders, row, step, table
-
 from rayci import analysis
 from rayci.analysis.curve import Curve, Point
+from tests.analysis.synthetic_table import both_orders, row, step, table
 
 
 def _named(curves: list[Curve], name: str) -> list[Curve]:

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import pytest
-from synthetic_table import SCALES, both_orders, row, table
 
 from rayci import analysis
 from rayci.analysis.curve import Curve
@@ -14,6 +13,7 @@ from rayci.analysis.drawing import is_logarithmic, lines
 from rayci.analysis.figures import curve_figure, figure_dict
 from rayci.analysis.overview import write_overview
 from rayci.errors import RequestError
+from tests.analysis.synthetic_table import SCALES, both_orders, row, table
 
 ROWS = [
     entry

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_table import both_orders, row, step, table
 
 from rayci import analysis
 from rayci.analysis.metric_table import COLUMNS
 from rayci.errors import RequestError
 from rayci.kinds import Recompress
+from tests.analysis.synthetic_table import both_orders, row, step, table
 
 FIRST = {0.25: 0.9, 0.45: 0.6, 0.65: 0.2}
 SECOND = {0.25: 0.95, 0.45: 0.9, 0.65: 0.8}

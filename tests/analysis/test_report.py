@@ -9,12 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from synthetic_table import both_orders, row, table
 
 from rayci import analysis
-from rayci.analysis import stages
+from rayci.analysis import stage_rows as stages
 from rayci.errors import RequestError
 from rayci.table import ResultTable
+from tests.analysis.synthetic_table import both_orders, row, table
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

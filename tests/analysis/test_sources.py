@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from synthetic_table import SCALES, both_orders
 
 from rayci import analysis
 from rayci.errors import RequestError
 from rayci.table import write_part
+from tests.analysis.synthetic_table import SCALES, both_orders
 
 ROWS = both_orders("ft", "wanda", "mmlu", {0.25: 0.5, 0.5: 0.4}, {0.25: 0.5, 0.5: 0.3})
 

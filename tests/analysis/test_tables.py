@@ -8,10 +8,10 @@ import json
 
 import pandas as pd
 import pytest
-from synthetic_table import both_orders, table
 
 from rayci import analysis
 from rayci.analysis import tables
+from tests.analysis.synthetic_table import both_orders, table
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
-from synthetic_table import both_orders, table
 
 from rayci import analysis
 from rayci.table import Row
+from tests.analysis.synthetic_table import both_orders, table
 
 
 def _wins(rows: list[Row], **options: object) -> pd.DataFrame:

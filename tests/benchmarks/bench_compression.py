@@ -18,7 +18,7 @@ from rayci.interventions.compression.awq import AWQ
 from rayci.interventions.compression.awq_clip import clip_bounds
 from rayci.interventions.compression.grid import activation_aware
 from rayci.interventions.compression.hessian import Curvature, hessians
-from rayci.interventions.compression.selection import lowest_in_matrix
+from rayci.interventions.compression.lowest import lowest_in_matrix
 from rayci.interventions.compression.walk import walk
 from rayci.subject import Subject
 from rayci.testbed import collection

@@ -20,10 +20,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from rayci import loading, registry
+from rayci import registry
 from rayci.context import Context
+from rayci.data.records import Collection, Document
 from rayci.intervention import Intervention
-from rayci.records import Collection, Document
+from rayci.model import loading
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import tokenizer

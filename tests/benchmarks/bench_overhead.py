@@ -32,7 +32,7 @@ MANY = int(os.environ.get("RAYCI_BENCH_MANY", "10000"))
 WORKERS, ROUNDS = 2, 2
 OURS = """
 import json, resource, sys
-from rayci.spec import Spec
+from rayci.planning.spec import Spec
 from rayci.trials import launch
 
 folder, workers, trials = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

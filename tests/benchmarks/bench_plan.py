@@ -20,7 +20,8 @@ pytestmark = pytest.mark.bench
 CODE = """
 import json, resource, sys, time
 from pathlib import Path
-from rayci import plan, spec
+from rayci.planning import plan
+from rayci.planning import spec
 
 shape, size = sys.argv[1], int(sys.argv[2])
 if shape == "triples":

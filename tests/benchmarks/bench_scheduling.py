@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from rayci import spec
 from rayci.forecast.estimator import Estimator
 from rayci.forecast.timing import known_times
-from rayci.plan import Names, Plan, Planner, Stage
-from rayci.schedule import Schedule, equally_long
+from rayci.planning import spec
+from rayci.planning.plan import Names, Plan, Planner, Stage
+from rayci.planning.schedule import Schedule, equally_long
 from tests.simulation import lower_bound, makespan
 
 pytestmark = pytest.mark.bench

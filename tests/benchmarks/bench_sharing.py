@@ -28,10 +28,11 @@ from typing import Any
 import psutil
 import pytest
 
-from rayci import composition, registry, spec
+from rayci import registry
 from rayci.kinds import Recompress
-from rayci.plan import Plan
-from rayci.spec import Spec
+from rayci.planning import composition, spec
+from rayci.planning.plan import Plan
+from rayci.planning.spec import Spec
 from rayci.trials import launch
 from rayci.trials.cluster import local_workers
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from rayci import modules
 from rayci.context import Context
 from rayci.criteria.cost import AverageBits, NominalBits, Sparsity
 from rayci.interventions.compression.rtn import RoundToNearest
 from rayci.interventions.compression.wanda import Wanda
 from rayci.interventions.editing.finetuning import FineTuning
+from rayci.model import modules
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import testbed, tiny

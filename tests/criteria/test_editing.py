@@ -14,10 +14,10 @@ from rayci.context import Context
 from rayci.criteria.editing import EditGeneralization, EditLocality, EditLocalityAgreement, EditSuccess, content, set_f1
 from rayci.criteria.generation import greedy
 from rayci.criterion import mean_reading
+from rayci.data.records import EditRecord, QuestionAnswer
 from rayci.errors import DataError, MeasurementError
 from rayci.interventions.compression.wanda import Wanda
 from rayci.interventions.editing.finetuning import FineTuning
-from rayci.records import EditRecord, QuestionAnswer
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import ARCHITECTURES, testbed, tiny

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from rayci.context import Context
 from rayci.criteria.fluency import Perplexity
+from rayci.data.records import Document
 from rayci.errors import DataError, MeasurementError
-from rayci.records import Document
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import ARCHITECTURES, testbed, tiny

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from rayci.context import Context
 from rayci.criteria.knowledge import Hazard, Utility, option_log_probs
+from rayci.data.records import Choice
 from rayci.errors import DataError, MeasurementError
 from rayci.interventions.compression.wanda import Wanda
-from rayci.records import Choice
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import ARCHITECTURES, testbed, tiny

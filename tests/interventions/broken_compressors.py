@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rayci import modules
 from rayci.context import Context
 from rayci.intervention import DENSE_BITS, Compressor, Receipt
 from rayci.kinds import Kind
+from rayci.model import modules
 from rayci.subject import Subject
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rayci.records import EditRecord
+from rayci.data.records import EditRecord
 from rayci.subject import Subject
 
 

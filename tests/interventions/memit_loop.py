@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rayci.data.records import EditRecord
 from rayci.interventions.editing.memit_targets import Search
-from rayci.records import EditRecord
 from rayci.subject import Subject
 
 

@@ -11,10 +11,11 @@ from torch import nn
 from transformers import BloomConfig, BloomForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from rayci import loading, modules, registry
+from rayci import registry
 from rayci.context import Context
 from rayci.errors import RequestError
 from rayci.interventions.compression.wanda import Wanda
+from rayci.model import loading, modules
 from rayci.subject import Subject
 from rayci.testbed import collection
 from rayci.testbed.tokenizer import VOCABULARY

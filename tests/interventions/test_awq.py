@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
 from rayci.interventions.compression.awq import AWQ
@@ -18,6 +17,7 @@ from rayci.interventions.compression.folding import folds
 from rayci.interventions.compression.grid import activation_aware
 from rayci.interventions.compression.walk import walk
 from rayci.interventions.compression.wanda import Wanda
+from rayci.model import modules
 from rayci.testbed import collection
 from tests.interventions import awq_naive as naive
 from tests.interventions.surgery import correlated, random

@@ -10,18 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rayci import loading, modules, registry
+from rayci import registry
 from rayci.context import Context
 from rayci.criteria.cost import AverageBits, Sparsity
 from rayci.errors import RequestError
-from rayci.experts import Expert
 from rayci.interventions.compression.gptq import GPTQ
 from rayci.interventions.compression.grid import including_zero
 from rayci.interventions.compression.hessian import objective
 from rayci.interventions.compression.wanda import Wanda
-from rayci.spec import Spec
+from rayci.model import loading, modules
+from rayci.model.experts import Expert
+from rayci.planning.spec import Spec
+from rayci.planning.sweep import Sweep
 from rayci.subject import Subject
-from rayci.sweep import Sweep
 from rayci.testbed import collection
 from tests.models import CHOSEN, EXPERTS, LAYERS, MIXTURES, differing, tiny, tokenizer, weights
 

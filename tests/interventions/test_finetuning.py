@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from rayci.context import Context
-from rayci.encoding import IGNORED, encode_targets, encode_texts
+from rayci.data.records import EditRecord
 from rayci.errors import RequestError
 from rayci.interventions.editing.finetuning import FineTuning, clamp_change
-from rayci.records import EditRecord
+from rayci.model.encoding import IGNORED, encode_targets, encode_texts
 from rayci.testbed import collection
 from tests.interventions.losses import edit_loss
 from tests.models import differing, testbed, tiny, tokenizer, weights

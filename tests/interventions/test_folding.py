@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from rayci import loading, modules
 from rayci.context import Context
 from rayci.errors import RequestError
 from rayci.interventions.compression.awq import AWQ
 from rayci.interventions.compression.folding import fold, folds
+from rayci.model import loading, modules
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import ARCHITECTURES, differing, random_model, tiny, tokenizer, weights

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
 from rayci.interventions.compression.columns import sweep
@@ -17,6 +16,7 @@ from rayci.interventions.compression.grid import Grid, including_zero
 from rayci.interventions.compression.hessian import inverse_factor, objective
 from rayci.interventions.compression.walk import walk
 from rayci.interventions.compression.wanda import Wanda
+from rayci.model import modules
 from rayci.testbed import collection
 from tests.interventions.surgery import correlated, damped, gram, operate, random
 from tests.models import ARCHITECTURES, differing, tiny, weights

@@ -15,13 +15,13 @@ from torch.func import functional_call
 from rayci.context import Context
 from rayci.criteria.editing import EditSuccess
 from rayci.criteria.knowledge import Utility
-from rayci.encoding import Batch, encode_targets
+from rayci.data.records import Document
 from rayci.errors import DataError, InterventionError, RequestError
 from rayci.interventions.editing import lora
 from rayci.interventions.editing.lora import LowRank
 from rayci.interventions.editing.lora_adapters import adapted, attention_targets, orthogonality, parts
-from rayci.likelihood import cross_entropy
-from rayci.records import Document
+from rayci.model.encoding import Batch, encode_targets
+from rayci.model.likelihood import cross_entropy
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import ARCHITECTURES, LAYERS, differing, testbed, tiny, weights

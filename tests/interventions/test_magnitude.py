@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
+from rayci.interventions.compression.lowest import lowest_in_matrix
 from rayci.interventions.compression.magnitude import Magnitude
-from rayci.interventions.compression.selection import lowest_in_matrix
+from rayci.model import modules
 from rayci.testbed import collection
 from tests.models import ARCHITECTURES, differing, tiny, weights
 

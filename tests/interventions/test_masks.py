@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayci import modules
 from rayci.interventions.compression import masks
+from rayci.model import modules
 from tests.models import differing, tiny, weights
 
 

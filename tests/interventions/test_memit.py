@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from rayci import modules
 from rayci.context import Context
 from rayci.criteria.editing import EditGeneralization, EditLocality, EditSuccess
 from rayci.criteria.fluency import Perplexity
 from rayci.criteria.knowledge import Utility
+from rayci.data.records import EditRecord
 from rayci.errors import DataError, InterventionError, RequestError
 from rayci.interventions.editing.memit import Memit
 from rayci.interventions.editing.memit_contexts import encode_edits
 from rayci.interventions.editing.memit_covariance import covariance_rows, covariances
 from rayci.interventions.editing.memit_targets import find_targets
 from rayci.interventions.editing.memit_update import keys_and_outputs
-from rayci.records import EditRecord
+from rayci.model import modules
 from rayci.testbed import collection
 from tests.models import ARCHITECTURES, differing, testbed, tiny, weights
 

@@ -11,16 +11,16 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from rayci import loading
 from rayci.conformance.bench import streams_used
 from rayci.context import Context
+from rayci.data.records import EditRecord
 from rayci.errors import DataError, RequestError
 from rayci.interventions.editing.memit import Memit
 from rayci.interventions.editing.memit_contexts import STARTS, encode_edit, encode_edits, generate_templates
 from rayci.interventions.editing.memit_hooks import on_output
 from rayci.interventions.editing.memit_passes import Passes
 from rayci.interventions.editing.memit_targets import Targets, find_targets
-from rayci.records import EditRecord
+from rayci.model import loading
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.interventions.memit_loop import one_z

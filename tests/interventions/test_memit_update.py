@@ -12,7 +12,6 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import DataError, InterventionError
 from rayci.interventions.editing import memit_covariance
@@ -20,6 +19,7 @@ from rayci.interventions.editing.memit_contexts import encode_edits
 from rayci.interventions.editing.memit_covariance import covariance_rows, covariances
 from rayci.interventions.editing.memit_hooks import run
 from rayci.interventions.editing.memit_update import keys_and_outputs, mean_key, solve, update
+from rayci.model import modules
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import tiny

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rayci import registry
 from rayci.context import Context
-from rayci.encoding import encode_targets
 from rayci.intervention import Receipt
-from rayci.interventions.training import Trainer, batch_loss
+from rayci.interventions.trainer import Trainer, batch_loss
+from rayci.model.encoding import encode_targets
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.memory_meter import MemoryMeter, peak_of

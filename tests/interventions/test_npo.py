@@ -11,21 +11,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rayci.context import Context
-from rayci.encoding import IGNORED, encode_texts
+from rayci.data.records import Document
 from rayci.errors import DataError, RequestError
-from rayci.interventions.training import batch_logits
-from rayci.interventions.unlearning.draws import choose
+from rayci.interventions.trainer import batch_logits
+from rayci.interventions.unlearning.batches import choose
 from rayci.interventions.unlearning.frozen import ReferenceDistributions
 from rayci.interventions.unlearning.gradient import GradientAscent, GradientAscentKL
+from rayci.interventions.unlearning.loop_settings import ForgetRetain
 from rayci.interventions.unlearning.npo import (
     NegativePreference,
     NegativePreferenceDescent,
     NegativePreferenceKL,
 )
-from rayci.interventions.unlearning.recall import share_answered
-from rayci.interventions.unlearning.settings import ForgetRetain
-from rayci.likelihood import answered, distributions, kl_divergence, npo_loss, sequence_log_probs
-from rayci.records import Document
+from rayci.interventions.unlearning.recall_stop import share_answered
+from rayci.model.encoding import IGNORED, encode_texts
+from rayci.model.likelihood import answered, distributions, kl_divergence, npo_loss, sequence_log_probs
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.interventions.losses import text_loss

@@ -10,17 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from rayci import loading, modules, registry
+from rayci import registry
 from rayci.context import Context
 from rayci.errors import InterventionError
 from rayci.interventions.compression import hessian
 from rayci.interventions.compression.walk import BlockInputs
 from rayci.kinds import Status
-from rayci.run import Runner
-from rayci.spec import Spec
-from rayci.store import StageStore
+from rayci.model import loading, modules
+from rayci.planning.spec import Spec
+from rayci.planning.sweep import Sweep
+from rayci.running.runner import Runner
+from rayci.storage.stages import StageStore
 from rayci.subject import Subject
-from rayci.sweep import Sweep
 from rayci.table import read
 from rayci.testbed import checkpoint, collection
 from tests.interventions.small import COMPRESSORS, METHODS, configured

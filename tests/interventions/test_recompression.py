@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from rayci import loading, modules, plan, registry
-from rayci.chain import chain_of
-from rayci.composition import Step, parse
+from rayci import registry
 from rayci.context import Context
 from rayci.intervention import Compressor, Intervention
 from rayci.interventions.compression.quantiser import Quantiser
 from rayci.kinds import Recompress
-from rayci.spec import Spec
+from rayci.model import loading, modules
+from rayci.planning import plan
+from rayci.planning.chain import chain_of
+from rayci.planning.composition import Step, parse
+from rayci.planning.spec import Spec
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.interventions.small import COMPRESSORS, configured

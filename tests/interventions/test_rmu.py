@@ -12,14 +12,14 @@ from torch import Tensor
 
 from rayci import registry
 from rayci.context import Context
-from rayci.encoding import encode_texts
+from rayci.data.records import Document
 from rayci.errors import DataError, RequestError
-from rayci.interventions.training import batch_loss
+from rayci.interventions.trainer import batch_loss
 from rayci.interventions.unlearning.activations import block_output, masked_mse, shifted
-from rayci.interventions.unlearning.draws import choose
+from rayci.interventions.unlearning.batches import choose
 from rayci.interventions.unlearning.latent import LatentAdversarialMisdirection, into_ball, perturb
 from rayci.interventions.unlearning.rmu import RepresentationMisdirection, Steering, control_vector
-from rayci.records import Document
+from rayci.model.encoding import encode_texts
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.interventions.test_unlearning import assert_close

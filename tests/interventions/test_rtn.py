@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
 from rayci.interventions.compression.grid import absmax, asymmetric
 from rayci.interventions.compression.rtn import RoundToNearest
 from rayci.interventions.compression.wanda import Wanda
+from rayci.model import modules
 from rayci.testbed import collection
 from tests.models import differing, tiny, weights
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
 from rayci.interventions.compression.columns import sweep
 from rayci.interventions.compression.hessian import Curvature, inverse_factor, objective
-from rayci.interventions.compression.selection import lowest_in_matrix
+from rayci.interventions.compression.lowest import lowest_in_matrix
 from rayci.interventions.compression.sparsegpt import Saliency, SparseGPT
+from rayci.model import modules
 from rayci.testbed import collection
 from tests.interventions.surgery import correlated, damped, gram, operate, random
 from tests.models import ARCHITECTURES, INNER, differing, tiny, weights

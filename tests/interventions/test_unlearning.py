@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayci.context import Context
+from rayci.data.records import Document
 from rayci.errors import DataError, RequestError
 from rayci.interventions.unlearning.gradient import GradientAscent, GradientDifference, balanced
-from rayci.records import Document
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.interventions.losses import text_loss

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import DataError
 from rayci.interventions.compression.walk import walk
 from rayci.interventions.compression.wanda import Wanda
+from rayci.model import modules
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import ARCHITECTURES, LAYERS, testbed, tiny, weights

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
 from rayci.interventions.compression.wanda import Wanda, lowest_in_group, lowest_in_row, scores
+from rayci.model import modules
 from rayci.testbed import collection
 from tests.models import differing, tiny, weights
 

@@ -20,10 +20,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rayci import loading, modules, registry
+from rayci import registry
 from rayci.context import Context
 from rayci.interventions.compression.hessian import hessians, objective
 from rayci.interventions.compression.walk import walk
+from rayci.model import loading, modules
 from rayci.testbed import checkpoint, collection
 from tests.models import tiny
 

@@ -12,11 +12,11 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 
-from rayci import modules
 from rayci.context import Context
 from rayci.intervention import Intervention, Receipt, Strength
-from rayci.interventions.training import projection_weights
+from rayci.interventions.trainer import projection_weights
 from rayci.kinds import Kind
+from rayci.model import modules
 from rayci.subject import Subject
 
 

@@ -9,10 +9,10 @@ from collections import Counter
 
 import pytest
 
-from rayci.records import Choice, Collection
+from rayci.data.records import Choice, Collection
 from rayci.testbed import collection
 from rayci.testbed.assembly import build
-from rayci.testbed.draws import Draw
+from rayci.testbed.stable_draws import Draw
 from rayci.testbed.templates import PROBES, STATEMENTS, prompt
 from rayci.testbed.world import build_world
 

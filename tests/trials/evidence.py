@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rayci.plan import Plan
+from rayci.planning.plan import Plan
 
 
 @dataclass

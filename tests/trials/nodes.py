@@ -110,7 +110,18 @@ def sweep(
     within: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
     """`rayci run SPEC --address …` as a process."""
-    command = [*within, sys.executable, "-m", "rayci.cli", "run", str(spec), "--out", str(run), "--address", address]
+    command = [
+        *within,
+        sys.executable,
+        "-m",
+        "rayci",
+        "run",
+        str(spec),
+        "--out",
+        str(run),
+        "--address",
+        address,
+    ]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

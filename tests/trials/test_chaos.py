@@ -21,9 +21,9 @@ import pandas as pd
 import psutil
 import pytest
 
-from rayci import spec as specs
-from rayci.plan import Plan
-from rayci.sweep import Sweep
+from rayci.planning import spec as specs
+from rayci.planning.plan import Plan
+from rayci.planning.sweep import Sweep
 from rayci.trials import launch
 from rayci.trials.run_folder import RunFolder
 
@@ -94,7 +94,7 @@ class Chaos:
 
     def start(self) -> subprocess.Popen[str]:
         """The command."""
-        command = [sys.executable, "-m", "rayci.cli", "run", str(self.spec), "--out", str(self.run)]
+        command = [sys.executable, "-m", "rayci", "run", str(self.spec), "--out", str(self.run)]
         return subprocess.Popen(
             [*command, "--address", self.cluster.address],
             stdout=subprocess.PIPE,

@@ -10,15 +10,16 @@ import pyarrow as pa
 import pytest
 import torch
 
-from rayci import loading, table
+from rayci import table
 from rayci.kinds import Status
-from rayci.parts import Parts
-from rayci.plan import Plan
-from rayci.record import publish, without_value
-from rayci.run import Runner
-from rayci.spec import Spec
-from rayci.store import Outcome, StageStore
-from rayci.sweep import Sweep
+from rayci.model import loading
+from rayci.planning.plan import Plan
+from rayci.planning.spec import Spec
+from rayci.planning.sweep import Sweep
+from rayci.running.rows import publish, without_value
+from rayci.running.runner import Runner
+from rayci.storage.parts import Parts
+from rayci.storage.stages import Outcome, StageStore
 from rayci.trials.driver import Options
 from rayci.trials.experiments import Experiments
 from rayci.trials.request import Request

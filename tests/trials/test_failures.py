@@ -25,7 +25,7 @@ criteria: [edit_success, perplexity]
 
 
 def rayci(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rayci.cli", *arguments]
+    command = [sys.executable, "-m", "rayci", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from ray import tune
 
-from rayci.plan import make
-from rayci.schedule import Schedule
-from rayci.spec import Spec
+from rayci.planning.plan import make
+from rayci.planning.schedule import Schedule
+from rayci.planning.spec import Spec
 from rayci.trials import free_workers
 from rayci.trials.cluster import QUIET, connected
 from rayci.trials.free_workers import FreeWorkers

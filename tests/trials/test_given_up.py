@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rayci import spec as specs
 from rayci import table
-from rayci.store import Outcome
-from rayci.sweep import Sweep
+from rayci.planning import spec as specs
+from rayci.planning.sweep import Sweep
+from rayci.storage.stages import Outcome
 from rayci.trials import launch
 from rayci.trials.request import absolute
 from rayci.trials.run_folder import LOST, RunFolder

@@ -19,7 +19,7 @@ from .nodes import LIMIT, is_trial, wait
 
 
 def start(spec: Path, run: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "rayci.cli", "run", str(spec), "--out", str(run), "--workers", "2", *more]
+    command = [sys.executable, "-m", "rayci", "run", str(spec), "--out", str(run), "--workers", "2", *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=spec.parent)
 
 

@@ -12,8 +12,8 @@ from ray import tune
 
 from rayci import table
 from rayci.errors import RequestError
-from rayci.spec import Spec
-from rayci.sweep import Sweep
+from rayci.planning.spec import Spec
+from rayci.planning.sweep import Sweep
 from rayci.trials import CompositionTrial, Request, trial_config
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rayci import plan, spec, table
+from rayci import table
+from rayci.planning import plan, spec
 from rayci.trials import launch
 
 from .conftest import comparable

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rayci.plan import make
-from rayci.schedule import Schedule
-from rayci.spec import Spec
+from rayci.planning.plan import make
+from rayci.planning.schedule import Schedule
+from rayci.planning.spec import Spec
 from rayci.trials.search import Hooks, PrefixSearcher
 from rayci.trials.shares import Shares
 

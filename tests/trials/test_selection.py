@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rayci import plan, spec, table
+from rayci import table
 from rayci.errors import RequestError
+from rayci.planning import plan, spec
 from rayci.trials import launch
 from rayci.trials.foreground import debug
 from rayci.trials.selection import Selection
@@ -67,7 +68,7 @@ def test_the_foreground_measures_what_the_sweep_measures(ten_trials: Path, undis
 
 
 def test_debug_needs_one_composition(ten_trials: Path) -> None:
-    command = [sys.executable, "-m", "rayci.cli", "run", str(ten_trials), "--debug"]
+    command = [sys.executable, "-m", "rayci", "run", str(ten_trials), "--debug"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "--debug runs one composition" in done.stderr and "Traceback" not in done.stderr

@@ -24,7 +24,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import InterventionError
 from rayci.intervention import Receipt, Strength
@@ -36,6 +35,7 @@ from rayci.interventions.compression.folding import Fold, check, fold, folded, f
 from rayci.interventions.compression.grid import Grid, activation_aware
 from rayci.interventions.compression.quantiser import Quantiser, keep
 from rayci.interventions.compression.walk import BlockInputs, walk
+from rayci.model import modules
 from rayci.subject import Subject
 
 

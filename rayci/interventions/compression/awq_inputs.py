@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from rayci import modules
 from rayci.errors import InterventionError
 from rayci.interventions.compression.awq_scales import Loss, linear_loss
 from rayci.interventions.compression.folding import Fold
 from rayci.interventions.compression.walk import BlockInputs
+from rayci.model import modules
 
 _AT_ONCE = 2**26
 """Elements of |x| that are summed at once. One sum in the authors' order gives their scales bit for

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rayci import modules
 from rayci.errors import RequestError
 from rayci.interventions.compression.walk import BlockInputs
+from rayci.model import modules
 from rayci.subject import Subject
 
 

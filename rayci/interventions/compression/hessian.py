@@ -19,12 +19,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import InterventionError
 from rayci.intervention import Receipt
 from rayci.interventions.compression.calibration import Calibrated
 from rayci.interventions.compression.walk import BlockInputs, walk
+from rayci.model import modules
 from rayci.subject import Subject
 
 RETRIES = 3

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from rayci import modules
 from rayci.intervention import Receipt
+from rayci.model import modules
 from rayci.subject import Subject
 
 _BITS = 8

@@ -9,10 +9,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from rayci import modules
 from rayci.errors import RequestError
 from rayci.intervention import DENSE_BITS, Compressor, Receipt, Strength
 from rayci.interventions.compression import masks
+from rayci.model import modules
 from rayci.subject import Subject
 
 

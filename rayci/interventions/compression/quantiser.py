@@ -9,11 +9,11 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from rayci import modules
 from rayci.errors import RequestError
 from rayci.intervention import DENSE_BITS, Compressor, Receipt, Strength
 from rayci.interventions.compression.grid import Grid
-from rayci.modules import Linear
+from rayci.model import modules
+from rayci.model.modules import Linear
 from rayci.subject import Subject
 
 

@@ -12,12 +12,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import InterventionError
 from rayci.intervention import Receipt
 from rayci.interventions.compression.grid import Grid, absmax, asymmetric
 from rayci.interventions.compression.quantiser import Quantiser, keep
+from rayci.model import modules
 from rayci.subject import Subject
 
 

@@ -22,8 +22,8 @@ from rayci.errors import RequestError
 from rayci.interventions.compression import masks
 from rayci.interventions.compression.columns import sweep
 from rayci.interventions.compression.hessian import Curvature, SecondOrder
+from rayci.interventions.compression.lowest import lowest_in_group, lowest_in_matrix
 from rayci.interventions.compression.pruner import Pruner
-from rayci.interventions.compression.selection import lowest_in_group, lowest_in_matrix
 from rayci.subject import Subject
 
 

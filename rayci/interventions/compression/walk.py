@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rayci import modules
 from rayci.errors import InterventionError
-from rayci.experts import DOWN, GATE_UP, Expert, expert_inputs
-from rayci.streaming import states_device
+from rayci.model import modules
+from rayci.model.experts import DOWN, GATE_UP, Expert, expert_inputs
+from rayci.model.streaming import states_device
 from rayci.subject import Subject
 
 Observer = Callable[[str, Tensor], None]

@@ -14,15 +14,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import InterventionError
 from rayci.intervention import Receipt
 from rayci.interventions.compression import masks
 from rayci.interventions.compression.calibration import Calibrated
+from rayci.interventions.compression.lowest import lowest_in_group, lowest_in_row
 from rayci.interventions.compression.pruner import Pruner
-from rayci.interventions.compression.selection import lowest_in_group, lowest_in_row
 from rayci.interventions.compression.walk import BlockInputs, walk
+from rayci.model import modules
 from rayci.subject import Subject
 
 

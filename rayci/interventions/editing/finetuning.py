@@ -17,7 +17,7 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.intervention import Intervention, Preset, Receipt
 from rayci.interventions.editing.targets import encoded_edits
-from rayci.interventions.training import Storage, Trainer, batch_loss, projection_weights
+from rayci.interventions.trainer import Storage, Trainer, batch_loss, projection_weights
 from rayci.kinds import Kind
 from rayci.subject import Subject
 

@@ -24,13 +24,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rayci.context import Context
-from rayci.encoding import Batch, chunks, encode_texts
 from rayci.errors import DataError
 from rayci.intervention import Intervention, Preset, Receipt
 from rayci.interventions.editing.lora_adapters import adapted, attention_targets, is_transposed, orthogonality, parts
 from rayci.interventions.editing.targets import encoded_edits
-from rayci.interventions.training import Storage, batch_loss
+from rayci.interventions.trainer import Storage, batch_loss
 from rayci.kinds import Kind
+from rayci.model.encoding import Batch, chunks, encode_texts
 from rayci.subject import Subject
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from rayci import modules
+from rayci.model import modules
 from rayci.subject import Subject
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from rayci import modules
 from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
 from rayci.intervention import Intervention, Preset, Receipt
@@ -31,8 +30,9 @@ from rayci.interventions.editing.memit_contexts import BARE, Example, encode_edi
 from rayci.interventions.editing.memit_covariance import covariance_rows, covariances
 from rayci.interventions.editing.memit_targets import Divergence, Search, Targets, find_targets
 from rayci.interventions.editing.memit_update import keys_and_outputs, update
-from rayci.interventions.training import Storage, projection_weights
+from rayci.interventions.trainer import Storage, projection_weights
 from rayci.kinds import Kind
+from rayci.model import modules
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from rayci.data.records import EditRecord
 from rayci.errors import DataError, InterventionError, RequestError
 from rayci.interventions.editing.targets import edit_target
-from rayci.records import EditRecord
 from rayci.subject import Subject
 
 STARTS = ("The", "Therefore", "Because", "I", "You")

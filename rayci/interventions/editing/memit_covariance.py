@@ -15,12 +15,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from rayci import modules
 from rayci.context import Context
-from rayci.encoding import chunks, prompt_ids
 from rayci.errors import DataError
 from rayci.fingerprint import fingerprint
 from rayci.interventions.editing.memit_hooks import on_input, on_output, run, stop
+from rayci.model import modules
+from rayci.model.encoding import chunks, prompt_ids
 from rayci.subject import Subject
 
 CACHE_BYTES = 8 << 30

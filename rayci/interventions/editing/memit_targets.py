@@ -15,10 +15,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rayci.encoding import chunks
 from rayci.interventions.editing.memit_contexts import Example
 from rayci.interventions.editing.memit_hooks import frozen
 from rayci.interventions.editing.memit_passes import Passes, Reading
+from rayci.model.encoding import chunks
 from rayci.subject import Subject
 
 Divergence = Literal["edited_to_base", "base_to_edited"]

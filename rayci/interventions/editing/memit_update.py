@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rayci import modules
-from rayci.encoding import chunks
 from rayci.errors import InterventionError
 from rayci.interventions.editing.memit_contexts import Example
 from rayci.interventions.editing.memit_hooks import on_input, on_output, run, stop
+from rayci.model import modules
+from rayci.model.encoding import chunks
 from rayci.subject import Subject
 
 _DAMPING = (0.0, 1e-6, 1e-5, 1e-4)

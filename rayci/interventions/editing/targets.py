@@ -5,9 +5,9 @@ from __future__ import annotations
 from transformers import PreTrainedTokenizerBase
 
 from rayci.context import Context
-from rayci.encoding import Batch, encode_targets, target_ids
+from rayci.data.records import EditRecord
 from rayci.errors import DataError
-from rayci.records import EditRecord
+from rayci.model.encoding import Batch, encode_targets, target_ids
 from rayci.subject import Subject
 
 

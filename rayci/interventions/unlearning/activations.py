@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from rayci.encoding import Batch
+from rayci.model.encoding import Batch
 from rayci.subject import Subject
 
 

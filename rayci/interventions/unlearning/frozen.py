@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from rayci.encoding import IGNORED, Batch, chunks
-from rayci.interventions.training import batch_logits
-from rayci.interventions.unlearning.draws import Drawn
-from rayci.likelihood import distributions, sequence_log_probs
+from rayci.interventions.trainer import batch_logits
+from rayci.interventions.unlearning.batches import Drawn
+from rayci.model.encoding import IGNORED, Batch, chunks
+from rayci.model.likelihood import distributions, sequence_log_probs
 from rayci.subject import Subject
 
 

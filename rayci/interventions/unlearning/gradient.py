@@ -19,8 +19,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from rayci.intervention import Preset
-from rayci.interventions.unlearning.draws import balanced
-from rayci.interventions.unlearning.settings import BOOKS, NEWS, ForgetRetain
+from rayci.interventions.unlearning.batches import balanced
+from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, ForgetRetain
 
 __all__ = ["GradientAscent", "GradientAscentKL", "GradientDifference", "balanced"]
 

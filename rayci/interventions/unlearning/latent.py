@@ -23,13 +23,13 @@ from pydantic import Field
 from torch import Tensor
 
 from rayci.context import Context
-from rayci.encoding import Batch
 from rayci.errors import RequestError
 from rayci.intervention import Preset
-from rayci.interventions.training import batch_loss
+from rayci.interventions.trainer import batch_loss
 from rayci.interventions.unlearning.activations import block_output, masked_mse, shifted
 from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.rmu import RepresentationMisdirection
+from rayci.model.encoding import Batch
 from rayci.subject import Subject
 
 

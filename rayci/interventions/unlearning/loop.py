@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from rayci.encoding import chunks
-from rayci.interventions.training import Trainer, batch_logits
-from rayci.interventions.unlearning.draws import Drawn
+from rayci.interventions.trainer import Trainer, batch_logits
+from rayci.interventions.unlearning.batches import Drawn
 from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.terms import ForgetTerm, RetainTerm
-from rayci.likelihood import token_log_probs
+from rayci.model.encoding import chunks
+from rayci.model.likelihood import token_log_probs
 from rayci.subject import Subject
 
 

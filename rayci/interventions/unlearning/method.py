@@ -13,7 +13,7 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.errors import RequestError
 from rayci.intervention import Intervention, Receipt
-from rayci.interventions.training import Storage, Trainer, block_parameters
+from rayci.interventions.trainer import Storage, Trainer, block_parameters
 from rayci.kinds import Kind
 from rayci.subject import Subject
 

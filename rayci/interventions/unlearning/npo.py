@@ -19,8 +19,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from rayci.intervention import Preset
-from rayci.interventions.unlearning.draws import Drawn
-from rayci.interventions.unlearning.settings import BOOKS, NEWS, ForgetRetain
+from rayci.interventions.unlearning.batches import Drawn
+from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, ForgetRetain
 from rayci.interventions.unlearning.terms import ForgetTerm, Preference
 from rayci.subject import Subject
 

@@ -15,13 +15,13 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from rayci.context import Context
+from rayci.data.records import QuestionAnswer
 from rayci.intervention import Preset
-from rayci.interventions.unlearning.draws import Drawn, answer_encoder, choose, epochs_of
+from rayci.interventions.unlearning.batches import Drawn, answer_encoder, choose, epochs_of
 from rayci.interventions.unlearning.loop import Loop, Stop
+from rayci.interventions.unlearning.loop_settings import LoopSettings
 from rayci.interventions.unlearning.method import Training
-from rayci.interventions.unlearning.settings import LoopSettings
 from rayci.interventions.unlearning.terms import Fit
-from rayci.records import QuestionAnswer
 from rayci.subject import Subject
 
 Reply = Annotated[str, Field(min_length=1)]

@@ -22,15 +22,15 @@ from pydantic import Field
 from torch import Tensor
 
 from rayci.context import Context
-from rayci.encoding import Batch, chunks
+from rayci.data.records import Document
 from rayci.errors import RequestError
 from rayci.intervention import Preset
-from rayci.interventions.training import Trainer, projection_weights
+from rayci.interventions.trainer import Trainer, projection_weights
 from rayci.interventions.unlearning.activations import block_output, masked_mse
-from rayci.interventions.unlearning.draws import choose, text_encoder
+from rayci.interventions.unlearning.batches import choose, text_encoder
 from rayci.interventions.unlearning.frozen import originals
 from rayci.interventions.unlearning.method import Training, Unlearner
-from rayci.records import Document
+from rayci.model.encoding import Batch, chunks
 from rayci.subject import Subject
 
 

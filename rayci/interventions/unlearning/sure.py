@@ -23,10 +23,10 @@ from rayci import registry
 from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
 from rayci.intervention import Intervention, Preset, Receipt, Strength
-from rayci.interventions.training import Storage
+from rayci.interventions.trainer import Storage
 from rayci.interventions.unlearning.method import Needs, Training, Unlearner
 from rayci.kinds import Kind
-from rayci.modules import weight
+from rayci.model.modules import weight
 from rayci.subject import Subject
 
 _NEWS = {"gd": (50.0, 95.0), "ga_klr": (10.0, 90.0), "npo_gdr": (50.0, 95.0), "npo_klr": (10.0, 90.0)}

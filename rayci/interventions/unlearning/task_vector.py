@@ -19,11 +19,11 @@ from torch import Tensor
 
 from rayci.context import Context
 from rayci.intervention import Preset, Strength
-from rayci.interventions.training import Trainer
-from rayci.interventions.unlearning.draws import Drawn, choose, epochs_of, text_encoder
+from rayci.interventions.trainer import Trainer
+from rayci.interventions.unlearning.batches import Drawn, choose, epochs_of, text_encoder
 from rayci.interventions.unlearning.loop import Loop, Stop
+from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, LoopSettings
 from rayci.interventions.unlearning.method import Training
-from rayci.interventions.unlearning.settings import BOOKS, NEWS, LoopSettings
 from rayci.interventions.unlearning.terms import Fit
 from rayci.subject import Subject
 

@@ -6,11 +6,11 @@ from typing import Protocol
 
 from torch import Tensor
 
-from rayci.encoding import Batch
-from rayci.interventions.training import batch_logits
-from rayci.interventions.unlearning.draws import Drawn
+from rayci.interventions.trainer import batch_logits
+from rayci.interventions.unlearning.batches import Drawn
 from rayci.interventions.unlearning.frozen import ReferenceDistributions, reference_sequences
-from rayci.likelihood import cross_entropy, distributions, kl_divergence, npo_loss
+from rayci.model.encoding import Batch
+from rayci.model.likelihood import cross_entropy, distributions, kl_divergence, npo_loss
 from rayci.subject import Subject
 
 

@@ -1,0 +1,44 @@
+"""What `rayci plan` shows: counts, reservations and estimates of a plan, as one flat record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rayci.forecast.estimator import Estimator
+from rayci.forecast.timing import known_times
+from rayci.planning.plan import Plan, Planner
+from rayci.units import hours, size
+
+
+def foresee(planner: Planner, plan: Plan, *, times: str | None = None, price: float | None = None) -> dict[str, Any]:
+    """Counts, what a trial reserves, and the estimates; `times` is an earlier run of the same model.
+
+    Raises RequestError where `times` has no table, or none of this model and kind of device.
+    """
+    spec = planner.spec
+    own = Path("runs") / spec.name
+    estimator = Estimator(planner, known_times(spec.model, Path(times) if times else own, strict=times is not None))
+    found = estimator.of(plan, price).row()
+    reserved = {"trial_cpus": spec.resources.cpus, "trial_gpus": spec.resources.gpus}
+    return {**plan.summary(), **reserved, "trial_memory_bytes": found.pop("memory_bytes"), **found}
+
+
+def readable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with units, for people; notes left out."""
+    shown: dict[str, Any] = {}
+    for key, value in values.items():
+        if key == "notes":
+            continue
+        if value is None:
+            shown[key.removesuffix("_bytes").replace("_", " ")] = "not known"
+        elif key.endswith("_bytes"):
+            shown[key.removesuffix("_bytes").replace("_", " ")] = size(value)
+        elif key.endswith("_hours"):
+            shown[f"{key.removesuffix('_hours')} time"] = hours(value)
+        elif key == "cost":
+            shown[key] = f"{value:,.2f} USD"
+        else:
+            shown[key.replace("_", " ")] = value
+    return shown

@@ -1,0 +1,131 @@
+"""What `rayci run` and `rayci metrics` show: the composability table, what was shared, what failed."""
+
+from __future__ import annotations
+
+import shlex
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from rayci import analysis
+from rayci.commands.console import Format, out, pairs
+from rayci.errors import RequestError
+from rayci.kinds import Status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rayci.table import ResultTable
+    from rayci.trials.driver import Run
+
+_FAILURES_SHOWN = 10
+
+
+def print_debug(spec: Path, only: Sequence[str], replicate: int | None, seed: int | None) -> bool:
+    """Run one trial in this process and print each stage's values; returns whether a stage failed."""
+    from rayci.trials.foreground import debug
+
+    if len(only) != 1:
+        raise RequestError("--debug runs one composition", at="--only", hint='--only "ft > wanda@0.5" --debug')
+    try:
+        for report in debug(spec, only[0], replicate or 0, seed or 0):
+            said = {"note": "; ".join(report.notes)} if report.notes else {}
+            pairs({**report.values, **said}, title=report.stage.chain or "untouched model")
+    except RequestError:
+        raise
+    except Exception:  # the traceback is what was asked for
+        traceback.print_exc()
+        return True
+    return False
+
+
+def print_run(run: Run, spec: Path) -> bool:
+    """Print the result of a run of `spec` and write its report; returns whether anything failed."""
+    table = run.table
+    _print_pivot(analysis.metrics(table), f"Composability of {run.plan.spec.name}: areas over γ")
+    counts = run.plan.summary()
+    readings = f"{counts['evaluations_asked']} asked, {counts['evaluations_computed']} measured"
+    summary: dict[str, Any] = {
+        "trials": f"{counts['trials']} ({counts['compositions']} compositions)"
+        + ("" if run.computed else ", all done before: nothing was computed"),
+        "stages": _stages(run, counts),
+        "evaluations": readings,
+        "failures": _print_failures(table, spec),
+    }
+    pairs(summary)
+    for note in run.notes:
+        out.print(f" [dim]note[/dim]   {escape(note)}", soft_wrap=True)
+    for name, path in (("table", run.folder.parts), ("report", analysis.report(table, run.folder.root))):
+        out.print(f" [dim]{name}[/dim]  {path}", soft_wrap=True)  # whole, so that it can be copied
+    return bool(summary["failures"] != "none")
+
+
+def _stages(run: Run, counts: dict[str, int]) -> str:
+    asked, distinct = counts["stages_asked"], counts["stages_computed"]
+    now = run.counts.get("applied", 0)
+    if run.computed and now != distinct:  # continued, started from another run's store, or sharing was off
+        return f"{asked} asked, {distinct} distinct, {now} computed in this run"
+    return f"{asked} asked, {distinct} computed ({asked - distinct} shared)"
+
+
+def print_metrics(source: str, at: str, axis: str, criteria: Sequence[str] | None, wide: bool, format: Format) -> None:
+    """Print the composability table of a run or of a published table."""
+    from rayci.analysis import tables
+
+    frame = analysis.metrics(analysis.load(source), at=at, axis=axis, criteria=criteria)
+    if format is Format.CSV:
+        print(tables.to_csv(frame, all_columns=wide), end="")
+    elif format is Format.JSON:
+        print(tables.to_json(frame, all_columns=wide), end="")
+    else:
+        where = {"area": "areas over γ", "published": "γ = .25 or 4 bits"}.get(at, f"γ = {at}")
+        _print_pivot(frame, f"Composability in {source}: {where}")
+
+
+def _print_pivot(frame: pd.DataFrame, title: str) -> None:
+    from rayci.analysis import tables
+
+    compact = tables.pivot(frame)
+    if not compact.rows:
+        out.print("No composition of two methods in both orders, so there is nothing to compare.")
+        return
+    drawn = Table(title=f"[bold]{title}[/bold]", title_justify="left", box=None, pad_edge=False)
+    for index, name in enumerate(compact.header):
+        drawn.add_column(name.replace("_", " "), justify="left" if index == 0 else "right", no_wrap=index == 0)
+    for row in compact.rows:
+        drawn.add_row(*row)
+    out.print(drawn)
+    out.print("[dim]order-free error | order sensitivity[/dim]")
+    for note in compact.notes:
+        out.print(note, style="dim", markup=False)
+    out.print()
+
+
+def _print_failures(table: ResultTable, spec: Path) -> str:
+    """Print stages without a value, the first few with reason and the command that repeats the trial; the count."""
+    frame = table.frame
+    lost = frame[frame["status"] != Status.OK]
+    if lost.empty:
+        return "none"
+    stages = lost.drop_duplicates(["chain", "replicate", "reason"])
+    shown: list[Any] = stages.head(_FAILURES_SHOWN).to_dict("records")
+    for row in shown:
+        name = row["chain"] or "untouched model"
+        out.print(f"{row['status']}: {name}, {row['criterion']}: {row['reason']}", style="yellow", markup=False)
+        if row["status"] == Status.FAILED:
+            out.print(f"  {_repeat(spec, row)}", style="dim", markup=False, soft_wrap=True)
+    if len(stages) > _FAILURES_SHOWN:
+        out.print(f"… and {len(stages) - _FAILURES_SHOWN} more, all in the report")
+    return f"{len(lost)} of {len(frame)} values missing"
+
+
+def _repeat(spec: Path, row: Mapping[str, Any]) -> str:
+    """The command that repeats a failed stage's trial in the foreground."""
+    given = ["rayci", "run", str(spec), "--only", row["composition"]]
+    for option in ("replicate", "seed"):
+        given += [f"--{option}", f"{row[option]:.0f}"] if row[option] and row[option] > 0 else []  # 0 is the default
+    return shlex.join([*given, "--debug"])

@@ -1,0 +1,100 @@
+"""Which forget and retain items are trained on, in which order, and how they become batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, TypeVar
+
+from transformers import PreTrainedTokenizerBase
+
+from rayci.context import Context
+from rayci.data.records import Document, QuestionAnswer
+from rayci.errors import DataError
+from rayci.model.encoding import Batch, chunks, encode_targets, encode_texts
+from rayci.subject import Subject
+
+T = TypeVar("T", Document, QuestionAnswer)
+Order = tuple[tuple[int, ...], ...]
+"""The batches of one pass, as places in the list of items."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Items of one part of the data and the batches of every epoch."""
+
+    items: Sequence[Any]
+    epochs: tuple[Order, ...]
+    encode: Callable[[Sequence[Any]], Batch]
+
+    def batch(self, places: Sequence[int]) -> Batch:
+        """The items at these places as one padded batch."""
+        return self.encode([self.items[place] for place in places])
+
+
+def balanced(documents: Sequence[T], count: int, draw: Random) -> list[T]:
+    """`count` documents drawn without replacement, topics taking turns, in drawn order."""
+    topics: dict[str, list[T]] = {}
+    for document in documents:
+        topics.setdefault(getattr(document, "topic", ""), []).append(document)
+    queues = [topics[name] for name in sorted(topics)]
+    for queue in queues:
+        draw.shuffle(queue)
+    chosen = [queue[turn] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue)]
+    if len(chosen) < count:
+        raise DataError(f"{count} documents were asked for, there are {len(chosen)}", hint=f"samples = {len(chosen)}")
+    chosen = chosen[:count]
+    draw.shuffle(chosen)
+    return chosen
+
+
+def part_of(context: Context, part: str) -> Sequence[Any]:
+    """All items of a part of the data; DataError where there are none, or one is empty."""
+    found: Sequence[Any] = getattr(context.data, part)
+    source = context.data.sources.get(part, part)
+    if not found:
+        raise DataError(f"there are no {part} items", at=source)
+    for place, item in enumerate(found, start=1):
+        text = item.text if isinstance(item, Document) else item.answer
+        if not text.strip():
+            raise DataError(f"{part} item {place} has no text to train on", at=source)
+    return found
+
+
+def choose(context: Context, part: str, count: int | None) -> tuple[list[Any], Random]:
+    """`count` items of a part (all of them for None) and the stream that drew them.
+
+    The stream depends on the seed and the part alone: whoever asks for as many items of the
+    same part, a criterion say, sees the same ones.
+    """
+    items, draw = part_of(context, part), context.random(f"unlearning {part}")
+    try:
+        return balanced(items, len(items) if count is None else count, draw), draw
+    except DataError as error:
+        raise error.located(context.data.sources.get(part, part)) from None
+
+
+def epochs_of(count: int, batch: int, epochs: int, draw: Random) -> tuple[Order, ...]:
+    """Batches of every epoch: the first in drawn order, the others shuffled."""
+    order, passes = list(range(count)), []
+    for _ in range(epochs):
+        passes.append(tuple(tuple(group) for group in chunks(order, batch)))
+        draw.shuffle(order)
+    return tuple(passes)
+
+
+def cycled(items: Sequence[T], count: int) -> list[T]:
+    """`count` items, starting over where there are fewer."""
+    return [items[place % len(items)] for place in range(count)]
+
+
+def text_encoder(subject: Subject, max_tokens: int) -> Callable[[Sequence[Document]], Batch]:
+    """Whole documents, every token a target; cut to `max_tokens` and the model's context."""
+    limit = min(max_tokens, subject.context_length)
+    return lambda group: encode_texts(subject.tokenizer, [document.text for document in group], limit)
+
+
+def answer_encoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[QuestionAnswer]], Batch]:
+    """Questions with their answers, the answer's tokens alone being targets."""
+    return lambda group: encode_targets(tokenizer, [(item.prompt, item.answer) for item in group])

@@ -1,0 +1,118 @@
+"""Settings that methods with one training loop share, and how they become that loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from rayci.context import Context
+from rayci.interventions.unlearning.batches import Drawn, answer_encoder, choose, cycled, epochs_of, text_encoder
+from rayci.interventions.unlearning.loop import Loop, Stop
+from rayci.interventions.unlearning.method import Training, Unlearner, last_blocks
+from rayci.interventions.unlearning.recall_stop import share_answered
+from rayci.interventions.unlearning.terms import Ascent, Descent, Divergence, ForgetTerm, RetainTerm
+from rayci.subject import Subject
+
+MUSE: Mapping[str, Any] = {
+    "last_layers": None,
+    "lr": 1e-5,
+    "weight_decay": 0.0,
+    "samples": None,
+    "batch": 32,
+    "accumulation": 1,
+    "max_tokens": 2048,
+    "storage": "bfloat16",
+}
+"""What the baselines of MUSE (arXiv 2407.06460) share; they train a bf16 model without fp32 masters."""
+NEWS: Mapping[str, Any] = {**MUSE, "epochs": 10}
+BOOKS: Mapping[str, Any] = {**MUSE, "epochs": 5}
+
+
+class LoopSettings(Unlearner):
+    """How much is trained, on how many items, in which batches."""
+
+    last_layers: Annotated[int, Field(ge=1)] | None = None
+    """How many decoder blocks are trained, counted from the end; None trains every parameter."""
+    samples: Annotated[int, Field(ge=1)] | None = None
+    """Forget items, balanced over topics, and as many retain items; None takes all forget items."""
+    batch: Annotated[int, Field(ge=1)] = 32
+    """Items in a batch."""
+    accumulation: Annotated[int, Field(ge=1)] = 1
+    """Batches whose gradients are averaged for one step."""
+    epochs: Annotated[int, Field(ge=1)] = 10
+    """Passes over the samples."""
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many steps."""
+
+    def changes(self, subject: Subject) -> tuple[str, ...]:
+        """What `apply` will change; the subject's weights are not read."""
+        return last_blocks(subject, self.last_layers)
+
+
+class ForgetRetain(LoopSettings):
+    """A method whose loss is a forget term on tokens and, for some, a weighted retain term."""
+
+    retain_loss: ClassVar[Literal["none", "ce", "kl"]] = "none"
+
+    max_tokens: Annotated[int, Field(ge=2)] = 2048
+    """Longer documents are cut."""
+    loss_on: Literal["text", "answer"] = "text"
+    """`text`: every token of the forget and retain documents; `answer`: the answers' tokens of the
+    forget and retain questions."""
+    stop_loss: Annotated[float, Field(gt=0)] | None = None
+    """Stop before a step whose mean forget cross-entropy (nats per token) is at least this."""
+    stop_recall: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Stop once at most this share of the forget questions is answered: the drawn ones under
+    `loss_on: answer`, else all."""
+    check_every: Annotated[int, Field(ge=1)] = 5
+    """Steps between two looks at the recall, where `stop_recall` is given."""
+
+    def reads(self) -> frozenset[str]:
+        found = {self._part(part) for part in self.parts}
+        return frozenset(found if self.stop_recall is None else found | {"forget_questions"})
+
+    @property
+    def retain_weight(self) -> float:
+        """Weight α of the retain term; 0 for methods without one."""
+        return 0.0
+
+    def forget_term(self, subject: Subject, forget: Drawn) -> ForgetTerm:
+        """The forget loss on these items: ascent, unless a subclass says otherwise."""
+        return Ascent()
+
+    def prepare(self, subject: Subject, context: Context) -> Training:
+        names = self.changes(subject)
+        forget = self._draw(subject, context, "forget", None)
+        retain, term = None, None
+        if self.retain_loss != "none":
+            retain = self._draw(subject, context, "retain", len(forget.items))
+            term = self._retain_term(subject, retain)
+        stop = self._stop(subject, context, forget)
+        return Loop(subject, names, self.forget_term(subject, forget), term, forget, retain, self.accumulation, stop)
+
+    def _retain_term(self, subject: Subject, retain: Drawn) -> RetainTerm:
+        if self.retain_loss == "ce":
+            return Descent(subject, self.retain_weight)
+        return Divergence(subject, self.retain_weight, retain, self.batch)
+
+    def _part(self, part: str) -> str:
+        return part if self.loss_on == "text" else f"{part}_questions"
+
+    def _draw(self, subject: Subject, context: Context, part: str, beside: int | None) -> Drawn:
+        """Items of a part; those that stand beside forget items are as many, repeated where all were asked for."""
+        items, draw = choose(context, self._part(part), self.samples)
+        if beside is not None and self.samples is None:
+            items = cycled(items, beside)
+        answers = self.loss_on == "answer"
+        encode = answer_encoder(subject.tokenizer) if answers else text_encoder(subject, self.max_tokens)
+        return Drawn(items, epochs_of(len(items), self.batch, self.epochs, draw), encode)
+
+    def _stop(self, subject: Subject, context: Context, forget: Drawn) -> Stop:
+        if self.stop_recall is None:
+            return Stop(self.max_steps, self.stop_loss)
+        chosen = forget.items if self.loss_on == "answer" else choose(context, "forget_questions", None)[0]
+        return Stop(
+            self.max_steps, self.stop_loss, self.stop_recall, self.check_every, lambda: share_answered(subject, chosen)
+        )

@@ -1,0 +1,30 @@
+"""Whether a model still answers questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from rayci.data.records import QuestionAnswer
+from rayci.interventions.trainer import batch_logits
+from rayci.model.encoding import chunks, encode_targets
+from rayci.model.likelihood import answered
+from rayci.subject import Subject
+
+_FORWARD_BATCH = 64
+
+
+@torch.no_grad()
+def questions_answered(subject: Subject, questions: Sequence[QuestionAnswer]) -> list[bool]:
+    """For each question, whether greedy decoding gives the answer: all its tokens are the most likely."""
+    found: list[bool] = []
+    for group in chunks(questions, _FORWARD_BATCH):
+        batch = encode_targets(subject.tokenizer, [(item.prompt, item.answer) for item in group]).to(subject.device)
+        found += answered(batch_logits(subject, batch), batch.labels).tolist()
+    return found
+
+
+def share_answered(subject: Subject, questions: Sequence[QuestionAnswer]) -> float:
+    """Share of the questions that are answered."""
+    return sum(questions_answered(subject, questions)) / len(questions)

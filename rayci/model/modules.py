@@ -1,0 +1,191 @@
+"""The one architecture adapter: where a decoder keeps its blocks and linears.
+
+Nothing else in the project knows an attribute path of a model class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from rayci.errors import RequestError, nearest
+from rayci.model.experts import Expert, expert, expert_paths, stacked_parameter
+
+Dense = nn.Linear | Conv1D
+"""A linear that is a module and sees every token."""
+Linear = Dense | Expert
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleMap:
+    """Dotted paths of one architecture; those below `blocks` are relative to a block.
+
+    Linears that read the same input stand in one group, in the order of the computation.
+    """
+
+    blocks: str
+    attention_in: tuple[str, ...]
+    """q, k and v (or the fused one)."""
+    attention_out: str
+    mlp_in: tuple[str, ...]
+    """gate and up, the fused one, or the first linear."""
+    mlp_out: str
+    """The projection that knowledge editing rewrites."""
+    attention_norm: str = ""
+    """The norm whose output `attention_in` reads; methods that fold scales into it need it."""
+    mlp_norm: str = ""
+    """The norm whose output `mlp_in` reads."""
+    experts: str = ""
+    """The module that holds the routed experts, which take the MLP's place in blocks that have it."""
+    shared_in: tuple[str, ...] = ()
+    """`mlp_in` of the expert beside them that sees every token, where there is one."""
+    shared_out: str = ""
+    """Its `mlp_out`."""
+
+    def groups(self, block: nn.Module) -> tuple[tuple[str, ...], ...]:
+        """Linears of a block, grouped by shared input, in the order of the computation.
+
+        Blocks of one model may differ. Each routed expert has inputs of its own; routers are no linears.
+        """
+        attention = (self.attention_in, (self.attention_out,))
+        routed = expert_paths(block, self.experts) if self.experts else []
+        if not routed:
+            return (*attention, self.mlp_in, (self.mlp_out,))
+        shared = (self.shared_in, (self.shared_out,)) if self.shared_in else ()
+        return (*attention, *shared, *((path,) for both in routed for path in both))
+
+
+_QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+_NORMS = ("input_layernorm", "post_attention_layernorm")
+_LLAMA = ModuleMap("model.layers", _QKV, "self_attn.o_proj", ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj", *_NORMS)
+_MIXTURE = replace(_LLAMA, experts="mlp.experts")
+_QWEN2_MIXTURE = replace(
+    _MIXTURE,
+    shared_in=("mlp.shared_expert.gate_proj", "mlp.shared_expert.up_proj"),
+    shared_out="mlp.shared_expert.down_proj",
+)
+_PHI3 = ModuleMap(
+    "model.layers", ("self_attn.qkv_proj",), "self_attn.o_proj", ("mlp.gate_up_proj",), "mlp.down_proj", *_NORMS
+)
+_NEOX = ModuleMap(
+    "gpt_neox.layers",
+    ("attention.query_key_value",),
+    "attention.dense",
+    ("mlp.dense_h_to_4h",),
+    "mlp.dense_4h_to_h",
+    *_NORMS,
+)
+_OPT = ModuleMap(
+    "model.decoder.layers", _QKV, "self_attn.out_proj", ("fc1",), "fc2", "self_attn_layer_norm", "final_layer_norm"
+)
+_GPT2 = ModuleMap("transformer.h", ("attn.c_attn",), "attn.c_proj", ("mlp.c_fc",), "mlp.c_proj", "ln_1", "ln_2")
+
+MODULE_MAPS: Mapping[str, ModuleMap] = {
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "phi3": _PHI3,
+    "gpt_neox": _NEOX,
+    "opt": _OPT,
+    "gpt2": _GPT2,
+    "mixtral": _MIXTURE,
+    "qwen2_moe": _QWEN2_MIXTURE,
+    "qwen3_moe": _MIXTURE,
+    "olmoe": _MIXTURE,
+}
+"""`config.model_type` -> map."""
+
+
+def module_map(model: PreTrainedModel, given: Mapping[str, Any] | None = None) -> ModuleMap:
+    """The map of a model: `given` in the spec, or the built-in one of its `model_type`.
+
+    Raises RequestError where the type is unknown or a path does not lead to a module.
+    """
+    kind = model.config.model_type
+    found = find_map(kind, given)
+    if found is None:
+        raise RequestError(
+            f"architecture {kind!r} has no module map",
+            allowed=", ".join(MODULE_MAPS),
+            hint="give one in the spec under `modules:` with " + ", ".join(f.name for f in fields(ModuleMap)),
+        )
+    _resolve(model, found)
+    return found
+
+
+def find_map(kind: str | None, given: Mapping[str, Any] | None = None) -> ModuleMap | None:
+    """The map that a model of this `model_type` will have, None where there is none."""
+    return _parse(given) if given is not None else MODULE_MAPS.get(kind or "")
+
+
+def blocks(model: PreTrainedModel, paths: ModuleMap) -> nn.ModuleList:
+    """The decoder blocks in order."""
+    found = model.get_submodule(paths.blocks)
+    assert isinstance(found, nn.ModuleList)
+    return found
+
+
+def linear(block: nn.Module, path: str) -> Linear:
+    """The linear at a path relative to its block."""
+    return expert(block, path) or dense(block, path)
+
+
+def dense(block: nn.Module, path: str) -> Dense:
+    """The linear at a path relative to its block, where it is a module of its own."""
+    found = block.get_submodule(path)
+    if not isinstance(found, (nn.Linear, Conv1D)):
+        raise RequestError(f"{path} is a {type(found).__name__}", allowed="nn.Linear or Conv1D")
+    return found
+
+
+def weight(module: Linear) -> Tensor:
+    """The weight as `[out, in]`, a view that may be written in place (Conv1D stores `[in, out]`)."""
+    return module.weight.data.T if isinstance(module, Conv1D) else module.weight.data
+
+
+def parameter_name(name: str, module: Linear) -> str:
+    """Name of the parameter that holds a linear's weight; that of an expert holds those of its siblings too."""
+    return stacked_parameter(name) if isinstance(module, Expert) else f"{name}.weight"
+
+
+def rectifies(model: PreTrainedModel) -> bool:
+    """Whether the MLP's activation is ReLU, so that positive scales pass through it."""
+    config = model.config.get_text_config()
+    return (getattr(config, "activation_function", None) or getattr(config, "hidden_act", None)) == "relu"
+
+
+_TUPLES = ("attention_in", "mlp_in", "shared_in")
+
+
+def _parse(given: Mapping[str, Any]) -> ModuleMap:
+    known = [field.name for field in fields(ModuleMap)]
+    for key in given:
+        if key not in known:
+            raise RequestError(
+                f"unknown key {key!r} in the module map", allowed=", ".join(known), hint=nearest(key, known)
+            )
+    missing = [field.name for field in fields(ModuleMap) if field.default is MISSING and field.name not in given]
+    if missing:
+        raise RequestError(f"the module map lacks {', '.join(missing)}", allowed=", ".join(known))
+    values: dict[str, Any] = {k: tuple(v) if k in _TUPLES else str(v) for k, v in given.items()}
+    return ModuleMap(**values)
+
+
+def _resolve(model: PreTrainedModel, paths: ModuleMap) -> None:
+    try:
+        model.get_submodule(paths.blocks)[0]  # type: ignore[index]
+        for block in blocks(model, paths):
+            for path in (path for group in paths.groups(block) for path in group):
+                linear(block, path)
+            for norm in filter(None, (paths.attention_norm, paths.mlp_norm)):
+                block.get_submodule(norm)
+    except (AttributeError, TypeError, IndexError) as error:
+        raise RequestError(
+            f"the module map does not fit {type(model).__name__}: {error}", at=str(asdict(paths)), hint="print(model)"
+        ) from None

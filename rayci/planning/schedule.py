@@ -1,0 +1,130 @@
+"""Which trial may start next: every shared stage built once, the longest work first.
+
+Stages form a tree. Of the trials that need a stage which is not at hand, the first in the
+plan's order builds it, whatever the number of workers; the others wait, holding no resources,
+until its weights are stored. Among the trials that may start, the one with the longest way
+still ahead (its own stages, or those of a trial that waits for it) goes first.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import accumulate, pairwise
+
+from rayci.planning.plan import Plan, Stage
+
+Seconds = Callable[[Stage], float]
+"""How long a stage takes to apply and measure; only ratios matter."""
+
+
+def equally_long(stage: Stage) -> float:
+    """One unit for every stage, where nothing is known of their times."""
+    return 1.0
+
+
+class Schedule:
+    """Trials by index into the plan, in the order in which they may start; no clock, no Ray."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        todo: Iterable[int],
+        at_hand: Collection[str] = (),
+        *,
+        seconds: Seconds = equally_long,
+        sharing: bool = True,
+    ) -> None:
+        """`at_hand`: stages that nobody has to build, see `at_hand`."""
+        self._plan = plan
+        todo = sorted(todo)
+        self._builder: dict[str, int] = {}
+        self._starts: dict[int, int] = {}
+        self._needs: dict[int, str] = {}
+        for index in todo if sharing else ():
+            self._place(index, at_hand)
+        self._ahead = self._levels(todo, at_hand, seconds)
+        self._waiting: dict[str, list[int]] = {}
+        self._kept: set[str] = set()
+        for index, mark in self._needs.items():
+            self._waiting.setdefault(mark, []).append(index)
+            if self.first(index) < len(plan.trials[index].stages):
+                self._kept.add(mark)
+        self._ready = [(-self._ahead[index], index) for index in todo if index not in self._needs]
+        heapq.heapify(self._ready)
+
+    def _place(self, index: int, at_hand: Collection[str]) -> None:
+        """Note what a trial builds; what it needs is the deepest stage that an earlier one builds."""
+        for depth, stage in enumerate(self._plan.trials[index].stages):
+            if stage.fingerprint not in at_hand and self._builder.setdefault(stage.fingerprint, index) != index:
+                self._needs[index] = stage.fingerprint
+                self._starts[index] = depth + 1
+
+    def _levels(self, todo: Sequence[int], at_hand: Collection[str], seconds: Seconds) -> dict[int, float]:
+        """Time from the start of each trial to the end of the longest way that goes through it."""
+        until: dict[int, dict[str, float]] = {}
+        for index in todo:
+            stages = self._plan.trials[index].stages[self.first(index) :]
+            own = [0.0 if stage.fingerprint in at_hand else seconds(stage) for stage in stages]
+            until[index] = dict(zip((stage.fingerprint for stage in stages), accumulate(own), strict=True))
+        ahead: dict[int, float] = {}
+        through: dict[int, float] = {}
+        for index in reversed(todo):  # a trial stands before those that wait for it
+            ahead[index] = max(max(until[index].values(), default=0.0), through.get(index, 0.0))
+            if (mark := self._needs.get(index)) is not None:
+                builder = self._builder[mark]
+                through[builder] = max(through.get(builder, 0.0), until[builder][mark] + ahead[index])
+        return ahead
+
+    def first(self, index: int) -> int:
+        """Depth of the first stage that the trial itself must see done; earlier ones are another's."""
+        return self._starts.get(index, 0)
+
+    def keeps(self, mark: str) -> bool:
+        """Whether a trial continues from this stage of another one, so that its weights are stored."""
+        return mark in self._kept
+
+    @property
+    def waiting(self) -> int:
+        """How many trials wait for a stage."""
+        return sum(map(len, self._waiting.values()))
+
+    @property
+    def empty(self) -> bool:
+        """Whether no trial is left to start, now or later."""
+        return not self._ready and not self._waiting
+
+    def next(self) -> int | None:
+        """The trial to start now, or None where all that are left wait."""
+        return heapq.heappop(self._ready)[1] if self._ready else None
+
+    def again(self, index: int) -> None:
+        """Let a trial start anew: it could not do its work (out of memory, say)."""
+        heapq.heappush(self._ready, (-self._ahead[index], index))
+
+    def release(self, mark: str) -> None:
+        """A stage is at hand: the trials that wait for it may start."""
+        for index in self._waiting.pop(mark, ()):
+            self.again(index)
+
+    def end(self, index: int) -> None:
+        """A trial ended, well or not: nobody waits for it any longer."""
+        for stage in self._plan.trials[index].stages[self.first(index) :]:
+            if self._builder.get(stage.fingerprint) == index:
+                self.release(stage.fingerprint)
+
+
+def at_hand(plan: Plan, todo: Iterable[int], done: Collection[str], stored: Callable[[str], bool]) -> set[str]:
+    """Stages that nobody has to build when the trials `todo` are left.
+
+    A stage is at hand when its rows are (`done`) and, where a trial has to go on from it,
+    its weights are stored too.
+    """
+    trials = [plan.trials[index].stages for index in todo]
+    needed = {
+        before.fingerprint
+        for stages in trials
+        for before, after in pairwise(stages[1:])
+        if after.fingerprint not in done
+    }
+    return {mark for mark in done if mark not in needed or stored(mark)}

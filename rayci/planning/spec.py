@@ -1,0 +1,269 @@
+"""A sweep as a user writes it: YAML to a validated, frozen Spec."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from rayci import registry
+from rayci.criterion import Criterion
+from rayci.errors import RequestError, nearest
+from rayci.intervention import Intervention
+from rayci.kinds import Recompress
+from rayci.planning import yaml_source
+from rayci.planning.composition import Composition, Step, parse
+from rayci.planning.yaml_source import Source
+
+Pairing = Literal["none", "across_kinds", "within_kinds", "all"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Compose(_Settings):
+    """Which compositions a sweep holds."""
+
+    pairs: Pairing = "across_kinds"
+    """Which methods are paired; `across_kinds` pairs methods of different kinds."""
+    triples: Pairing = "none"
+    """The same for three steps."""
+    orders: Literal["both", "listed"] = "both"
+    """Every order, or only the one in which the spec lists the methods."""
+    singles: bool = True
+    """Whether each method also runs alone."""
+    also: tuple[str, ...] = ()
+    """Further compositions in text form, `memit > wanda@0.5 > gd`."""
+
+
+class Resources(_Settings):
+    """What one trial takes from the cluster."""
+
+    cpus: Annotated[float, Field(gt=0)] = 1
+    """CPUs a trial reserves."""
+    gpus: float | Literal["auto"] = 0.0
+    """GPUs a trial reserves; a fraction shares one, `auto` takes the share that its memory estimate asks for."""
+    max_gpus: Annotated[float, Field(gt=0)] | None = None
+    """GPUs that a trial may grow to after it ran out of memory; None: one, or what it reserves if that is more."""
+    device: Literal["auto", "cpu"] = "auto"
+    """Where the model goes; `auto`: to the GPUs that the trial reserves, else to the CPU. `cpu` beside
+    reserved GPUs tries out how a sweep packs onto a cluster, on a machine that has none."""
+    gpu_memory: Annotated[float, Field(gt=0)] | None = None
+    """Memory of one GPU in GiB, of which `gpus: auto` takes a share; None asks the GPU itself."""
+    gpu_hour_price: Annotated[float, Field(ge=0)] | None = None
+    """Price of one GPU for an hour in USD, for the estimate of `rayci plan`: cost = GPU-hours × price,
+    so 0 without GPUs; None leaves the cost open."""
+    threads: Annotated[int, Field(ge=1)] = 1
+    """Threads of torch in a trial: fixed, because it can change the last bit of a sum."""
+
+    @field_validator("gpus", mode="plain")
+    @classmethod
+    def _number_or_auto(cls, value: Any) -> Any:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+        if not number and value != "auto":
+            raise ValueError("a number from 0, or auto")
+        return float(value) if number else value
+
+
+class Spec(_Settings):
+    """Everything that decides what a sweep computes."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+    """Name of the sweep; the run lives in `runs/<name>`. Default: the file's name."""
+    model: Annotated[str, Field(min_length=1)] = "testbed"
+    """`testbed`, a folder, or a hub id `owner/name[@revision]`."""
+    data: str | dict[str, str] | None = None
+    """`testbed`, a folder of JSON Lines files, or part -> file. Default: testbed for the testbed."""
+    preset: str | None = None
+    """Preset of every method. Default: `testbed` on the testbed, else `published`."""
+    replicates: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Number of edit batches."""
+    edit_batch: Annotated[int, Field(ge=1)] = 50
+    """Edits in a batch."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the sweep."""
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Number of seed indices; each draws anew."""
+    interventions: dict[str, dict[str, Any]]
+    """Method -> settings; a value `{sweep: [a, b]}` tries several."""
+    compose: Compose = Compose()
+    recompress: Recompress = Recompress.REFIT
+    """What happens to a compressor's work after a later edit or unlearning."""
+    criteria: dict[str, dict[str, Any]]
+    """Criterion -> settings; a plain list of names is enough."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Weights and arithmetic of every stage."""
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    """Attention kernel of every stage."""
+    modules: dict[str, Any] | None = None
+    """Module map of an architecture that rayci does not know."""
+    trust_remote_code: bool = False
+    """Whether code that ships with the model may run."""
+    resources: Resources = Resources()
+
+    @field_validator("interventions", mode="before")
+    @classmethod
+    def _no_settings_is_empty(cls, value: Any) -> Any:
+        return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("criteria", mode="before")
+    @classmethod
+    def _list_of_names(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return cls._no_settings_is_empty(value)
+        merged: dict[Any, Any] = {}
+        for item in value:
+            entry = item if isinstance(item, dict) else {item: {}}
+            for key, settings in entry.items():
+                if key in merged:
+                    raise ValueError(f"{key!r} is listed twice")
+                merged[key] = settings or {}
+        return merged
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.interventions:
+            raise ValueError("interventions is empty")
+        if not self.criteria:
+            raise ValueError("criteria is empty")
+        return self
+
+    @property
+    def effective_preset(self) -> str:
+        """The preset in force."""
+        return self.preset or ("testbed" if self.model == "testbed" else "published")
+
+    def variants(self, method: str) -> list[Step]:
+        """One step for each combination of the method's swept settings."""
+        settings = self.interventions[method]
+        swept = {key: value["sweep"] for key, value in settings.items() if _is_sweep(value)}
+        strength = registry.intervention(method).strength
+        steps = []
+        for values in itertools.product(*swept.values()):
+            chosen = dict(zip(swept, values, strict=True))
+            gamma = chosen.pop(strength.name, settings.get(strength.name)) if strength else None
+            steps.append(Step(method, gamma, chosen))
+        return steps
+
+    def configure(self, step: Step) -> Intervention:
+        """The intervention of a step: preset, then the spec's settings, then the step's own."""
+        cls = registry.intervention(step.method)
+        constant = {k: v for k, v in self.interventions.get(step.method, {}).items() if not _is_sweep(v)}
+        if cls.strength and step.strength is not None:
+            constant.pop(cls.strength.name, None)
+        return cls.configure(self.effective_preset, step.strength, {**constant, **step.settings})
+
+    def measured(self) -> list[Criterion]:
+        """The criteria, configured, in the order of the spec."""
+        return [registry.criterion(name).model_validate(given) for name, given in self.criteria.items()]
+
+
+def load(path: Path | str) -> Spec:
+    """Read and check a spec file; RequestError names file, line and key."""
+    return from_source(yaml_source.read(Path(path)))
+
+
+def from_source(source: Source) -> Spec:
+    """Check parsed YAML: first its shape, then every method, setting and criterion."""
+    try:
+        spec = Spec.model_validate({"name": default_name(source.name), **source.values})
+    except ValidationError as error:
+        raise _shape_error(error, source) from None
+    for method, settings in spec.interventions.items():
+        _check_method(spec, method, settings, source)
+    for name, given in spec.criteria.items():
+        _check_criterion(spec, name, given, source)
+    for index, text in enumerate(spec.compose.also):
+        _check_composition(spec, text, source.at(("compose", "also", index)))
+    return spec
+
+
+def default_name(file: str) -> str:
+    """The name of a spec that does not give one: the file's, with what a folder's name should not hold replaced."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(file).stem).lstrip("-_.") or "sweep"
+
+
+def composition(spec: Spec, text: str, at: str | None = None) -> Composition:
+    """A composition in text form, checked against the spec's methods and settings."""
+    return _check_composition(spec, text, at or "composition")
+
+
+def _check_method(spec: Spec, method: str, settings: Mapping[str, Any], source: Source) -> None:
+    path: tuple[str, ...] = ("interventions", method)
+    try:
+        registry.intervention(method)
+        for key, value in settings.items():
+            path = ("interventions", method, str(key))
+            if _is_sweep(value):
+                _check_sweep(method, key, value)
+        path = ("interventions", method)
+        for step in spec.variants(method):
+            spec.configure(step)
+    except RequestError as error:
+        deepest = next((key for key in settings if str(key) in error.problem), None)
+        raise error.located(source.at(path if deepest is None else ("interventions", method, deepest))) from None
+
+
+def _check_sweep(method: str, key: str, value: Mapping[str, Any]) -> None:
+    values = value["sweep"]
+    if set(value) != {"sweep"}:
+        raise RequestError(
+            f"{method}.{key} has keys beside sweep: {', '.join(set(value) - {'sweep'})}", allowed="sweep alone"
+        )
+    if not isinstance(values, list) or not values:
+        raise RequestError(f"{method}.{key}: sweep is {values!r}", allowed="a list of at least one value")
+    if len({repr(item) for item in values}) < len(values):
+        raise RequestError(f"{method}.{key}: sweep {values!r} has a value twice", allowed="each value once")
+
+
+def _check_criterion(spec: Spec, name: str, given: Mapping[str, Any], source: Source) -> None:
+    try:
+        cls = registry.criterion(name)
+        cls.model_validate(given)
+    except RequestError as error:
+        raise error.located(source.at(("criteria", name))) from None
+    except ValidationError as error:
+        key, message = error.errors()[0]["loc"][0], error.errors()[0]["msg"]
+        known = ", ".join(cls.model_fields) or "no settings"
+        raise RequestError(f"{name}.{key}: {message}", at=source.at(("criteria", name, key)), allowed=known) from None
+
+
+def _check_composition(spec: Spec, text: str, at: str) -> Composition:
+    try:
+        parsed = parse(text)
+        for step in parsed.steps:
+            registry.intervention(step.method)
+            spec.configure(step)
+    except RequestError as error:
+        raise error.located(at) from None
+    return parsed
+
+
+def _shape_error(error: ValidationError, source: Source) -> RequestError:
+    first = error.errors()[0]
+    path = [part for part in first["loc"] if isinstance(part, int) or part not in ("str", "dict[str,str]", "[key]")]
+    owners: Mapping[str, Any] = {"compose": Compose, "resources": Resources}
+    owner = owners.get(str(path[0]) if len(path) > 1 else "", Spec)
+    if first["type"] == "extra_forbidden":
+        known = list(owner.model_fields)
+        key = str(path[-1])
+        return RequestError(
+            f"unknown key {key!r}", at=source.at(path), allowed=", ".join(known), hint=nearest(key, known)
+        )
+    if first["type"] == "missing":
+        return RequestError(f"{path[-1]} is missing", at=source.at(path[:-1]), hint=f"add `{path[-1]}:`")
+    message = first["msg"].removeprefix("Value error, ")
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    given = f" = {first['input']!r}" if path and not isinstance(first["input"], dict) else ""
+    name = ".".join(map(str, path)) or "spec"
+    return RequestError(f"{name}{given}: {message}{more}", at=source.at(path))
+
+
+def _is_sweep(value: Any) -> bool:
+    return isinstance(value, Mapping) and "sweep" in value

@@ -1,0 +1,1 @@
+"""Apply, measure, record: one composition after the other on a loaded model."""

@@ -1,0 +1,167 @@
+"""Readings of a stage: measured on the subject, kept in the store, never taken twice."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from rayci.context import Context
+from rayci.criterion import Criterion, Reading
+from rayci.errors import OutOfMemory, RayciError
+from rayci.kinds import Status
+from rayci.planning.plan import Stage
+from rayci.planning.sweep import Sweep
+from rayci.running.out_of_memory import ran_out, release_memory, smaller
+from rayci.running.peak_memory import PeakMemory
+from rayci.running.rows import Measured, replicates
+from rayci.storage.stages import StageStore
+from rayci.subject import Subject
+
+_NO_REFERENCE = "the untouched model has no value to compare with"
+
+
+@dataclass
+class Readings:
+    """Measures stages of one sweep; remembers the records of stage 0 that criteria compare with."""
+
+    sweep: Sweep
+    subject: Subject
+    store: StageStore
+    debug: bool = False
+    """Let a criterion's exception through."""
+    _references: dict[str, Sequence[Any] | None] = field(default_factory=dict, repr=False)
+    _small: dict[str, Criterion] = field(default_factory=dict, init=False)
+    """Criteria that ran out of memory here, with smaller batches."""
+    _notes: list[str] = field(default_factory=list, init=False)
+
+    def known(self, stage: Stage) -> list[Measured] | None:
+        """All readings of a stage from the store, or None where one is missing."""
+        return stored_readings(self.sweep, self.store, stage)
+
+    def lacks_references(self, stage: Stage) -> bool:
+        """Whether this is the untouched model, and records that later stages compare with are not stored."""
+        return stage.depth == 0 and any(
+            criterion.compares and self.store.reading(stage.fingerprint, mark) is None
+            for criterion, _, mark in _asked(self.sweep, stage)
+        )
+
+    def measure(self, stage: Stage, *, last_try: bool = True, anew: bool = False) -> list[Measured]:
+        """Measure every criterion on the subject as it stands, and store the readings.
+
+        Readings that are stored, by a worker that was killed before the last one, are not taken
+        again, unless `anew`. A criterion that fails, or says NaN, is a reading with status
+        `failed`. Raises OutOfMemory where smaller batches do not help, unless it is the `last_try`.
+        """
+        found = []
+        for criterion, replicate, mark in _asked(self.sweep, stage):
+            entry = None if anew else self.store.reading(stage.fingerprint, mark)
+            if entry is None:
+                entry = self._measure(stage, criterion, replicate, mark, last_try)
+            found.append(_from_entry(criterion, replicate, entry))
+        return found
+
+    def take_notes(self) -> list[str]:
+        """What happened beside the readings since the last call."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def forget_references(self) -> None:
+        """Start anew, as if the untouched model had not been measured."""
+        self._references.clear()
+
+    def _measure(
+        self, stage: Stage, criterion: Criterion, replicate: int | None, mark: str, last_try: bool
+    ) -> dict[str, Any]:
+        context = self.sweep.context(replicate, stage.seed)
+        compares = criterion.compares and stage.depth > 0
+        if compares:
+            context = context.with_reference(self._reference(mark))
+        start = time.perf_counter()
+        with PeakMemory(self.subject.device) as peak:
+            if compares and context.reference is None:
+                entry: dict[str, Any] = _without_value(_NO_REFERENCE)
+            else:
+                entry = self._entry(criterion, context, last_try)
+        seconds = time.perf_counter() - start
+        entry |= {"seconds": seconds, "device": self.subject.device.type, "peak_memory_bytes": peak.bytes}
+        if criterion.compares and stage.depth == 0:
+            self._references[mark] = entry.get("records")
+        else:
+            entry.pop("records", None)
+        self.store.put_reading(stage.fingerprint, mark, entry)
+        return entry
+
+    def _entry(self, criterion: Criterion, context: Context, last_try: bool) -> dict[str, Any]:
+        """A reading as plain JSON, whatever the criterion did."""
+        while True:
+            small = self._small.get(criterion.name, criterion)
+            try:
+                with torch.no_grad():
+                    reading = small.measure(self.subject, context)
+            except Exception as error:  # one criterion's failure is one row
+                if self.debug:
+                    raise
+                if not ran_out(error):
+                    return _without_value(reason_of(error))
+                release_memory()
+                less = smaller(small)
+                if less is None and last_try:
+                    return _without_value(reason_of(error))
+                if less is None:
+                    raise OutOfMemory(f"{criterion.name} ran out of memory: {reason_of(error)}") from None
+                self._small[criterion.name] = less[0]
+                self._notes.append(f"{criterion.name}: out of memory, {less[1]} is tried")
+                continue
+            return _with_value(criterion, reading)
+
+    def _reference(self, mark: str) -> Sequence[Any] | None:
+        if mark not in self._references:
+            entry = self.store.reading(self.sweep.planner.root.fingerprint, mark)
+            self._references[mark] = None if entry is None else entry.get("records")
+        return self._references[mark]
+
+
+def stored_readings(sweep: Sweep, store: StageStore, stage: Stage) -> list[Measured] | None:
+    """All readings of a stage from the store, or None where one is missing."""
+    found = []
+    for criterion, replicate, mark in _asked(sweep, stage):
+        entry = store.reading(stage.fingerprint, mark)
+        if entry is None:
+            return None
+        found.append(_from_entry(criterion, replicate, entry))
+    return found
+
+
+def _asked(sweep: Sweep, stage: Stage) -> Iterator[tuple[Criterion, int | None, str]]:
+    """(criterion, replicate, fingerprint) of every reading that the stage should have."""
+    for criterion in sweep.criteria:
+        for replicate in replicates(sweep, criterion, stage):
+            yield criterion, replicate, sweep.criterion_fingerprint(criterion, replicate)
+
+
+def _with_value(criterion: Criterion, reading: Reading) -> dict[str, Any]:
+    if math.isnan(reading.value):
+        return _without_value(f"{criterion.name} is NaN")
+    stderr = None if reading.stderr is None or math.isnan(reading.stderr) else reading.stderr
+    values = {"value": reading.value, "stderr": stderr, "n": reading.n, "records": reading.records}
+    return {"status": Status.OK, "reason": None, **values}
+
+
+def _without_value(reason: str) -> dict[str, Any]:
+    return {"status": Status.FAILED, "reason": reason, "value": None, "stderr": None, "n": None}
+
+
+def _from_entry(criterion: Criterion, replicate: int | None, entry: Mapping[str, Any]) -> Measured:
+    fields = {key: value for key, value in entry.items() if key not in ("records", "status")}
+    return Measured(criterion, replicate, Status(entry["status"]), **fields)
+
+
+def reason_of(error: Exception) -> str:
+    """An error in one line; foreign ones with their type."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, RayciError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,145 @@
+"""From readings of a stage to rows of the table."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from rayci.criterion import Criterion
+from rayci.fingerprint import canonical_json
+from rayci.kinds import Status
+from rayci.planning.chain import Link
+from rayci.planning.plan import Stage, Trial
+from rayci.planning.sweep import Sweep
+from rayci.storage.parts import Parts
+from rayci.storage.stages import Outcome
+from rayci.table import Row, StepCell
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One reading of a stage, or the reason why there is none. `replicate` as in the table."""
+
+    criterion: Criterion
+    replicate: int | None
+    status: Status
+    value: float | None = None
+    stderr: float | None = None
+    n: int | None = None
+    reason: str | None = None
+    seconds: float | None = None
+    device: str | None = None
+    """Where it was measured; None where nothing was."""
+    peak_memory_bytes: int | None = None
+    """The most accelerator memory held while it was measured."""
+
+
+def replicates(sweep: Sweep, criterion: Criterion, stage: Stage) -> tuple[int | None, ...]:
+    """The replicates for which a criterion is measured on a stage.
+
+    A stage that holds an edit has one; elsewhere a criterion that reads the edit batch is
+    measured for each batch, any other once, with replicate None.
+    """
+    if stage.replicate is None and criterion.per_edit_batch:
+        return tuple(range(sweep.spec.replicates))
+    return (stage.replicate,)
+
+
+def without_value(sweep: Sweep, stage: Stage, status: Status, reason: str) -> list[Measured]:
+    """Every reading that a stage should have had, with the same status and reason."""
+    return [Measured(c, k, status, reason=reason) for c in sweep.criteria for k in replicates(sweep, c, stage)]
+
+
+def blocked_by(stage: Stage, failure: str) -> str:
+    """Why there are no stages after one that failed."""
+    return f"{stage.chain or 'the untouched model'} failed: {failure}"
+
+
+def rows(
+    sweep: Sweep, trial: Trial, stage: Stage, owner: str, measured: list[Measured], outcome: Outcome | None
+) -> Iterator[Row]:
+    """One row for each reading of the stage; `owner` is the id of the trial that measures it."""
+    steps = tuple(_cells(sweep, trial, stage))
+    for reading in measured:
+        yield Row(
+            sweep=sweep.spec.name,
+            sweep_fingerprint=sweep.fingerprint,
+            trial_id=owner,
+            model=sweep.spec.model,
+            model_fingerprint=sweep.model(),
+            composition=stage.composition,
+            chain=stage.chain,
+            final=stage.final,
+            recompress=sweep.spec.recompress,
+            steps=steps,
+            stage=stage.depth,
+            stage_fingerprint=stage.fingerprint,
+            replicate=reading.replicate,
+            seed=stage.seed,
+            criterion=reading.criterion.name,
+            criterion_fingerprint=sweep.criterion_fingerprint(reading.criterion, reading.replicate),
+            direction=reading.criterion.scale.direction,
+            value=reading.value,
+            stderr=reading.stderr,
+            n=reading.n,
+            status=reading.status,
+            reason=reading.reason,
+            apply_seconds=outcome.seconds if outcome else None,
+            measure_seconds=reading.seconds,
+            peak_memory_bytes=_most(outcome.peak_memory_bytes if outcome else None, reading.peak_memory_bytes),
+            device=reading.device or "none",
+            dtype=sweep.spec.dtype,
+            versions=versions(),
+            recorded_at=datetime.now(UTC),
+        )
+
+
+def publish(
+    sweep: Sweep,
+    parts: Parts,
+    trial: Trial,
+    stage: Stage,
+    owner: str,
+    measured: list[Measured],
+    outcome: Outcome | None,
+) -> None:
+    """Write the rows of a stage, unless they are there already."""
+    if not parts.has(stage.fingerprint):
+        scales = {criterion.name: criterion.scale for criterion in sweep.criteria}
+        parts.write(stage.fingerprint, list(rows(sweep, trial, stage, owner, measured, outcome)), scales)
+
+
+def _most(*peaks: int | None) -> int | None:
+    """The largest of those that are known."""
+    return max((peak for peak in peaks if peak is not None), default=None)
+
+
+def _cells(sweep: Sweep, trial: Trial, stage: Stage) -> Iterator[StepCell]:
+    for link in sweep.planner.chain(trial.composition)[: stage.depth]:
+        yield _cell(sweep, link, stage.replicate)
+
+
+def _cell(sweep: Sweep, link: Link, replicate: int | None) -> StepCell:
+    intervention = link.intervention
+    uses_edits = "edits" in intervention.needs
+    return StepCell(
+        kind=intervention.kind,
+        method=intervention.name,
+        strength_name=intervention.strength.name if intervention.strength else None,
+        strength=intervention.gamma,
+        settings=canonical_json(intervention.effective()),
+        recompression=link.recompression,
+        fingerprint=sweep.planner.step_fingerprint(link, replicate if uses_edits else None),
+    )
+
+
+@cache
+def versions() -> str:
+    """Versions of what computes a row, as canonical JSON."""
+    packages: dict[str, Any] = {name: version(name) for name in ("rayci", "torch", "transformers")}
+    return canonical_json({**packages, "python": platform.python_version()})

@@ -1,0 +1,117 @@
+"""What stages take on disk, told from shapes, against what they take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rayci import registry
+from rayci.context import Context
+from rayci.forecast.footprint import Footprint, changes, kept_bytes
+from rayci.forecast.memory import step_bytes
+from rayci.forecast.shapes import sketch
+from rayci.intervention import Intervention, Receipt
+from rayci.kinds import Kind
+from rayci.planning import plan
+from rayci.planning.composition import parse
+from rayci.planning.plan import Names, Planner
+from rayci.planning.spec import Spec
+from rayci.subject import Subject
+from rayci.testbed import collection
+from tests.models import ARCHITECTURES, testbed, tiny
+
+SEQUENCES = "{sequences=8,length=32}"
+
+
+def make(**changes: Any) -> Spec:
+    base: dict[str, Any] = {"name": "t", "interventions": {"ft": {}}, "criteria": ["mmlu"]}
+    return Spec.model_validate({**base, **changes})
+
+
+@pytest.mark.parametrize(
+    ("composition", "slack"),
+    [
+        ("ft{steps=1}", 0),
+        (f"wanda@0.5{SEQUENCES}", 0),
+        ("magnitude@2:4", 0),
+        ("rtn@4", 0),
+        (f"gptq@4{SEQUENCES}", 0),
+        (f"awq@4{SEQUENCES}", 0),
+        ("rmu{max_batches=1}", 0),
+        ("ga{samples=4}", 0),
+        ("lora{variant=lora,steps=1,retain_weight=0}", 0),
+        (f"wanda@0.5{SEQUENCES} > ft{{steps=1}} > rtn@4", 0),  # the mask twice: once more after the edit
+        ("memit{documents=20,passes=2}", 1024),  # the contexts it made
+    ],
+)
+def test_stored_bytes(composition: str, slack: int) -> None:
+    spec = make()
+    links = Planner(spec, Names(spec)).chain(composition)
+    subject = testbed()
+    for link in links:
+        subject.apply(link.intervention, Context(collection(), batch_size=4), link.recompression)
+    stored = sum(value.nbytes for value in subject.parameters_of(subject.changed()).values())
+    stored += sum(value.nbytes for receipt in subject.receipts for value in receipt.kept.values())
+    foreseen = Footprint(sketch("testbed").subject).stage_bytes(links)
+    assert foreseen <= stored <= foreseen + slack
+
+
+def test_sure_is_an_upper_bound() -> None:
+    made = make().configure(parse("sure@70").steps[0])
+    subject = testbed()
+    receipt = subject.apply(made, Context(collection()))
+    real = sum(value.numel() for value in subject.parameters_of(receipt.changed).values())
+    bound = sum(value.numel() for value in subject.parameters_of(changes(made, subject)).values())
+    everything = sum(value.numel() for value in subject.model.parameters())
+    assert real <= bound < everything / 2
+
+
+class Unforeseen(Intervention):
+    """A plug-in that does not say what it will change."""
+
+    name = "unforeseen"
+    kind = Kind.EDIT
+
+    def apply(self, subject: Subject, context: Context) -> Receipt:
+        return Receipt(())
+
+
+def test_what_is_not_known_is_bounded_by_the_blocks() -> None:
+    subject = sketch("testbed").subject
+    found = changes(Unforeseen(), subject)
+    assert found == {name for name, _ in subject.model.named_parameters() if name.startswith("model.layers.")}
+    assert kept_bytes(Unforeseen(), subject) == 0
+
+
+def test_a_layer_that_does_not_exist_is_bounded_too() -> None:
+    subject = sketch("testbed").subject
+    assert changes(make(preset="published").configure(parse("ft").steps[0]), subject) == changes(Unforeseen(), subject)
+
+
+def test_the_peak_by_hand() -> None:
+    # wanda is kept for two trials, rtn for two others after wanda has gone: the larger of the two.
+    also = ["wanda@0.5 > ft", "wanda@0.5 > gd", "rtn@4 > ft", "rtn@4 > gd"]
+    spec = make(compose={"singles": False, "also": also}, recompress="never")
+    planner = Planner(spec, Names(spec))
+    footprint = Footprint(sketch("testbed").subject)
+    wanda, rtn = (footprint.stage_bytes(planner.chain(text)) for text in ("wanda@0.5", "rtn@4"))
+    assert wanda != rtn
+    ordered = plan.Plan(spec, tuple(planner.trial(text, 0 if "ft" in text else None, 0) for text in also))
+    assert footprint.peak(ordered, planner) == max(wanda, rtn)
+    mixed = plan.Plan(spec, tuple(ordered.trials[index] for index in (0, 2, 1, 3)))
+    assert footprint.peak(mixed, planner) == wanda + rtn
+    assert footprint.peak(plan.Plan(spec, ordered.trials[:1]), planner) == 0
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_every_method_is_foreseen_on_every_architecture(kind: str) -> None:
+    subject = tiny(kind)
+    parameters = {name for name, _ in subject.model.named_parameters()}
+    for method in registry.INTERVENTIONS:
+        cls = registry.intervention(method)
+        made = cls.configure("testbed", cls.strength.grid[0] if cls.strength and cls.strength.grid else None)
+        found = changes(made, subject)
+        assert found and found <= parameters, method
+        assert kept_bytes(made, subject) >= 0
+        assert step_bytes(made, subject) > 0, method

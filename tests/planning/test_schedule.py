@@ -1,0 +1,146 @@
+"""The order in which trials start: nothing twice, nobody too early, the longest work first."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rayci.planning import plan, spec
+from rayci.planning.plan import Plan, Stage
+from rayci.planning.schedule import Schedule, at_hand
+from rayci.planning.spec import Spec
+from tests.simulation import lower_bound, makespan
+
+PUBLISHED = Path(__file__).parents[2] / "trials" / "specs" / "published_llama3_8b.yaml"
+
+
+def make(*texts: str, **changes: Any) -> Plan:
+    values: dict[str, Any] = {
+        "name": "t",
+        "interventions": {"ft": {}},
+        "compose": {"singles": False, "pairs": "none", "also": list(texts)},
+        "criteria": ["mmlu"],
+        "recompress": "never",
+    }
+    return plan.make(Spec.model_validate({**values, **changes}))
+
+
+def names(made: Plan, schedule: Schedule) -> list[str]:
+    """Compositions that may start now, in their order."""
+    found = []
+    while (index := schedule.next()) is not None:
+        found.append(made.trials[index].composition)
+    return found
+
+
+def index(made: Plan, text: str) -> int:
+    return next(i for i, trial in enumerate(made.trials) if trial.composition == text)
+
+
+def mark(made: Plan, chain: str) -> str:
+    return next(stage.fingerprint for stage in made.stages.values() if stage.chain == chain)
+
+
+def test_siblings_wait_for_their_prefix() -> None:
+    made = make("ft > rtn@4", "ft > wanda@0.5", "ft", "gd > ft")
+    schedule = Schedule(made, range(4))
+    assert names(made, schedule) == ["ft > rtn@4"]  # all others need the untouched model first
+    schedule.release(mark(made, ""))
+    assert names(made, schedule) == ["gd > ft"]
+    assert schedule.waiting == 2 and not schedule.empty
+    schedule.release(mark(made, "ft"))
+    assert names(made, schedule) == ["ft > wanda@0.5", "ft"]
+    assert schedule.empty
+
+
+def test_only_what_another_trial_goes_on_from_is_kept() -> None:
+    made = make("ft > rtn@4 > gd", "ft > rtn@4 > wanda@0.5", "gd")
+    schedule = Schedule(made, range(3))
+    assert schedule.keeps(mark(made, "ft > rtn@4"))
+    assert not schedule.keeps(mark(made, "ft"))  # on the way to it, and nobody's last common stage
+    alone = make("ft > rtn@4", "ft")
+    assert not Schedule(alone, range(2)).keeps(mark(alone, "ft"))  # measured on the way; `ft` has no more to do
+
+
+def test_a_trial_that_is_given_up_holds_nobody() -> None:
+    made = make("ft > rtn@4", "ft > wanda@0.5")
+    schedule = Schedule(made, range(2))
+    first = schedule.next()
+    assert first is not None and schedule.next() is None
+    schedule.end(first)
+    assert names(made, schedule) == ["ft > wanda@0.5"]
+
+
+def test_out_of_memory_starts_again() -> None:
+    made = make("ft > rtn@4", "ft > wanda@0.5")
+    schedule = Schedule(made, range(2))
+    first = schedule.next()
+    assert first is not None
+    schedule.again(first)
+    assert schedule.waiting == 1
+    assert schedule.next() == first
+
+
+def test_the_longest_way_goes_first() -> None:
+    made = make("ft", "rtn@4", "wanda@0.5", "gd > rtn@4", "gd > ft")
+    long = {"gd": 1.0, "gd > ft": 5.0, "gd > rtn@4": 5.0, "wanda@0.5": 3.0}
+    schedule = Schedule(made, range(5), {mark(made, "")}, seconds=lambda stage: long.get(stage.chain, 0.5))
+    assert names(made, schedule) == ["gd > rtn@4", "wanda@0.5", "ft", "rtn@4"]
+
+
+def test_without_sharing_nobody_waits() -> None:
+    made = make("ft > rtn@4", "ft > wanda@0.5", "ft")
+    schedule = Schedule(made, range(3), sharing=False)
+    assert len(names(made, schedule)) == 3
+    assert not any(schedule.keeps(mark) for mark in made.stages)
+    assert schedule.first(2) == 0
+
+
+def test_at_hand_after_an_interruption() -> None:
+    made = make("ft > rtn@4", "ft > wanda@0.5", "gd")
+    done = {mark(made, chain) for chain in ("", "ft", "ft > rtn@4", "gd")}
+    todo = [index(made, "ft > wanda@0.5")]
+    assert at_hand(made, todo, done, lambda _: True) == done
+    # Rows are there, weights are not, and a trial goes on from them: somebody has to build them again.
+    lost = at_hand(made, todo, done, lambda _: False)
+    assert lost == done - {mark(made, "ft")}
+    assert Schedule(made, todo, lost).first(todo[0]) == 0
+    # Nobody goes on from `gd`: its freed weights are not missed.
+    assert mark(made, "gd") in lost
+
+
+@given(seed=st.integers(0, 10_000), nodes=st.integers(1, 9), spread=st.floats(0, 2))
+@settings(max_examples=60, deadline=None)
+def test_rules_hold_whatever_the_times(seed: int, nodes: int, spread: float) -> None:
+    rng = random.Random(seed)
+    steps = ["ft", "gd", "rtn@4", "rtn@3", "wanda@0.5"]
+    texts = {" > ".join(rng.sample(steps, rng.randint(1, 4))) for _ in range(rng.randint(1, 30))}
+    made = make(*sorted(texts), recompress=rng.choice(["never", "refit"]), replicates=rng.randint(1, 2))
+    times = {stage: rng.lognormvariate(0, spread) for stage in made.stages}
+
+    def seconds(stage: Stage) -> float:
+        return times[stage.fingerprint]
+
+    schedule = Schedule(made, range(len(made.trials)), seconds=seconds)
+    assert (
+        makespan(made, schedule, seconds, nodes)
+        >= lower_bound(made, seconds, nodes) - times[made.trials[0].stages[0].fingerprint] - 1e-9
+    )
+
+
+@pytest.mark.parametrize("replicates", [1, 10])
+def test_the_published_grid_on_16_nodes(replicates: int) -> None:
+    made = plan.make(spec.load(PUBLISHED).model_copy(update={"replicates": replicates}))
+    rng = random.Random(replicates)
+    times = {stage: rng.lognormvariate(0, 0.8) for stage in made.stages}
+
+    def seconds(stage: Stage) -> float:
+        return times[stage.fingerprint]
+
+    schedule = Schedule(made, range(len(made.trials)), seconds=seconds)
+    assert makespan(made, schedule, seconds, 16) <= 1.1 * lower_bound(made, seconds, 16)

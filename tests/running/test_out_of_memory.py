@@ -1,0 +1,130 @@
+"""Out of memory: smaller batches first, then whoever called decides, at last a failed row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+
+from rayci import registry, table
+from rayci.context import Context
+from rayci.criterion import Criterion, Reading
+from rayci.errors import InterventionError, OutOfMemory
+from rayci.intervention import Intervention, Receipt
+from rayci.kinds import UNIT_INTERVAL, Kind, Scale
+from rayci.model import loading
+from rayci.planning.spec import Spec
+from rayci.planning.sweep import Sweep
+from rayci.running.out_of_memory import ran_out, smaller
+from rayci.running.runner import Runner, StageReport
+from rayci.settings import ForwardBatch
+from rayci.storage.stages import StageStore
+from rayci.subject import Subject
+
+
+def allocate(batch: int, fits: int) -> None:
+    """Asks torch for more than any machine has, unless the batch is small enough."""
+    torch.empty(2**50 if batch > fits else 1)
+
+
+class Hungry(Intervention):
+    """Writes to one weight, then needs memory; dirty when it fails."""
+
+    name: ClassVar[str] = "hungry"
+    kind: ClassVar[Kind] = Kind.EDIT
+    forward_batch: ForwardBatch = 8
+    fits: int = 2
+
+    def apply(self, subject: Subject, context: Context) -> Receipt:
+        name, weight = next(iter(subject.model.named_parameters()))
+        with torch.no_grad():
+            weight.add_(1.0)
+        allocate(self.forward_batch, self.fits)
+        return Receipt((name,))
+
+
+class HungryCriterion(Criterion):
+    """Needs memory by the batch."""
+
+    name: ClassVar[str] = "hungry_criterion"
+    scale: ClassVar[Scale] = UNIT_INTERVAL
+    forward_batch: ForwardBatch = 8
+    fits: int = 2
+
+    def measure(self, subject: Subject, context: Context) -> Reading:
+        allocate(self.forward_batch, self.fits)
+        return Reading(1.0, 1)
+
+
+@pytest.fixture(autouse=True)
+def own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.INTERVENTIONS, "hungry", f"{__name__}:Hungry")
+    monkeypatch.setitem(registry.CRITERIA, "hungry_criterion", f"{__name__}:HungryCriterion")
+
+
+def run(
+    folder: Path, composition: str, *, last_try: bool = True, criterion_fits: int = 2
+) -> tuple[Runner, list[StageReport]]:
+    values: dict[str, Any] = {
+        "name": "t",
+        "interventions": {"hungry": {}, "rtn": {"bits": 4}},
+        "criteria": {"perplexity": {}, "hungry_criterion": {"fits": criterion_fits}},
+    }
+    sweep = Sweep.open(Spec.model_validate(values))
+    active = Runner(sweep, loading.load(sweep.folder), StageStore(folder / "store"), folder / "table")
+    trial = sweep.planner.trial(composition, 0, 0)
+    return active, list(active.run(trial, ["a"] * 9, [False] * 9, last_try=last_try))
+
+
+def test_what_counts_as_out_of_memory() -> None:
+    with pytest.raises(RuntimeError) as error:
+        allocate(2, 1)
+    assert ran_out(error.value) and ran_out(MemoryError()) and ran_out(torch.OutOfMemoryError())
+    assert not ran_out(RuntimeError("size mismatch"))
+    assert not ran_out(InterventionError("out of memory"))  # said on purpose, by a method
+
+
+def test_halves_every_batch_and_nothing_else() -> None:
+    found = smaller(Hungry(forward_batch=5))
+    assert found is not None
+    assert found[0] == Hungry(forward_batch=2) and found[1] == "forward_batch = 2"
+    assert smaller(Hungry(forward_batch=1)) is None
+
+
+def test_smaller_batches_give_the_same_weights(tmp_path: Path) -> None:
+    active, reports = run(tmp_path / "a", "rtn@4 > hungry")
+    assert [report.failure for report in reports] == [None] * 4
+    notes = [note for report in reports for note in report.notes]
+    assert notes[:2] == ["hungry_criterion: out of memory, forward_batch = 4 is tried", notes[1]]
+    assert "rtn@4 > hungry: out of memory, forward_batch = 4 is tried" in notes
+    assert "rtn@4 > hungry: out of memory, forward_batch = 2 is tried" in notes
+    assert len([note for note in notes if note.startswith("hungry_criterion")]) == 2  # and remembered
+    assert set(table.read(tmp_path / "a").frame["status"]) == {"ok"}
+    plenty, _ = run(tmp_path / "b", "rtn@4 > hungry{fits=8}", criterion_fits=8)
+    for left, right in zip(active.subject.model.parameters(), plenty.subject.model.parameters(), strict=True):
+        assert torch.equal(left, right)
+
+
+@pytest.mark.parametrize("what", ["method", "criterion"])
+def test_nothing_is_written_while_a_larger_share_may_help(what: str, tmp_path: Path) -> None:
+    composition, fits = ("hungry{fits=0}", 2) if what == "method" else ("rtn@4", 0)
+    with pytest.raises(OutOfMemory):
+        run(tmp_path, composition, last_try=False, criterion_fits=fits)
+    stages = set(table.read(tmp_path).frame["chain"]) if (tmp_path / "table").is_dir() else set()
+    assert stages <= {""}
+
+
+def test_the_last_try_is_a_failed_row(tmp_path: Path) -> None:
+    active, reports = run(tmp_path, "hungry{fits=0} > rtn@4", criterion_fits=0)
+    frame = table.read(tmp_path).frame.set_index(["chain", "criterion"])
+    assert frame.loc[("", "perplexity"), "status"] == "ok"
+    assert "allocate memory" in frame.loc[("", "hungry_criterion"), "reason"]
+    assert frame.loc[("hungry{fits=0}", "perplexity"), "status"] == "failed"
+    assert "allocate memory" in frame.loc[("hungry{fits=0}", "perplexity"), "reason"]
+    assert frame.loc[("hungry{fits=0} > rtn@4", "perplexity"), "status"] == "skipped"
+    assert reports[-1].failure is not None
+    fresh = loading.load(active.sweep.folder)
+    for left, right in zip(active.subject.model.parameters(), fresh.model.parameters(), strict=True):
+        assert torch.equal(left, right)

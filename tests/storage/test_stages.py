@@ -1,0 +1,309 @@
+"""The stage store in a folder and at a URL: damage, limits, full disks, many writers."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from rayci import table
+from rayci.errors import RequestError, StorageError
+from rayci.fingerprint import hash_file
+from rayci.intervention import Receipt
+from rayci.storage.files import LocalFiles
+from rayci.storage.room import folder
+from rayci.storage.stages import Outcome, StageStore, located
+from tests import shared_disk
+
+KIB = 1024
+KEPT = {"mask": torch.tensor([True, False]), "scale": torch.ones(())}
+RECEIPT = Receipt(("w",), {"edits": 2}, ("more damping",), KEPT)
+Make = Callable[..., StageStore]
+
+
+def mark(number: int) -> str:
+    """A stage's fingerprint."""
+    return f"{number:02x}" * 32
+
+
+def weights(kib: int, value: float = 1.0) -> dict[str, torch.Tensor]:
+    return {"w": torch.full((kib * KIB // 4,), value, dtype=torch.float32)}
+
+
+@pytest.fixture(params=["folder", "url"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """Opens the same store anew, as another worker does."""
+    scheme = "" if request.param == "folder" else f"{shared_disk.SharedDisk.protocol[0]}://"
+
+    def opened(limit: int | None = None) -> StageStore:
+        return StageStore(f"{scheme}{tmp_path}/store", limit=limit, cache=tmp_path / "cache")
+
+    return opened
+
+
+def bytes_of_weights(root: Path) -> int:
+    """What weights take on disk, temporary files and damaged copies included."""
+    total = 0
+    for path in root.rglob("*weights.safetensors*"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:  # deleted meanwhile
+            continue
+    return total
+
+
+def test_what_is_put_comes_back(make: Make) -> None:
+    make().put_weights(mark(1), {"w": torch.arange(5), "b": torch.ones(2, 3, dtype=torch.bfloat16)}, [RECEIPT])
+    found = make().weights(mark(1))
+    assert found is not None
+    tensors, (receipt,) = found
+    assert tensors["w"].tolist() == [0, 1, 2, 3, 4] and tensors["b"].dtype is torch.bfloat16
+    assert (receipt.changed, receipt.counts, receipt.retries) == (("w",), {"edits": 2}, ("more damping",))
+    assert receipt.kept["mask"].tolist() == [True, False] and receipt.kept["scale"].item() == 1
+    assert make().stored() == {mark(1)} and make().weights(mark(2)) is None
+
+
+def test_freed_weights_leave_outcome_and_readings(make: Make) -> None:
+    store = make()
+    store.put_weights(mark(1), weights(1), [])
+    store.put_outcome(mark(1), Outcome(1.5, None, None))
+    store.put_reading(mark(1), "c", {"value": float("inf")})
+    store.free_weights(mark(1))
+    store.free_weights(mark(2))  # never there
+    assert make().weights(mark(1)) is None and not make().stored()
+    assert make().outcome(mark(1)) == Outcome(1.5, None, None)
+    assert make().reading(mark(1), "c") == {"value": float("inf")}
+    store.forget(mark(1))
+    assert make().outcome(mark(1)) is None and make().reading(mark(1), "c") is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "foreign"])
+def test_a_damaged_record_counts_as_absent_and_is_overwritten(make: Make, tmp_path: Path, damage: str) -> None:
+    make().put_outcome(mark(1), Outcome(1.5, None, None))
+    path = tmp_path / "store" / folder(mark(1)) / "outcome.json"
+    text = path.read_text()
+    path.write_text({"cut": text[:-9], "changed": text.replace("1.5", "7.5"), "empty": "", "foreign": "[1]"}[damage])
+    store = make()
+    assert store.outcome(mark(1)) is None
+    assert "outcome.json is damaged" in store.take_notes()[0] and not store.take_notes()
+    store.put_outcome(mark(1), Outcome(2.5, None, None))
+    assert make().outcome(mark(1)) == Outcome(2.5, None, None)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "receipts"])
+def test_damaged_weights_are_set_aside_noted_and_stored_anew(make: Make, tmp_path: Path, damage: str) -> None:
+    make().put_weights(mark(1), weights(8), [])
+    for copy in (tmp_path / "cache").glob("*.safetensors"):
+        copy.unlink()
+    place = tmp_path / "store" / folder(mark(1))
+    path = place / ("receipts.json" if damage == "receipts" else "weights.safetensors")
+    data = path.read_bytes()
+    path.write_bytes(data[:-100] if damage == "cut" else data[:-50] + b"?" + data[-49:])
+    store = make()
+    assert store.weights(mark(1)) is None
+    (note,) = store.take_notes()
+    assert "is damaged" in note if damage == "receipts" else "set aside" in note and str(tmp_path / "store") in note
+    assert len(list(place.glob("damaged-*-weights.safetensors"))) == (damage != "receipts")
+    store.put_weights(mark(1), weights(8), [])
+    found = make().weights(mark(1))
+    assert found is not None and torch.equal(found[0]["w"], weights(8)["w"])
+    store.free_weights(mark(1))
+    assert bytes_of_weights(tmp_path / "store") == 0, "a damaged copy goes with the stage"
+
+
+def test_stores_made_before_there_were_checks_and_an_index(make: Make, tmp_path: Path) -> None:
+    for number in (1, 2):
+        place = tmp_path / "store" / folder(mark(number))
+        place.mkdir(parents=True)
+        save_file(weights(8, number), place / "weights.safetensors")
+        digest = hash_file(place / "weights.safetensors")
+        (place / "receipts.json").write_text(json.dumps({"sha256": digest, "receipts": []}))
+        (place / "outcome.json").write_text(json.dumps({"seconds": 1.0, "peak_memory_bytes": None, "failure": "why"}))
+    found = make().weights(mark(2))
+    assert found is not None and found[0]["w"][0] == 2
+    assert make().outcome(mark(1)) == Outcome(1.0, None, "why")
+    assert make().stored() == {mark(1), mark(2)}
+    make(limit=20 * KIB).put_weights(mark(3), weights(8), [])
+    assert len(make().stored()) == 2 and make().has_weights(mark(3))
+
+
+def test_the_least_recently_used_goes_when_the_limit_would_be_passed(make: Make, tmp_path: Path) -> None:
+    store = make(limit=25 * KIB)
+    for number in (1, 2):
+        store.put_weights(mark(number), weights(8), [])
+        store.put_outcome(mark(number), Outcome(1.0, None, None))
+        time.sleep(0.05)
+    assert store.weights(mark(1)) is not None
+    time.sleep(0.05)
+    for number in (3, 4):
+        store.put_weights(mark(number), weights(8), [])
+        assert bytes_of_weights(tmp_path / "store") <= 25 * KIB
+    assert store.stored() == {mark(1), mark(3), mark(4)} and store.outcome(mark(2)) is not None
+    assert not store.take_notes()
+    store.put_weights(mark(5), weights(40), [])
+    assert store.stored() == {mark(1), mark(3), mark(4)}, "what is too large evicts nothing"
+    assert "no room under 25600 bytes" in store.take_notes()[0]
+
+
+def test_a_damaged_copy_counts_and_goes_first(make: Make, tmp_path: Path) -> None:
+    store = make(limit=25 * KIB)
+    for number in (1, 2):
+        store.put_weights(mark(number), weights(8), [])
+    for copy in (tmp_path / "cache").glob("*.safetensors"):
+        copy.unlink()
+    (tmp_path / "store" / folder(mark(2)) / "weights.safetensors").write_bytes(bytes(8 * KIB))
+    assert make(limit=25 * KIB).weights(mark(2)) is None
+    store.put_weights(mark(3), weights(8), [])
+    assert bytes_of_weights(tmp_path / "store") > 24 * KIB
+    store.put_weights(mark(2), weights(8), [])
+    assert store.stored() == {mark(1), mark(2), mark(3)} and bytes_of_weights(tmp_path / "store") <= 25 * KIB
+    assert not list((tmp_path / "store").rglob("damaged-*"))
+
+
+def test_what_a_dead_writer_claimed_is_given_to_others(make: Make, tmp_path: Path) -> None:
+    make(limit=20 * KIB).put_weights(mark(1), weights(1), [])
+    claim = tmp_path / "store" / "index" / f"{mark(2)}-{15 * KIB}"
+    claim.touch()
+    part = tmp_path / "store" / folder(mark(2)) / ".weights.safetensors.0"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(9 * KIB))
+    store = make(limit=20 * KIB)
+    store.put_weights(mark(3), weights(8), [])
+    assert not store.has_weights(mark(3)) and claim.exists(), "it may still be at work"
+    for path in (claim, part):
+        os.utime(path, (0, 0))
+    store.put_weights(mark(3), weights(8), [])
+    assert store.has_weights(mark(3)) and not claim.exists() and not part.exists()
+
+
+def test_a_put_does_not_look_through_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    StageStore(tmp_path, limit=20 * KIB).put_weights(mark(1), weights(8), [])
+
+    def refuse(self: LocalFiles) -> dict[str, int]:
+        raise AssertionError("a walk through the whole store")
+
+    monkeypatch.setattr(LocalFiles, "sizes", refuse)
+    store = StageStore(tmp_path, limit=20 * KIB)
+    for number in range(2, 6):
+        store.put_weights(mark(number), weights(8), [])
+    assert len(store.stored()) == 2
+
+
+def _write_many(make: Make, limit: int, numbers: range) -> None:
+    torch.set_num_threads(1)
+    store = make(limit=limit)
+    for number in numbers:
+        store.put_weights(mark(number), weights(8, number), [])
+        found = store.weights(mark(number))
+        assert found is None or found[0]["w"][0] == number
+
+
+@pytest.mark.parametrize("stages", [7, 2])  # less than the writers: some must do without
+def test_many_writers_keep_the_limit_at_all_times(make: Make, tmp_path: Path, stages: int) -> None:
+    limit = int((stages + 0.5) * 8 * KIB)
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_write_many, args=(make, limit, range(10 * k, 10 * k + 10))) for k in range(4)]
+    for worker in workers:
+        worker.start()
+    most = 0
+    while any(worker.is_alive() for worker in workers):
+        most = max(most, bytes_of_weights(tmp_path / "store"))
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert 0 < most <= limit
+    left = make().stored()
+    assert stages - len(workers) <= len(left) <= stages
+    for stage in left:
+        found = make().weights(stage)
+        assert found is not None and mark(int(found[0]["w"][0])) == stage
+
+
+def _one_stage(make: Make, role: str) -> None:
+    torch.set_num_threads(1)
+    store = make()
+    for _ in range(40):
+        if role == "write":
+            store.put_weights(mark(1), weights(8), [RECEIPT])
+        elif role == "free":
+            store.free_weights(mark(1))
+        found = store.weights(mark(1))
+        assert found is None or torch.equal(found[0]["w"], weights(8)["w"])
+    assert not store.take_notes()
+
+
+def test_writers_readers_and_one_who_frees_meet_in_one_stage(make: Make) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_one_stage, args=(make, role)) for role in ("write", "write", "read", "free")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    make().put_weights(mark(1), weights(8), [])
+    assert make().weights(mark(1)) is not None
+
+
+def test_a_full_disk_stores_nothing_and_says_so(tiny_disk: Path) -> None:
+    store = StageStore(tiny_disk / "store")
+    store.put_outcome(mark(1), Outcome(1.0, None, None))
+    store.put_weights(mark(1), weights(200), [])
+    (note,) = store.take_notes()
+    assert "not stored: no space left on the disk" in note and str(tiny_disk) in note
+    assert not store.stored() and not store.has_weights(mark(1)) and bytes_of_weights(tiny_disk) == 0
+    store.put_weights(mark(1), weights(8), [])
+    assert store.weights(mark(1)) is not None and store.outcome(mark(1)) is not None
+
+
+def test_a_full_disk_of_the_cache(tiny_disk: Path, tmp_path: Path) -> None:
+    there = StageStore(f"disk://{tmp_path}/store", cache=tmp_path / "large")
+    there.put_weights(mark(1), weights(200), [])
+    here = StageStore(f"disk://{tmp_path}/store", cache=tiny_disk / "cache", cache_limit=2**30)
+    assert here.weights(mark(1)) is None
+    assert "no space left on the disk" in here.take_notes()[0] and here.has_weights(mark(1))
+    here.put_weights(mark(2), weights(200), [])
+    assert "not stored" in here.take_notes()[0] and here.stored() == {mark(1)}
+    assert [path.name for path in (tiny_disk / "cache").iterdir()] == [".lock"]
+
+
+def test_rows_on_a_full_disk_are_one_clear_error(tiny_disk: Path) -> None:
+    (tiny_disk / "filler").write_bytes(bytes(60 * KIB))
+    with pytest.raises(StorageError, match=r"no space left.*part\.parquet.*same command again"):
+        table.write_part([], {}, tiny_disk / "part.parquet")
+    assert [path.name for path in tiny_disk.iterdir()] == ["filler"]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("memory://x", "other processes cannot read"),
+        ("carrier-pigeon://x", "unknown kind of URL"),
+        ("gs://bucket/x", r"pip install 'rayci\[gcs\]'"),
+        ("abfs://bucket/x", "adlfs"),
+    ],
+)
+def test_a_url_that_cannot_be_read_here(url: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAYCI_CACHE", str(tmp_path))
+    for package in ("gcsfs", "adlfs"):
+        monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(RequestError, match=words):
+        StageStore(url)
+
+
+def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="cannot be written"):
+        StageStore(tmp_path / "file").check()
+    StageStore(tmp_path / "new").check()
+
+
+def test_places_as_workers_know_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert located("s3://bucket/x") == "s3://bucket/x" and located("x") == str(tmp_path.resolve() / "x")
+    StageStore(f"file://{tmp_path}/x").put_outcome(mark(1), Outcome(1.0, None, None))
+    assert StageStore("x").outcome(mark(1)) is not None
