@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from functools import cache
-from typing import Any
+from functools import cache, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,26 @@ from rayci.testbed import checkpoint, collection
 
 EDITS = 8
 """Edits of a batch in the default context: enough to train on, few enough to be quick."""
+
+Suite = TypeVar("Suite")
+Seen = TypeVar("Seen")
+
+
+def once_a_class(look: Callable[[Suite], Seen]) -> Callable[[Suite], Seen]:
+    """Let all rules of a suite see one and the same run; pytest makes a new instance for each rule.
+
+    What raises is run again for the next rule, which then fails for the same reason.
+    """
+    kept = f"_{look.__name__}"
+
+    @wraps(look)
+    def seen(suite: Suite) -> Seen:
+        if kept not in vars(type(suite)):
+            setattr(type(suite), kept, look(suite))
+        result: Seen = vars(type(suite))[kept]
+        return result
+
+    return seen
 
 
 @cache

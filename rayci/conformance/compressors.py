@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import ClassVar
 
 import torch
 from safetensors.torch import load, save
 
-from rayci.conformance.bench import Snapshot
+from rayci.conformance.bench import Snapshot, once_a_class
 from rayci.conformance.interventions import InterventionConformance
 from rayci.intervention import Compressor, Receipt
 from rayci.kinds import Kind
@@ -26,9 +27,15 @@ class CompressorConformance(InterventionConformance):
         raise NotImplementedError(f"{type(self).__name__} must define make()")
 
     def compressed(self) -> tuple[Subject, Compressor, Receipt]:
-        """A fresh subject that the compressor was applied to."""
-        subject, made = self.subject(), self.make()
-        return subject, made, subject.apply(made, self.context())
+        """A subject of its own that the compressor was applied to."""
+        subject = copy.deepcopy(self._compressed())
+        return subject, self.make(), subject.receipts[-1]
+
+    @once_a_class
+    def _compressed(self) -> Subject:
+        subject = self.subject()
+        subject.apply(self.make(), self.context())
+        return subject
 
     @torch.no_grad()
     def edited(self, subject: Subject) -> None:

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from rayci.conformance.bench import Snapshot, fresh_testbed, global_streams, only, small_context, streams_used
+from rayci.conformance.bench import (
+    Snapshot,
+    fresh_testbed,
+    global_streams,
+    once_a_class,
+    only,
+    small_context,
+    streams_used,
+)
 from rayci.conformance.emulated_device import on_a_device
 from rayci.conformance.settings_rules import SettingsRules, with_value
 from rayci.context import Context
@@ -45,11 +53,18 @@ class CriterionConformance(SettingsRules):
         strange = made.needs - set(Collection.__dataclass_fields__) | made.needs & {"sources"}
         assert not strange, f"needs names no part of a Collection: {sorted(strange)}"
 
+    @once_a_class
+    def measured(self) -> tuple[Reading, Snapshot, Snapshot, int]:
+        """A reading, the model before and after it, and the steps that the subject then has."""
+        subject = self.subject()
+        before = Snapshot.of(subject)
+        reading = self.make().measure(subject, self.context())
+        return reading, before, Snapshot.of(subject), len(subject.applied)
+
     def test_the_reading_is_sound(self) -> None:
         """A value in the declared range, of n > 0 items, with a standard error that is not negative."""
-        made = self.make()
-        reading = made.measure(self.subject(), self.context())
-        _check(made, reading)
+        reading = self.measured()[0]
+        _check(self.make(), reading)
         assert reading.stderr is None or reading.stderr >= 0, f"stderr is {reading.stderr}"
 
     def test_a_ruined_model_gives_no_nan(self) -> None:
@@ -66,54 +81,48 @@ class CriterionConformance(SettingsRules):
 
     def test_the_model_is_left_as_found(self) -> None:
         """Measuring changes no bit, no mode, no flag."""
-        subject = self.subject()
-        before = Snapshot.of(subject)
-        self.make().measure(subject, self.context())
-        after = Snapshot.of(subject)
+        _, before, after, steps = self.measured()
         assert not before.differing(after), f"measuring changed {before.differing(after)[:3]}"
         assert after.training == before.training, "left in train mode"
         assert after.flags == before.flags, "requires_grad flags changed"
         assert after.hooked == before.hooked, f"hooks left on {after.hooked}"
         assert after.use_cache == before.use_cache, "use_cache changed"
-        assert not subject.applied, "measuring added an applied step"
+        assert not steps, "measuring added an applied step"
 
     def test_measuring_twice_gives_the_same(self) -> None:
         """And global random streams are neither used nor read."""
-        made, subject, context, readings = self.make(), self.subject(), self.context(), []
-        for seed in (1, 2):
-            with global_streams(seed):
-                before = streams_used()
-                readings.append(_plain(made.measure(subject, context)))
-                assert streams_used() == before, "a global random stream was used"
-        assert readings[0] == readings[1], "two measurements differ"
+        with global_streams(seed=1):
+            before = streams_used()
+            again = self.make().measure(self.subject(), self.context())
+            assert streams_used() == before, "a global random stream was used"
+        assert _plain(again) == _plain(self.measured()[0]), "two measurements differ"
 
     def test_it_computes_where_the_model_is(self) -> None:
         """A GPU refuses tensors that lie elsewhere; on an emulated one the value is that of the CPU."""
-        made, subject, context = self.make(), self.subject(), self.context()
-        base = made.measure(subject, context)
+        base, subject = self.measured()[0], self.subject()
         with on_a_device(subject):
-            found = made.measure(subject, context)
-        close = math.isclose(found.value, base.value, rel_tol=1e-4, abs_tol=1e-6)
-        assert close, f"the value goes from {base.value:g} on the CPU to {found.value:g}"
+            far = self.make().measure(subject, self.context())
+        close = math.isclose(far.value, base.value, rel_tol=1e-4, abs_tol=1e-6)
+        assert close, f"the value goes from {base.value:g} on the CPU to {far.value:g}"
 
     def test_records_are_json(self) -> None:
         """Records of stage 0 are stored and handed to later stages."""
-        records = self.make().measure(self.subject(), self.context()).records
+        records = self.measured()[0].records
         if records is not None:
             assert json.loads(json.dumps(list(records))) == list(records), "records do not survive JSON"
 
     def test_every_setting_is_read(self) -> None:
         """A setting changes the value, or is `Speed`, or is listed in `unread` with a reason."""
         made, subject, context = self.make(), self.subject(), self.context()
-        base = made.measure(subject, context)
+        base = self.measured()[0]
         for field, value in self.other_values.items():
             other = with_value(made, field, value)
-            found = other.measure(subject, context)
+            reset = other.measure(subject, context)
             if field in made.speed_fields():
-                close = math.isclose(found.value, base.value, rel_tol=1e-4)
-                assert close, f"{field} is marked Speed, but the value goes from {base.value:g} to {found.value:g}"
+                close = math.isclose(reset.value, base.value, rel_tol=1e-4)
+                assert close, f"{field} is marked Speed, but the value goes from {base.value:g} to {reset.value:g}"
                 continue
-            differs = (found.value, found.n) != (base.value, base.n)
+            differs = (reset.value, reset.n) != (base.value, base.n)
             assert differs or field in self.unread, f"{field} = {value!r} does not change the value: is it read?"
             if differs:
                 assert other.effective() != made.effective(), f"{field} changes the value but not effective()"
@@ -121,12 +130,11 @@ class CriterionConformance(SettingsRules):
     def test_declared_needs_are_complete(self) -> None:
         """With every other part of the data empty, the value is the same."""
         made, subject, context = self.make(), self.subject(), self.context()
-        full = made.measure(subject, context)
         try:
-            found = made.measure(subject, replace(context, data=only(context.data, made.needs)))
+            bare = made.measure(subject, replace(context, data=only(context.data, made.needs)))
         except Exception as error:
             raise AssertionError(f"fails with {sorted(made.needs)} alone: {error!r}") from error
-        assert _plain(found) == _plain(full), "the value depends on data that `needs` does not name"
+        assert _plain(bare) == _plain(self.measured()[0]), "the value depends on data that `needs` does not name"
 
     def test_missing_data_is_refused(self) -> None:
         """An empty part that is needed is a wrong request."""
@@ -139,12 +147,12 @@ class CriterionConformance(SettingsRules):
     def test_the_reference_is_read_where_declared(self) -> None:
         """`compares` criteria judge a changed model by the records of stage 0, others never see them."""
         made, context, subject = self.make(), self.context(), self.subject()
-        untouched = made.measure(subject, context)
         _scramble(subject)
         if not made.compares:
             stray = made.measure(subject, context.with_reference([object()]))
             assert _plain(stray) == _plain(made.measure(subject, context)), "reads the reference, but compares = False"
             return
+        untouched = self.measured()[0]
         assert untouched.records is not None, "compares = True, but there are no records to compare with"
         itself = made.measure(subject, context)
         far = made.measure(subject, context.with_reference(untouched.records))

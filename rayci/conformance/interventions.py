@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
 import torch
 
-from rayci.conformance.bench import Snapshot, fresh_testbed, global_streams, only, small_context, streams_used
+from rayci.conformance.bench import (
+    Snapshot,
+    fresh_testbed,
+    global_streams,
+    once_a_class,
+    only,
+    small_context,
+    streams_used,
+)
 from rayci.conformance.emulated_device import FIRST, on_a_device
 from rayci.conformance.settings_rules import SettingsRules, with_value
 from rayci.context import Context
@@ -18,6 +26,17 @@ from rayci.errors import RequestError
 from rayci.intervention import Compressor, Intervention, Receipt
 from rayci.kinds import Kind
 from rayci.subject import Subject
+
+
+@dataclass(frozen=True)
+class Application:
+    """One application to a fresh subject, for the rules that only look at what it did."""
+
+    before: Snapshot
+    after: Snapshot
+    gradients: tuple[str, ...]
+    """Parameters that were left with a gradient."""
+    receipt: Receipt
 
 
 class InterventionConformance(SettingsRules):
@@ -42,11 +61,27 @@ class InterventionConformance(SettingsRules):
         """Data and seeds, the same each time."""
         return small_context()
 
-    def applied(self, intervention: Intervention, context: Context) -> tuple[Snapshot, Receipt]:
-        """The weights after one application to a fresh subject."""
+    def applied(self, intervention: Intervention, context: Context) -> Snapshot:
+        """The model after one application to a fresh subject."""
         subject = self.subject()
-        receipt = subject.apply(intervention, context)
-        return Snapshot.of(subject), receipt
+        subject.apply(intervention, context)
+        return Snapshot.of(subject)
+
+    @once_a_class
+    def as_a_step(self) -> Application:
+        """What `make()` does as a step of a chain, through its subject."""
+        subject = self.subject()
+        before = Snapshot.of(subject)
+        receipt = subject.apply(self.make(), self.context())
+        return _application(subject, before, receipt)
+
+    @once_a_class
+    def by_itself(self) -> Application:
+        """What `apply` does where no subject tidies up after it."""
+        subject = self.subject()
+        before = Snapshot.of(subject)
+        receipt = self.make().apply(subject, self.context())
+        return _application(subject, before, receipt)
 
     def test_it_is_declared(self) -> None:
         """Name, kind, γ, needs and presets fit the class."""
@@ -71,34 +106,30 @@ class InterventionConformance(SettingsRules):
 
     def test_the_receipt_names_all_that_changed(self) -> None:
         """Storage and `restore` copy the named parameters only."""
-        before = Snapshot.of(self.subject())
-        after, receipt = self.applied(self.make(), self.context())
-        strange = set(receipt.changed) - before.flags.keys()
+        step = self.as_a_step()
+        strange = set(step.receipt.changed) - step.before.flags.keys()
         assert not strange, f"the receipt names no parameters: {sorted(strange)}"
-        hidden = set(before.differing(after)) - set(receipt.changed)
+        changed = step.before.differing(step.after)
+        hidden = set(changed) - set(step.receipt.changed)
         assert not hidden, f"changed, but not in the receipt: {sorted(hidden)}"
-        assert before.differing(after), "nothing changed on this subject: the other rules would hold for anything"
+        assert changed, "nothing changed on this subject: the other rules would hold for anything"
 
     def test_the_receipt_can_be_stored(self) -> None:
         """Counts are finite numbers, kept values tensors."""
-        _, receipt = self.applied(self.make(), self.context())
+        receipt = self.as_a_step().receipt
         bad = {name: count for name, count in receipt.counts.items() if not math.isfinite(count)}
         assert not bad, f"counts are not finite: {bad}"
         assert all(isinstance(value, torch.Tensor) for value in receipt.kept.values()), "kept holds no tensors"
 
     def test_the_weights_are_finite(self) -> None:
         """A stage with NaN or infinite weights measures nothing."""
-        subject = self.subject()
-        self.make().apply(subject, self.context())
-        bad = [name for name, value in subject.model.named_parameters() if not bool(torch.isfinite(value).all())]
+        after = self.by_itself().after
+        bad = [name for name in after.flags if not bool(torch.isfinite(after.tensors[name]).all())]
         assert not bad, f"not finite: {bad}"
 
     def test_the_model_is_left_as_found(self) -> None:
         """Mode, dtypes, `use_cache` and hooks are left by `apply` itself, flags and gradients by the subject."""
-        subject = self.subject()
-        before = Snapshot.of(subject)
-        self.make().apply(subject, self.context())
-        after = Snapshot.of(subject)
+        before, after = self.by_itself().before, self.by_itself().after
         assert not after.training, f"left in train mode: {after.training[:3]}"
         assert after.dtypes == before.dtypes, "dtypes changed"
         assert after.use_cache == before.use_cache, "use_cache changed"
@@ -106,42 +137,36 @@ class InterventionConformance(SettingsRules):
 
     def test_flags_and_gradients_are_clean_after_a_step(self) -> None:
         """Nothing of a training is left for the next step."""
-        subject = self.subject()
-        before = Snapshot.of(subject)
-        subject.apply(self.make(), self.context())
-        assert Snapshot.of(subject).flags == before.flags, "requires_grad flags changed"
-        left = [name for name, value in subject.model.named_parameters() if value.grad is not None]
-        assert not left, f"gradients left on {left[:3]}"
+        step = self.as_a_step()
+        assert step.after.flags == step.before.flags, "requires_grad flags changed"
+        assert not step.gradients, f"gradients left on {step.gradients[:3]}"
 
     def test_equal_fingerprints_give_equal_bits(self) -> None:
         """The same settings, data and seed on a fresh subject."""
-        first, _ = self.applied(self.make(), self.context())
-        second, _ = self.applied(self.make(), self.context())
-        assert not first.differing(second), f"two runs differ in {first.differing(second)[:3]}"
+        differing = self.as_a_step().after.differing(self.by_itself().after)
+        assert not differing, f"two runs differ in {differing[:3]}"
 
     def test_global_random_streams_are_neither_used_nor_read(self) -> None:
         """Draws come from the context's streams."""
-        found = []
-        for seed in (1, 2):
-            made, subject, context = self.make(), self.subject(), self.context()
-            with global_streams(seed):
-                before = streams_used()
-                subject.apply(made, context)
-                found.append(Snapshot.of(subject))
-                used = [name for name, then in zip(streams_used(), before, strict=True) if name != then]
-                assert not used, f"drawn from or seeded: {[name.rsplit(' ', 1)[0] for name in used]}"
-        assert not found[0].differing(found[1]), "the result depends on the global random state"
+        made, subject, context = self.make(), self.subject(), self.context()
+        with global_streams(seed=1):
+            before = streams_used()
+            subject.apply(made, context)
+            used = [name for name, then in zip(streams_used(), before, strict=True) if name != then]
+        assert not used, f"drawn from or seeded: {[name.rsplit(' ', 1)[0] for name in used]}"
+        elsewhere = self.as_a_step().after.differing(Snapshot.of(subject))
+        assert not elsewhere, "the result depends on the global random state"
 
     def test_it_computes_where_the_model_is(self) -> None:
         """A GPU refuses tensors that lie elsewhere; on an emulated one the result is that of the CPU."""
-        at_home, _ = self.applied(self.make(), self.context())
+        at_home = self.as_a_step()
+        changed = at_home.after.distance(at_home.before)
         subject = self.subject()
-        changed = at_home.distance(Snapshot.of(subject))
         with on_a_device(subject):
             subject.apply(self.make(), self.context())
             strays = [name for name, value in subject.model.named_parameters() if value.device != FIRST]
         assert not strays, f"left on another device: {strays[:3]}"
-        far = at_home.distance(Snapshot.of(subject))
+        far = at_home.after.distance(Snapshot.of(subject))
         assert far <= self.kernels * changed, f"of {changed:.2%} of the weights, {far:.2%} differ from the CPU's"
 
     def test_seeds_matter_only_where_declared(self) -> None:
@@ -149,23 +174,23 @@ class InterventionConformance(SettingsRules):
         made = self.make()
         if not made.seeded:
             context = self.context()
-            first, _ = self.applied(made, context)
-            second, _ = self.applied(made, replace(context, seed=context.seed + 1))
-            assert not first.differing(second), "seeded = False, but another seed gives other weights"
+            reseeded = self.applied(made, replace(context, seed=context.seed + 1))
+            assert not self.as_a_step().after.differing(reseeded), (
+                "seeded = False, but another seed gives other weights"
+            )
 
     def test_every_setting_is_read(self) -> None:
         """A setting changes the weights, or is `Speed`, or is listed in `unread` with a reason."""
-        made, context = self.make(), self.context()
-        base, _ = self.applied(made, context)
+        made, context, base = self.make(), self.context(), self.as_a_step().after
         fast = made.speed_fields()
         for field, value in self.other_values.items():
             other = with_value(made, field, value)
-            found, _ = self.applied(other, context)
+            reset = self.applied(other, context)
             if field in fast:
-                far = base.distance(found)
+                far = base.distance(reset)
                 assert far <= self.ties, f"{field} is marked Speed, but {far:.2%} of the weights differ"
                 continue
-            differs = bool(base.differing(found))
+            differs = bool(base.differing(reset))
             assert differs or field in self.unread, f"{field} = {value!r} changes no weight: is it read?"
             if differs:
                 assert other.effective() != made.effective(), f"{field} changes weights but not effective()"
@@ -173,13 +198,11 @@ class InterventionConformance(SettingsRules):
     def test_declared_needs_are_complete(self) -> None:
         """With every other part of the data empty, the result is the same."""
         made, context = self.make(), self.context()
-        full, _ = self.applied(made, context)
-        bare = replace(context, data=only(context.data, made.needs))
         try:
-            found, _ = self.applied(made, bare)
+            bare = self.applied(made, replace(context, data=only(context.data, made.needs)))
         except Exception as error:
             raise AssertionError(f"fails with {sorted(made.needs)} alone: {error!r}") from error
-        assert not full.differing(found), "the result depends on data that `needs` does not name"
+        assert not self.as_a_step().after.differing(bare), "the result depends on data that `needs` does not name"
 
     def test_missing_data_is_refused_before_any_weight_changes(self) -> None:
         """An empty part that is needed is a wrong request."""
@@ -192,3 +215,8 @@ class InterventionConformance(SettingsRules):
                 made.apply(subject, replace(context, data=replace(context.data, **lacking)))
             touched = before.differing(Snapshot.of(subject))
             assert not touched, f"without {part}: weights changed before the error: {touched[:3]}"
+
+
+def _application(subject: Subject, before: Snapshot, receipt: Receipt) -> Application:
+    gradients = tuple(name for name, value in subject.model.named_parameters() if value.grad is not None)
+    return Application(before, Snapshot.of(subject), gradients, receipt)
