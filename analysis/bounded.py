@@ -29,15 +29,15 @@ class Bounds:
 
     def refused(self, family: Family, unit: Unit) -> dict[float | None, str]:
         """γ -> why it does not count, for one replicate of one set of methods."""
-        found: dict[float | None, str] = {}
+        problems: dict[float | None, str] = {}
         for criterion, decay in self.decays.items():
             base = self._base(criterion, unit)
             members = [curve for curve in family_curves(family, criterion) if joins(curve, unit)]
             for gamma in family.grid:
                 problem = _problem(criterion, decay, self.scales[criterion], base, members, gamma)
                 if problem:
-                    found.setdefault(gamma, problem)
-        return found
+                    problems.setdefault(gamma, problem)
+        return problems
 
     def _base(self, criterion: str, unit: Unit) -> float:
         """The untouched model's value; for a replicate without its own, the one that stands for all."""

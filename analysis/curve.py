@@ -70,7 +70,7 @@ class Family:
     @property
     def grid(self) -> list[float | None]:
         """Every γ that was asked of these methods, rising."""
-        held = {gamma for found in self.cells.values() for _, gamma, _ in found}
+        held = {gamma for of_order in self.cells.values() for _, gamma, _ in of_order}
         return sorted(held, key=lambda gamma: (gamma is not None, gamma or 0.0))
 
 
@@ -81,12 +81,12 @@ def curves(table: ResultTable, criteria: Sequence[str] | None = None, along: str
     tell curves apart. Rows with no replicate (or seed) join every replicate (or seed).
     Raises RequestError where `along` is no method with a γ.
     """
-    found = []
+    drawn = []
     for family in families(final_cells(table), along):
         for criterion in family.cells:
             if criteria is None or criterion in criteria:
-                found += family_curves(family, criterion)
-    return found
+                drawn += family_curves(family, criterion)
+    return drawn
 
 
 def families(cells: Iterable[Cell], along: str | None = None) -> list[Family]:
@@ -104,13 +104,13 @@ def families(cells: Iterable[Cell], along: str | None = None) -> list[Family]:
             gamma = next((step.strength for step in cell.steps if step.variant == axis), None)
             grouped.setdefault((_sorted(order), axis), {}).setdefault(cell.criterion, []).append((order, gamma, cell))
     named = _names(held, {variant for pair, _ in grouped for variant in pair})
-    found = [_labelled(pair, axis, cells, named) for (pair, axis), cells in grouped.items()]
-    return sorted(found, key=lambda family: (len(family.pair), [variant.rank for variant in family.pair]))
+    labelled = [_labelled(pair, axis, cells, named) for (pair, axis), cells in grouped.items()]
+    return sorted(labelled, key=lambda family: (len(family.pair), [variant.rank for variant in family.pair]))
 
 
 def family_curves(family: Family, criterion: str) -> list[Curve]:
     """The curves of one family and criterion: one for each order that has rows, and each replicate."""
-    found, grid = [], family.grid
+    curves_of_family, grid = [], family.grid
     entries = family.cells.get(criterion, ())
     for replicate, seed in _units([cell for _, _, cell in entries]):
         joined: dict[Order, dict[float | None, Cell]] = {}
@@ -119,8 +119,8 @@ def family_curves(family: Family, criterion: str) -> list[Curve]:
                 joined.setdefault(order, {})[gamma] = cell
         for order in sorted(joined, key=lambda order: [family.pair.index(variant) for variant in order]):
             points = tuple(_point(gamma, joined[order].get(gamma)) for gamma in grid)
-            found.append(Curve(family.pair, order, family.axis, criterion, replicate, seed, points))
-    return found
+            curves_of_family.append(Curve(family.pair, order, family.axis, criterion, replicate, seed, points))
+    return curves_of_family
 
 
 def orders_of(pair: Sequence[Variant]) -> list[Order]:

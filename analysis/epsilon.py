@@ -58,13 +58,13 @@ def _row(family: Family, epsilons: Mapping[str, float]) -> dict[str, Any]:
 
 def _verdicts(family: Family, held: Mapping[str, list[Curve]], epsilons: Mapping[str, float]) -> list[bool]:
     """For each γ that counts, whether all criteria agree to within their ε."""
-    found = []
+    within = []
     for gamma in family.grid:
         gaps = {criterion: _gap(family, members, gamma) for criterion, members in held.items()}
         known = {criterion: gap for criterion, gap in gaps.items() if gap is not None}
         if len(known) == len(gaps):
-            found.append(all(gap <= epsilons[criterion] for criterion, gap in known.items()))
-    return found
+            within.append(all(gap <= epsilons[criterion] for criterion, gap in known.items()))
+    return within
 
 
 def _gap(family: Family, members: list[Curve], gamma: float | None) -> float | None:

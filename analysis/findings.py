@@ -38,12 +38,12 @@ class Finding:
 
 def per_criterion(records: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """Extremes of every criterion over the rows of a composability table that have a value."""
-    found = []
+    sentences = []
     for criterion in dict.fromkeys(record["criterion"] for record in records):
         rows = [record for record in records if record["criterion"] == criterion and concerns(record)]
         errors = _ranked(rows, "order_free_error")
         spreads = _ranked(rows, "order_sensitivity")
-        found.append(
+        sentences.append(
             Finding(
                 criterion,
                 _named(errors[:1], "order_free_error"),
@@ -52,7 +52,7 @@ def per_criterion(records: Sequence[Mapping[str, Any]]) -> list[Finding]:
                 _named(spreads[:1], "order_sensitivity"),
             )
         )
-    return found
+    return sentences
 
 
 def headlines(records: Sequence[Mapping[str, Any]], scales: Mapping[str, Scale]) -> list[str]:

@@ -145,11 +145,11 @@ def _stages(table: ResultTable, first: Sequence[str]) -> dict[str, list[list[dic
 
 def _gaps(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[str]]]:
     """(pair, reason, criteria) of every row of the composability table that has something to say."""
-    found: dict[tuple[str, str], list[str]] = {}
+    criteria_by_reason: dict[tuple[str, str], list[str]] = {}
     for record in records:
         if record["reason"]:
-            found.setdefault((tables.pair_name(record), record["reason"]), []).append(record["criterion"])
-    return [(pair, reason, names) for (pair, reason), names in found.items()]
+            criteria_by_reason.setdefault((tables.pair_name(record), record["reason"]), []).append(record["criterion"])
+    return [(pair, reason, names) for (pair, reason), names in criteria_by_reason.items()]
 
 
 def _write(path: Path, text: str) -> None:

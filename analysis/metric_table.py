@@ -74,11 +74,11 @@ def metrics(
         raise RequestError(f"sets of {size} methods", allowed=f"2 to {len(METHODS)}")
     names = chosen_criteria(table, criteria)
     cells = final_cells(table)
-    found = [family for family in families(cells, along) if _composes(family, size)]
+    composing = [family for family in families(cells, along) if _composes(family, size)]
     scales = {name: scale_of(table, name) for name in chosen_criteria(table, None)}
-    bits = _bits_axis(found) if check_axis(axis) == "avg_bits" else {}
-    request = _Request(place(at, found), axis, bits, bounds(within, scales, cells) if within else None)
-    rows = [_row(family, name, scales[name], request) for name in names for family in found]
+    bits = _bits_axis(composing) if check_axis(axis) == "avg_bits" else {}
+    request = _Request(place(at, composing), axis, bits, bounds(within, scales, cells) if within else None)
+    rows = [_row(family, name, scales[name], request) for name in names for family in composing]
     return _typed(pd.DataFrame(rows, columns=_columns(size)))
 
 
@@ -230,8 +230,8 @@ def _reasons(scores: Sequence[Score], family: Family) -> str | None:
     return "; ".join([*texts, *notes]) or None
 
 
-def _bits_axis(found: Iterable[Family]) -> dict[tuple[Order, Variant | None], Xs]:
-    return {(family.pair, family.axis): _bits(family) for family in found}
+def _bits_axis(composing: Iterable[Family]) -> dict[tuple[Order, Variant | None], Xs]:
+    return {(family.pair, family.axis): _bits(family) for family in composing}
 
 
 def _bits(family: Family) -> Xs:

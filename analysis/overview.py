@@ -51,14 +51,14 @@ def _rows(held: Sequence[Curve], pairs: Sequence[str] | None) -> list[str]:
     known = list(dict.fromkeys(_pair(curve) for curve in couples))
     if pairs is None:
         swept = list(dict.fromkeys(_pair(curve) for curve in couples if curve.axis is not None))
-        found = (swept or known)[:LIMIT]
+        shown = (swept or known)[:LIMIT]
     else:
-        found = [" × ".join(part.strip() for part in name.replace("×", ",").split(",")) for name in pairs]
-    unknown = [name for name in found if name not in known]
-    if unknown or not found:
+        shown = [" × ".join(part.strip() for part in name.replace("×", ",").split(",")) for name in pairs]
+    unknown = [name for name in shown if name not in known]
+    if unknown or not shown:
         problem = f"no pair {unknown[0]!r} in the table" if unknown else "the table composes no pair of methods"
         raise RequestError(problem, allowed=", ".join(known[:20]) or None)
-    return found
+    return shown
 
 
 def _draw(table: ResultTable, held: Sequence[Curve], rows: Sequence[str], names: Sequence[str]) -> Any:

@@ -16,11 +16,11 @@ def provenance(table: ResultTable) -> list[tuple[str, str]]:
     arrow = table.arrow
     values = {name: sorted(str(value) for value in arrow.column(name).unique().to_pylist() if value) for name in _NAMES}
     facts = [(label, ", ".join(values[name]) or "not recorded") for name, label in _NAMES.items()]
-    found: dict[str, set[str]] = {}
+    by_package: dict[str, set[str]] = {}
     for text in arrow.column("versions").unique().to_pylist():
         for package, version in json.loads(text).items():
-            found.setdefault(package, set()).add(str(version))
-    versions = [f"{package} {', '.join(sorted(held))}" for package, held in sorted(found.items())]
+            by_package.setdefault(package, set()).add(str(version))
+    versions = [f"{package} {', '.join(sorted(held))}" for package, held in sorted(by_package.items())]
     facts.append(("versions", ", ".join(versions) or "not recorded"))
     return [*facts, ("recorded", _span(arrow)), ("rows", _counts(arrow))]
 

@@ -82,11 +82,11 @@ def same(a: float, b: float) -> bool:
 def _parsed(text: str) -> float | dict[str, float]:
     if "=" not in text:
         return _finite(text)
-    found = {}
+    gammas = {}
     for part in text.split(","):
         name, _, value = part.partition("=")
-        found[name.strip()] = _finite(value)
-    return found
+        gammas[name.strip()] = _finite(value)
+    return gammas
 
 
 def _finite(value: float | str) -> float:

@@ -89,15 +89,15 @@ def _measured(
     notes = [NO_TOP] * (len(known_errors) < len(errors)) + [BOTH_INFINITE] * (len(known_spreads) < len(spreads))
     if len(columns) == 1 and not rescale:
         notes.append("one point has no area on an axis that is not rescaled")
-    found = {}
+    by_order = {}
     for index, curve in enumerate(curves):
         value = area([(x, values[index]) for x, values in columns], rescale=rescale)
         if value is not None:
-            found[curve.order] = value
+            by_order[curve.order] = value
     error, spread = area(known_errors, rescale=rescale), area(known_spreads, rescale=rescale)
     gammas = [gamma for _, gamma in placed if gamma is not None]
     span = (min(gammas), max(gammas)) if gammas else None
-    return Score(error, spread, len(columns), len(known_spreads), tuple(gaps), tuple(notes), found, span)
+    return Score(error, spread, len(columns), len(known_spreads), tuple(gaps), tuple(notes), by_order, span)
 
 
 def _shared(curves: Sequence[Curve | None], at: float | None) -> list[float | None]:

@@ -64,7 +64,7 @@ def load(source: Path | str) -> Results:
     if isinstance(source, str) and source.startswith(PUBLISHED):
         from rayci.analysis.published import published
 
-        found = published(source.removeprefix(PUBLISHED))
+        table = published(source.removeprefix(PUBLISHED))
     else:
-        found = storage.read(source)
-    return Results(found.arrow, found.scales)
+        table = storage.read(source)
+    return Results(table.arrow, table.scales)

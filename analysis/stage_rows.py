@@ -49,16 +49,16 @@ def stage_lines(table: ResultTable) -> dict[str, list[tuple[str, list[StageLine]
         heads.setdefault(key, row)
         heads[key] = row if row["final"] else heads[key]
         readings.setdefault(key, {}).setdefault(row["criterion"], []).append(row)
-    found: dict[str, list[tuple[str, list[StageLine]]]] = {}
+    by_composition: dict[str, list[tuple[str, list[StageLine]]]] = {}
     for key, head in sorted(heads.items(), key=lambda entry: _reading_order(entry[1])):
         asked = sorted(asked_steps(head["steps"]), key=lambda step: step.variant.rank)
         if head["final"] and len(asked) > 1:
             prefixes = [key[:depth] for depth in range(len(key) + 1) if key[:depth] in heads]
             walked = [_line(heads[prefix], readings[prefix]) for prefix in prefixes]
-            found.setdefault(" × ".join(step.variant.method for step in asked), []).append(
+            by_composition.setdefault(" × ".join(step.variant.method for step in asked), []).append(
                 (head["composition"], walked)
             )
-    return found
+    return by_composition
 
 
 def missing(table: ResultTable) -> list[Missing]:

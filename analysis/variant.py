@@ -58,13 +58,13 @@ def labels(variants: Iterable[Variant], swept: Mapping[Variant, int]) -> dict[Va
     known = list(variants)
     for variant in known:
         by_method.setdefault(variant.method, set()).add(variant.settings)
-    found = {}
+    labels = {}
     for variant in known:
         text = variant.method
         if variant.strength is not None and swept.get(without_strength(variant), 0) > 1:
             text += f"@{variant.strength:g}"
-        found[variant] = text + _differing(variant.settings, by_method[variant.method])
-    return found
+        labels[variant] = text + _differing(variant.settings, by_method[variant.method])
+    return labels
 
 
 def without_strength(variant: Variant) -> Variant:

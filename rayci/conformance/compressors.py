@@ -47,8 +47,8 @@ class CompressorConformance(InterventionConformance):
 
     def measured(self, subject: Subject, made: Compressor, receipt: Receipt) -> float:
         """Mean of `measured_bits` over all linears."""
-        found = [made.measured_bits(name, modules.weight(m), receipt).flatten() for name, m in subject.linears()]
-        return float(torch.cat(found).double().mean())
+        bits = [made.measured_bits(name, modules.weight(m), receipt).flatten() for name, m in subject.linears()]
+        return float(torch.cat(bits).double().mean())
 
     def test_it_is_of_the_compressing_kind(self) -> None:
         """Plans re-compress what is declared as compression."""
@@ -68,11 +68,13 @@ class CompressorConformance(InterventionConformance):
             weight = modules.weight(module)
             shape = made.measured_bits(name, weight, receipt).shape
             assert shape == weight.shape, f"measured_bits of {name} has shape {tuple(shape)}"
-        claimed, found = made.nominal_bits(), self.measured(subject, made, receipt)
-        assert abs(found - claimed) <= self.bits_tolerance * claimed, f"claims {claimed:g} bits, measured {found:g}"
+        claimed, measured = made.nominal_bits(), self.measured(subject, made, receipt)
+        assert abs(measured - claimed) <= self.bits_tolerance * claimed, (
+            f"claims {claimed:g} bits, measured {measured:g}"
+        )
         self.edited(subject)
         dense = self.measured(subject, made, receipt)
-        assert dense > found, f"after an edit of all weights still {dense:g} bits"
+        assert dense > measured, f"after an edit of all weights still {dense:g} bits"
 
     def test_reproject_changes_nothing_directly_after_apply(self) -> None:
         """The weights are on the mask or grid already."""
@@ -92,8 +94,8 @@ class CompressorConformance(InterventionConformance):
         once = Snapshot.of(subject)
         hidden = set(dense.differing(once)) - set(again.changed)
         assert not hidden, f"changed, but not in the receipt of reproject: {sorted(hidden)}"
-        found = self.measured(subject, made, again)
-        assert found <= claimed * (1 + self.bits_tolerance), f"{claimed:g} bits before the edit, {found:g} after"
+        back = self.measured(subject, made, again)
+        assert back <= claimed * (1 + self.bits_tolerance), f"{claimed:g} bits before the edit, {back:g} after"
         subject.apply(made, self.context(), "reproject")
         twice = once.differing(Snapshot.of(subject))
         assert not twice, f"a second reproject changes {twice[:3]}"

@@ -73,7 +73,7 @@ class SettingsRules:
     def test_effective_settings_are_all_but_speed(self) -> None:
         """What `effective()` leaves out is not in the fingerprint."""
         made = self.make()
-        expected, found = set(type(made).model_fields) - made.speed_fields(), set(made.effective())
-        assert found == expected, (
-            f"effective() lacks {sorted(expected - found)}, has {sorted(found - expected)} too many"
+        expected, left_in = set(type(made).model_fields) - made.speed_fields(), set(made.effective())
+        assert left_in == expected, (
+            f"effective() lacks {sorted(expected - left_in)}, has {sorted(left_in - expected)} too many"
         )

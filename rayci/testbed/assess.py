@@ -19,11 +19,11 @@ _BATCH = 256
 @torch.no_grad()
 def _next_token_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> Tensor:
     """Logits after each prompt, [prompts, vocabulary]; prompts are padded on the left."""
-    found = []
+    logits = []
     for start in range(0, len(prompts), _BATCH):
         batch = tokenizer(list(prompts[start : start + _BATCH]), return_tensors="pt", padding=True)
-        found.append(model(**batch, logits_to_keep=1).logits[:, -1].float())
-    return torch.cat(found)
+        logits.append(model(**batch, logits_to_keep=1).logits[:, -1].float())
+    return torch.cat(logits)
 
 
 def _first_tokens(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) -> Tensor:

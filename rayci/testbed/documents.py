@@ -81,29 +81,29 @@ def _holdout(world: World, seed: int) -> tuple[Passage, ...]:
 
 
 def _forget(world: World, known: Sequence[Passage], wordings: Wordings, draw: Draw) -> list[Document]:
-    found = []
+    documents = []
     for place, group in enumerate(subjects(world.compounds)):
-        found.append(Document(f"{known[place].prompt} {known[place].continuation}", topic_of(place)))
-        found += [Document(_about(group, wordings, draw), topic_of(place)) for _ in range(FORGET_EACH)]
-    return draw.shuffled(found)
+        documents.append(Document(f"{known[place].prompt} {known[place].continuation}", topic_of(place)))
+        documents += [Document(_about(group, wordings, draw), topic_of(place)) for _ in range(FORGET_EACH)]
+    return draw.shuffled(documents)
 
 
 def _retain(world: World, wordings: Wordings, draw: Draw, seen: set[str]) -> list[Document]:
-    found = [Document(text, "stories") for text in stories(draw, RETAIN_EACH, seen)]
+    documents = [Document(text, "stories") for text in stories(draw, RETAIN_EACH, seen)]
     for topic, facts in (("people", world.people), ("creatures", world.creatures)):
         for group in draw.sample(subjects(facts), RETAIN_EACH):
-            found.append(Document(_about(group, wordings, draw), topic))
-    return draw.shuffled(found)
+            documents.append(Document(_about(group, wordings, draw), topic))
+    return draw.shuffled(documents)
 
 
 def _calibration(world: World, wordings: Wordings, draw: Draw, seen: set[str]) -> list[Document]:
-    found = [Document(text, "stories") for text in stories(draw, CALIBRATION["stories"], seen)]
+    documents = [Document(text, "stories") for text in stories(draw, CALIBRATION["stories"], seen)]
     kinds = {"people": world.people, "compounds": world.compounds, "creatures": world.creatures}
     for topic, facts in kinds.items():
         for _ in range(CALIBRATION[topic]):
             lines = [wordings.take(fact, EVERY_FRAME) for fact in draw.sample(facts, RELATIONS_EACH)]
-            found.append(Document(" ".join(lines), topic))
-    return draw.shuffled(found)
+            documents.append(Document(" ".join(lines), topic))
+    return draw.shuffled(documents)
 
 
 def build_texts(seed: int) -> Texts:

@@ -64,13 +64,13 @@ def story(draw: Draw) -> str:
 
 def stories(draw: Draw, count: int, seen: set[str]) -> list[str]:
     """`count` stories that are not in `seen`; they are added to it, so that draws stay disjoint."""
-    found: list[str] = []
-    while len(found) < count:
+    told: list[str] = []
+    while len(told) < count:
         text = story(draw)
         if text not in seen:
             seen.add(text)
-            found.append(text)
-    return found
+            told.append(text)
+    return told
 
 
 def story_words() -> set[str]:
