@@ -12,9 +12,9 @@ from rayci.errors import RequestError
 from rayci.forecast import memory
 from rayci.forecast.flops import RATES, Operations
 from rayci.forecast.footprint import Footprint
-from rayci.forecast.shapes import Sketch, sketch
 from rayci.forecast.share import RESERVE, fitting
 from rayci.forecast.stage_times import Times
+from rayci.model.shapes import Sketch, sketch
 from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner, Stage
 from rayci.planning.spec import Spec

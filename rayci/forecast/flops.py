@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from rayci.criterion import Criterion
 from rayci.forecast.memory import UNREAD, Texts
-from rayci.forecast.shapes import Sketch
 from rayci.intervention import Compressor, Intervention
 from rayci.interventions.compression.awq import AWQ
 from rayci.interventions.compression.calibration import Calibrated
@@ -23,6 +22,7 @@ from rayci.interventions.unlearning.loop_settings import LoopSettings
 from rayci.interventions.unlearning.rmu import RepresentationMisdirection
 from rayci.interventions.unlearning.sure import Sure
 from rayci.model import modules
+from rayci.model.shapes import Sketch
 
 RATES = {"A100": 312e12 * 0.4, "cpu": 2e10}
 """Operations a second: 40 % of an A100's bf16 peak; one CPU core's fp32 products as torch makes them."""

@@ -131,7 +131,7 @@ class _Sizes:
 def estimate(links: Iterable[Link], criteria: Iterable[Criterion], subject: Subject, **given: Any) -> int:
     """Bytes that a trial needs on its device: the most over its steps and criteria, weights included.
 
-    `subject` may be one without weights (`rayci.forecast.shapes`). `edits` is the size of the edit batch,
+    `subject` may be one without weights (`rayci.model.shapes`). `edits` is the size of the edit batch,
     `measured` maps method and criterion names to peaks that were measured before, weights included;
     they take the place of the formulas. The copy of the untouched model lies in host memory.
     """

@@ -8,8 +8,8 @@ from pathlib import Path
 from rayci.errors import RayciError, RequestError
 from rayci.forecast import stage_times
 from rayci.forecast.estimator import GPU
-from rayci.forecast.shapes import Sketch
 from rayci.forecast.stage_times import Times
+from rayci.model.shapes import Sketch
 
 SHIPPED = Path(__file__).with_name("stage_times.csv")
 """Measured times that ship, for sizes of models and kinds of devices."""

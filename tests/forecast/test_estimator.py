@@ -14,9 +14,9 @@ from rayci.commands.plan_view import foresee, readable
 from rayci.errors import CorruptionError, RequestError
 from rayci.forecast import stage_times
 from rayci.forecast.estimator import Estimator
-from rayci.forecast.shapes import sketch
 from rayci.forecast.stage_times import Times
 from rayci.forecast.timing import SHIPPED, known_times
+from rayci.model.shapes import sketch
 from rayci.planning import spec as specs
 from rayci.planning.plan import Names, Planner
 from rayci.planning.spec import Spec

@@ -10,9 +10,9 @@ from rayci import registry
 from rayci.context import Context
 from rayci.forecast.footprint import Footprint, changes, kept_bytes
 from rayci.forecast.memory import step_bytes
-from rayci.forecast.shapes import sketch
 from rayci.intervention import Intervention, Receipt
 from rayci.kinds import Kind
+from rayci.model.shapes import sketch
 from rayci.planning import plan
 from rayci.planning.composition import parse
 from rayci.planning.plan import Names, Planner

@@ -10,7 +10,7 @@ from rayci import registry
 from rayci.context import Context
 from rayci.forecast import memory
 from rayci.forecast.memory import Texts
-from rayci.forecast.shapes import sketch
+from rayci.model.shapes import sketch
 from rayci.planning.chain import Link
 from rayci.planning.composition import Step
 from rayci.planning.spec import Spec

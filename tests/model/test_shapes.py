@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rayci.errors import RequestError
-from rayci.forecast.shapes import sketch
+from rayci.model.shapes import sketch
 from tests.models import ARCHITECTURES, testbed, tiny
 
 
