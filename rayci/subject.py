@@ -164,7 +164,7 @@ class Subject:
 
     def _last(self, intervention: Intervention) -> Receipt:
         for step in reversed(self.applied):
-            if step.intervention == intervention:
+            if _the_same(step.intervention, intervention):
                 return step.receipt
         raise InterventionError(f"{intervention.name} cannot be re-projected: it was not applied before")
 
@@ -172,6 +172,11 @@ class Subject:
     def pruned(self) -> bool:
         """Whether an applied compressor left exact zeros that a quantiser should keep."""
         return any(compressor.prunes for compressor, _ in self.compressors())
+
+
+def _the_same(one: Intervention, other: Intervention) -> bool:
+    """Whether two interventions do the same, be it at another speed: with smaller batches, say."""
+    return one.name == other.name and one.effective() == other.effective()
 
 
 @contextmanager

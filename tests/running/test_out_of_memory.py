@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch import Tensor
 
 from rayci import registry, table
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
 from rayci.errors import InterventionError, OutOfMemory
-from rayci.intervention import Intervention, Receipt
+from rayci.intervention import Compressor, Intervention, Receipt
 from rayci.kinds import UNIT_INTERVAL, Kind, Scale
 from rayci.model import loading
 from rayci.planning.spec import Spec
@@ -45,6 +46,28 @@ class Hungry(Intervention):
         return Receipt((name,))
 
 
+class HungryAgain(Compressor):
+    """A compressor that needs memory by the batch, and only when it is re-projected."""
+
+    name: ClassVar[str] = "hungry_again"
+    kind: ClassVar[Kind] = Kind.COMPRESS
+    forward_batch: ForwardBatch = 8
+    fits: int = 2
+
+    def apply(self, subject: Subject, context: Context) -> Receipt:
+        return Receipt((next(iter(subject.model.named_parameters()))[0],))
+
+    def reproject(self, subject: Subject, receipt: Receipt) -> Receipt:
+        allocate(self.forward_batch, self.fits)
+        return receipt
+
+    def nominal_bits(self) -> float:
+        return 32.0
+
+    def measured_bits(self, linear: str, weight: Tensor, receipt: Receipt) -> Tensor:
+        return torch.full_like(weight, 32.0)
+
+
 class HungryCriterion(Criterion):
     """Needs memory by the batch."""
 
@@ -61,6 +84,7 @@ class HungryCriterion(Criterion):
 @pytest.fixture(autouse=True)
 def own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.INTERVENTIONS, "hungry", f"{__name__}:Hungry")
+    monkeypatch.setitem(registry.INTERVENTIONS, "hungry_again", f"{__name__}:HungryAgain")
     monkeypatch.setitem(registry.CRITERIA, "hungry_criterion", f"{__name__}:HungryCriterion")
 
 
@@ -69,7 +93,8 @@ def run(
 ) -> tuple[Runner, list[StageReport]]:
     values: dict[str, Any] = {
         "name": "t",
-        "interventions": {"hungry": {}, "rtn": {"bits": 4}},
+        "interventions": {"hungry": {}, "hungry_again": {}, "rtn": {"bits": 4}},
+        "recompress": "reproject",
         "criteria": {"perplexity": {}, "hungry_criterion": {"fits": criterion_fits}},
     }
     sweep = Sweep.open(Spec.model_validate(values))
@@ -128,3 +153,17 @@ def test_the_last_try_is_a_failed_row(tmp_path: Path) -> None:
     fresh = loading.load(active.sweep.folder)
     for left, right in zip(active.subject.model.parameters(), fresh.model.parameters(), strict=True):
         assert torch.equal(left, right)
+
+
+def test_a_re_projection_gets_smaller_batches_too(tmp_path: Path) -> None:
+    _, reports = run(tmp_path / "a", "hungry_again > hungry{fits=8}")
+    assert [report.failure for report in reports] == [None] * 4
+    notes = [note for report in reports for note in report.notes if "reproject(hungry_again)" in note]
+    assert [note.split(": ")[1] for note in notes] == [
+        "out of memory, forward_batch = 4 is tried",
+        "out of memory, forward_batch = 2 is tried",
+    ]
+    with pytest.raises(OutOfMemory, match="allocate memory"):
+        run(tmp_path / "b", "hungry_again{fits=0} > hungry{fits=8}", last_try=False)
+    _, reports = run(tmp_path / "c", "hungry_again{fits=0} > hungry{fits=8}")
+    assert "allocate memory" in str(reports[-1].failure)
