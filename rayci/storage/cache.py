@@ -95,6 +95,7 @@ class Cache:
     @contextmanager
     def _part(self, name: str, size: int) -> Iterator[Path]:
         """A file to fill that no other process fills; nothing is left of it afterwards."""
+        self.root.mkdir(parents=True, exist_ok=True)  # who tidies a temporary folder may delete it
         part = self.root / f"{name}.{size}.part"
         with no_full_disk(part), _locked(part):
             try:

@@ -55,8 +55,10 @@ class Files(Protocol):
     def put(self, name: str, size: int, write: Write) -> str:
         """Store a large file that `write` writes, of at most `size` bytes; returns its sha256."""
 
-    def get(self, name: str, digest: str, size: int | None) -> Path | None:
-        """A large file, on this machine; None where there is none.
+    def get(self, name: str, digest: str, size: int) -> Path | None:
+        """A large file of `size` bytes, on this machine; None where there is none.
+
+        A copy of a remote file may be gone by the time that it is opened: ask again.
 
         Raises CorruptionError where its sha256 is not `digest`.
         """
@@ -118,7 +120,7 @@ class LocalFiles:
             write(temporary)
             return self._checked.digest(temporary)
 
-    def get(self, name: str, digest: str, size: int | None) -> Path | None:
+    def get(self, name: str, digest: str, size: int) -> Path | None:
         path = self.root / name
         try:
             if not self._checked(path, digest):
@@ -184,15 +186,17 @@ class RemoteFiles:
 
         return self._cache.add(f"new-{os.getpid()}", size, write, publish)
 
-    def get(self, name: str, digest: str, size: int | None) -> Path | None:
+    def get(self, name: str, digest: str, size: int) -> Path | None:
         def download(path: Path) -> None:
             with no_full_disk(path):
                 self._system.get_file(self._at(name), str(path))
 
         with self._answering():
             try:
-                return self._cache.get(digest, size or int(self._system.size(self._at(name))), download)
-            except FileNotFoundError:
+                return self._cache.get(digest, size, download)
+            except FileNotFoundError as error:
+                if self.exists(name):  # what went was this node's copy
+                    raise StorageError(f"{self.url}/{name}: its copy on this node was deleted ({error})") from None
                 return None
             except CorruptionError as error:
                 raise CorruptionError(f"{self.url}/{name} does not match its checksum: {error}") from None

@@ -1,19 +1,17 @@
 """The stage store: fingerprint -> changed tensors, receipt, readings, or why there is none.
 
 Files appear under their final names only when complete, and a name is the content's identity,
-so two writers of one stage are harmless. Weights are safetensors; they and every record are
-checked by their sha256. What cannot be stored is not stored: it is computed again where it is
-needed, and a note says why.
+so two writers of one stage are harmless. Weights are safetensors; they and every entry
+(`rayci.storage.entries`) are checked by their sha256. What cannot be stored is not stored: it is
+computed again where it is needed, and a note says why.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +22,13 @@ from torch import Tensor
 
 from rayci.errors import CorruptionError, RequestError, StorageError
 from rayci.intervention import Receipt
+from rayci.storage.entries import decode, encode
 from rayci.storage.files import open_files
 from rayci.storage.room import RECEIPTS, WEIGHTS, Room, folder
 
 _KEPT = "kept/"
-_CHECK = "check"
+_READS = 3
+"""How often a node's copy may be evicted while it is read; whoever is slower than that needs a larger cache."""
 
 
 @dataclass(frozen=True)
@@ -109,32 +109,36 @@ class StageStore:
 
         A damaged stage is set aside, so that it is computed again.
         """
-        record = self._read(stage, RECEIPTS)
-        if record is None:
+        entry = self._read(stage, RECEIPTS)
+        if entry is None:
             return None
-        found = None
         with self._noting():
             try:
-                found = self._load(stage, record)
-            except FileNotFoundError:  # freed by another worker after the receipts were read
-                self._files.delete(f"{folder(stage)}/{RECEIPTS}")
+                tensors = self._tensors(stage, entry)
             except (CorruptionError, SafetensorError) as error:
                 self._room.set_aside(stage, f"damaged-{uuid.uuid4().hex[:8]}")
                 self._notes.append(f"{error}; it was set aside and is computed again")
-        return found
+                return None
+            if tensors is None:
+                self._files.delete(f"{folder(stage)}/{RECEIPTS}")
+                return None
+            self._room.used(stage, entry["bytes"])
+            return _apart(tensors, entry["receipts"])
+        return None
 
-    def _load(self, stage: str, record: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[Receipt]]:
-        path = self._files.get(f"{folder(stage)}/{WEIGHTS}", record["sha256"], record.get("bytes"))
-        if path is None:
-            raise FileNotFoundError(stage)
-        tensors = _read_tensors(path)
-        self._room.used(stage, record.get("bytes") or path.stat().st_size)
-        receipts = []
-        for index, plain in enumerate(record["receipts"]):
-            mark = f"{_KEPT}{index}/"
-            kept = {name.removeprefix(mark): value for name, value in tensors.items() if name.startswith(mark)}
-            receipts.append(Receipt(tuple(plain["changed"]), plain["counts"], tuple(plain["retries"]), kept))
-        return {name: value for name, value in tensors.items() if not name.startswith(_KEPT)}, receipts
+    def _tensors(self, stage: str, entry: Mapping[str, Any]) -> dict[str, Tensor] | None:
+        """What the stage's weights file holds; None where it was freed after its receipts were read."""
+        name = f"{folder(stage)}/{WEIGHTS}"
+        for _ in range(_READS):
+            path = self._files.get(name, entry["sha256"], entry["bytes"])
+            if path is None:
+                return None
+            with suppress(FileNotFoundError):  # this node's copy of a remote file was evicted; the file was not
+                return _read_tensors(path)
+        raise StorageError(
+            f"{self.root}/{name}: this node's copy was evicted {_READS} times before it was read;"
+            " RAYCI_CACHE=/some/folder on a larger disk"
+        )
 
     def free_weights(self, stage: str) -> None:
         """Delete a stage's weights; its outcome and readings stay."""
@@ -142,15 +146,15 @@ class StageStore:
             self._room.free(stage)
 
     def put_outcome(self, stage: str, outcome: Outcome) -> None:
-        """Record how the stage's last step went."""
+        """Store how the stage's last step went."""
         with self._noting():
-            self._write(stage, "outcome.json", outcome.__dict__)
+            self._write(stage, "outcome.json", asdict(outcome))
 
     def outcome(self, stage: str) -> Outcome | None:
         """How the stage's last step went, or None where it has not run or cannot be read."""
-        record = self._read(stage, "outcome.json")
+        entry = self._read(stage, "outcome.json")
         try:
-            return None if record is None else Outcome(**record)
+            return None if entry is None else Outcome(**entry)
         except TypeError:
             return None
 
@@ -178,26 +182,32 @@ class StageStore:
         except StorageError as error:
             self._notes.append(str(error))
 
-    def _write(self, stage: str, name: str, record: Mapping[str, Any]) -> None:
-        text = json.dumps({**record, _CHECK: _digest(record)})
-        self._files.write(f"{folder(stage)}/{name}", text.encode())
+    def _write(self, stage: str, name: str, entry: Mapping[str, Any]) -> None:
+        place = f"{folder(stage)}/{name}"
+        self._files.write(place, encode(entry, place))
 
     def _read(self, stage: str, name: str) -> dict[str, Any] | None:
-        """A record; None where there is none or it is damaged: it is then written anew."""
-        data = None
+        """An entry; None where there is none or it is damaged: it is then written anew."""
+        place = f"{folder(stage)}/{name}"
         with self._noting():
-            data = self._files.read(f"{folder(stage)}/{name}")
-        if data is None:
-            return None
-        try:
-            record: dict[str, Any] = json.loads(data)
-            check = record.pop(_CHECK, None)
-            if check is None or check == _digest(record):  # stores made before there were checks have none
-                return record
-        except (ValueError, TypeError, AttributeError):
-            pass
-        self._notes.append(f"{self.root}/{folder(stage)}/{name} is damaged; it is computed again")
+            data = self._files.read(place)
+            try:
+                return None if data is None else decode(data, place)
+            except CorruptionError as error:
+                self._notes.append(f"{self.root}/{error}; it is computed again")
         return None
+
+
+def _apart(
+    tensors: Mapping[str, Tensor], plain: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Tensor], list[Receipt]]:
+    """The changed tensors of a weights file, and the receipts with the tensors that they keep."""
+    receipts = []
+    for index, receipt in enumerate(plain):
+        prefix = f"{_KEPT}{index}/"
+        kept = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        receipts.append(Receipt(tuple(receipt["changed"]), receipt["counts"], tuple(receipt["retries"]), kept))
+    return {name: value for name, value in tensors.items() if not name.startswith(_KEPT)}, receipts
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -213,10 +223,6 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 def located(root: Path | str) -> str:
     """A store's place as workers must know it, whose working directory is another one."""
     return str(root) if "://" in str(root) else str(Path(root).expanduser().resolve())
-
-
-def _digest(record: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record).encode()).hexdigest()
 
 
 def _file_size(tensors: Mapping[str, Tensor]) -> int:
