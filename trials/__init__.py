@@ -1,7 +1,7 @@
 """Sweeps on Ray Tune: the only place that imports Ray.
 
-`launch(spec)` runs a sweep and returns its handle. For one's own Tuner: `CompositionTrial` is the
-Trainable, `Request` what all its trials share, `trial_config` the config of one.
+`launch(spec)` runs a sweep and returns its handle; `Knobs` are its options. For one's own Tuner:
+`CompositionTrial` is the Trainable, `Assignment` what all its trials are given, `trial_config` the config of one.
 """
 
 from __future__ import annotations
@@ -9,14 +9,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["CompositionTrial", "Request", "launch", "trial_config"]
+__all__ = ["Assignment", "CompositionTrial", "Knobs", "launch", "trial_config"]
 
 if TYPE_CHECKING:
+    from rayci.trials.assignment import Assignment, trial_config
     from rayci.trials.driver import launch
-    from rayci.trials.request import Request, trial_config
+    from rayci.trials.knobs import Knobs
     from rayci.trials.trainable import CompositionTrial
 
-_HOMES = {"launch": "driver", "CompositionTrial": "trainable", "Request": "request", "trial_config": "request"}
+_HOMES = {
+    "Assignment": "assignment",
+    "CompositionTrial": "trainable",
+    "Knobs": "knobs",
+    "launch": "driver",
+    "trial_config": "assignment",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rayci import table
-from rayci.errors import RequestError
 from rayci.planning import spec as specs
 from rayci.planning import yaml_source
 from rayci.planning.plan import Plan
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
-from rayci.trials.cluster import check_address
-from rayci.trials.loggers import known_loggers
-from rayci.trials.request import Request, absolute
+from rayci.trials.assignment import Assignment, absolute
+from rayci.trials.knobs import DEFAULT, Knobs
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.selection import Selection
 from rayci.trials.settle import forget_failures, settle
@@ -46,95 +43,50 @@ class Run:
         return table.read(self.folder.root)
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a sweep is run; nothing here changes a value in the table."""
+def launch(spec: Spec | Path | str, knobs: Knobs = DEFAULT, /, **changes: Any) -> Run:
+    """Run a sweep, or the rest of it, and return its handle: `launch("sweep.yaml", workers=2)`.
 
-    address: str | None = None
-    """A running Ray cluster to join; None starts Ray on this machine."""
-    workers: int | None = None
-    """Trials at a time on this machine; by default what the cores allow."""
-    sharing: bool = True
-    """Whether stages are shared; without, every composition is computed and measured from scratch."""
-    store_limit: int | None = None
-    """Bytes that stored weights may take."""
-    quiet: bool = True
-    """No progress display."""
-    log: tuple[str, ...] = ()
-    """Experiment trackers: wandb, mlflow, tensorboard."""
-
-    def check(self) -> None:
-        """RequestError for what cannot be right."""
-        if self.workers is not None and self.workers < 1:
-            raise RequestError(f"workers = {self.workers}", at="--workers", allowed="1 or more")
-        known_loggers(self.log)
-        if self.address is not None:
-            check_address(self.address)
-
-
-def launch(
-    spec: Spec | Path | str,
-    *,
-    out: Path | str | None = None,
-    store: Path | str | None = None,
-    storage: Path | str | None = None,
-    retry_failed: bool = False,
-    only: Sequence[str] = (),
-    replicate: int | None = None,
-    seed: int | None = None,
-    address: str | None = None,
-    workers: int | None = None,
-    sharing: bool = True,
-    store_limit: int | None = None,
-    quiet: bool = True,
-    log: Sequence[str] = (),
-) -> Run:
-    """Run a sweep, or the rest of it, and return its handle.
-
-    `out` is the run folder (default `runs/<name>`); `storage` a folder or URL that every node of a
-    cluster sees, where workers write rows and stages (default: the run folder); `store` a stage
-    store to share with other runs. `only`, `replicate` and `seed` choose among the trials; the rest is in
-    `Options`. Ray does not start where nothing is left to do. Raises RequestError, before
-    anything is written, for a request that is wrong.
+    `changes` are fields of `Knobs`. Ray does not start where nothing is left to do. Raises
+    RequestError, before anything is written, for what is wrong.
     """
-    options = Options(address, workers, sharing, store_limit, quiet, tuple(log))
+    knobs = replace(knobs, **changes)
     source = None
     if not isinstance(spec, Spec):
         source = yaml_source.read(Path(spec))
         spec = specs.from_source(source)
-    selection = Selection.of(spec, only, replicate, seed)
+    selection = Selection.of(spec, knobs.only, knobs.replicate, knobs.seed)
     sweep = Sweep.open(absolute(spec), source)
     # Rows of another sweep may lie at the same place.
-    place = f"{str(storage).rstrip('/')}/{spec.name}-{sweep.fingerprint[:12]}" if storage else None
-    folder = RunFolder(Path(out or Path("runs") / spec.name), store, place)
+    place = f"{str(knobs.storage).rstrip('/')}/{spec.name}-{sweep.fingerprint[:12]}" if knobs.storage else None
+    folder = RunFolder(Path(knobs.out or Path("runs") / spec.name), knobs.store, place)
     folder.check(sweep)
-    options.check()
+    knobs.check()
     plan = sweep.planner.plan()
     wanted = selection.indices(plan)
     with folder.locked():
         folder.open_store().check()
         folder.describe(sweep, plan)
-        if retry_failed:
+        if knobs.retry_failed:
             forget_failures(folder, plan)
         done = folder.done(plan)
         new = folder.own_store and not done  # its store is empty
-        if sharing and not new and len(done) < len(plan.stages):
+        if knobs.sharing and not new and len(done) < len(plan.stages):
             done = settle(sweep, plan, folder, done)
         todo = [i for i in wanted if any(stage.fingerprint not in done for stage in plan.trials[i].stages)]
         if not todo:
             counts = {"total": len(wanted), "done": len(wanted)}
             return Run(plan, folder, True, False, counts, tuple(folder.notes))
-        return _run(sweep, plan, folder, wanted, todo, done, options)
+        return _run(sweep, plan, folder, wanted, todo, done, knobs)
 
 
 def _run(
-    sweep: Sweep, plan: Plan, folder: RunFolder, wanted: list[int], todo: list[int], done: set[str], options: Options
+    sweep: Sweep, plan: Plan, folder: RunFolder, wanted: list[int], todo: list[int], done: set[str], knobs: Knobs
 ) -> Run:
     from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
 
     folder.tidy()
-    request = Request(sweep.spec, folder.workers_parts, folder.store, options.sharing, options.store_limit)
-    experiments = Experiments(sweep, plan, request, folder, options, todo, done, total=len(wanted))
+    assignment = Assignment(sweep.spec, folder.workers_parts, folder.store, knobs)
+    experiments = Experiments(sweep, plan, assignment, folder, todo, done, total=len(wanted))
     counts, notes = experiments.run()
     folder.fetch(plan)
     if counts["given_up"]:

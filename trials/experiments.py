@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray import tune
 
@@ -18,19 +18,16 @@ from rayci.planning.plan import Plan
 from rayci.planning.schedule import Schedule, at_hand
 from rayci.planning.sweep import Sweep
 from rayci.storage.stages import Outcome
+from rayci.trials.assignment import Assignment, trial_config
 from rayci.trials.cluster import CLUSTER_PENDING, connected, local_workers, nodes_lost
 from rayci.trials.free_workers import FreeWorkers
 from rayci.trials.loggers import callbacks
 from rayci.trials.progress import ProgressBar, Silent
-from rayci.trials.request import Request, trial_config
+from rayci.trials.reservations import reservations_of
 from rayci.trials.run_folder import LOST, RunFolder
 from rayci.trials.search import Hooks, PrefixSearcher
-from rayci.trials.shares import shares_of
 from rayci.trials.trainable import CompositionTrial
 from rayci.trials.work import Work
-
-if TYPE_CHECKING:
-    from rayci.trials.driver import Options
 
 EXPERIMENT = 5000
 """Trials in one Tune experiment: its state (11 KB a trial) is written over and over, its memory (49 KB) kept."""
@@ -49,39 +46,38 @@ class Experiments:
         self,
         sweep: Sweep,
         plan: Plan,
-        request: Request,
+        assignment: Assignment,
         folder: RunFolder,
-        options: Options,
         todo: list[int],
         done: Collection[str],
         *,
         total: int,
     ) -> None:
-        self._plan, self._request, self._folder, self._options = plan, request, folder, options
-        self._workers = options.workers or local_workers(sweep.spec.resources.cpus, sweep.spec.resources.threads)
+        self._plan, self._assignment, self._folder, self._knobs = plan, assignment, folder, assignment.knobs
+        self._workers = self._knobs.workers or local_workers(sweep.spec.resources.cpus, sweep.spec.resources.threads)
         self._store = folder.open_store()
         estimator = Estimator(sweep.planner, known_times(plan.spec.model, folder.root))
         stored = self._store.stored()
         ready = set(done)
-        if options.sharing:
+        if self._knobs.sharing:
             ready = at_hand(plan, todo, done, lambda stage: stage in stored and self._store.has_weights(stage))
         self._lifetimes = Lifetimes(plan, todo, done)
         self._free(self._lifetimes.unneeded(stored))  # what a killed run left behind
         seconds = estimator.stage_seconds(plan)
-        self._schedule = Schedule(plan, todo, ready, seconds=seconds, sharing=options.sharing)
-        self._shares = shares_of(plan, estimator)
+        self._schedule = Schedule(plan, todo, ready, seconds=seconds, sharing=self._knobs.sharing)
+        self._reservations = reservations_of(plan, estimator)
         left = {s.fingerprint: seconds(s) for i in todo for s in plan.trials[i].stages if s.fingerprint not in done}
         self._fetched = time.monotonic()
         self._bar = ProgressBar(
-            folder, self._schedule, Work(left), total=total, done=total - len(todo), quiet=options.quiet
+            folder, self._schedule, Work(left), total=total, done=total - len(todo), quiet=self._knobs.quiet
         )
 
     def run(self) -> tuple[dict[str, int], list[str]]:
         """Run to the end or to an interruption; counts and notes."""
-        resources, options = self._plan.spec.resources, self._options
+        resources, knobs = self._plan.spec.resources, self._knobs
         with connected(
-            address=options.address,
-            workers=options.workers or CLUSTER_PENDING if options.address else self._workers,
+            address=knobs.address,
+            workers=knobs.workers or CLUSTER_PENDING if knobs.address else self._workers,
             cpus=resources.cpus,
             threads=resources.threads,
             gpus=resources.gpus != 0,
@@ -107,10 +103,10 @@ class Experiments:
             self._schedule,
             self._config,
             lambda index: [stage.fingerprint for stage in stages[index].stages],
-            self._shares,
+            self._reservations,
             EXPERIMENT,
             hooks,
-            at_once=None if self._options.address else self._workers,
+            at_once=None if self._knobs.address else self._workers,
         )
         with tempfile.TemporaryDirectory(prefix="rayci-tune-") as state:
             self._tuner(searcher, state).fit()
@@ -119,17 +115,17 @@ class Experiments:
     def _tuner(self, searcher: PrefixSearcher, state: str) -> tune.Tuner:
         """Tune; nobody reads its `state`, so it does not lie on the run's disk, which may be full or shared."""
         return tune.Tuner(
-            tune.with_parameters(CompositionTrial, request=self._request),
+            tune.with_parameters(CompositionTrial, assignment=self._assignment),
             tune_config=tune.TuneConfig(
                 search_alg=searcher, scheduler=FreeWorkers(), num_samples=EXPERIMENT, reuse_actors=True
             ),
             run_config=tune.RunConfig(
                 name=f"{datetime.now():%Y%m%d-%H%M%S-%f}",
-                storage_path=str(self._folder.tune) if "tensorboard" in self._options.log else state,
+                storage_path=str(self._folder.tune) if "tensorboard" in self._knobs.log else state,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 # At the end of a class trainable's trial Tune saves one by default; a full disk would fail the trial.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[self._bar, *callbacks(self._options.log, self._plan.spec.name, self._folder.root)],
+                callbacks=[self._bar, *callbacks(self._knobs.log, self._plan.spec.name, self._folder.root)],
                 progress_reporter=Silent(),
                 verbose=0,
             ),
@@ -142,8 +138,8 @@ class Experiments:
             trial,
             first=self._schedule.first(index),
             keep=[self._keeps(stage.fingerprint) for stage in trial.stages],
-            resources=self._shares.of(index),
-            last_try=self._shares.last(index),
+            resources=self._reservations.of(index),
+            last_try=self._reservations.last(index),
         )
 
     def _keeps(self, stage: str) -> bool:

@@ -12,7 +12,7 @@ from rayci.planning import yaml_source
 from rayci.planning.sweep import Sweep
 from rayci.running.runner import Runner, StageReport
 from rayci.storage.stages import StageStore
-from rayci.trials.request import absolute, device_for, load_subject
+from rayci.trials.assignment import absolute, device_for, load_subject
 from rayci.trials.selection import Selection
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from rayci.planning.schedule import Schedule
-from rayci.trials.shares import Shares
+from rayci.trials.reservations import Reservations
 
 Config = Callable[[int], dict[str, Any]]
 """The Tune config of a trial, by its index in the plan."""
@@ -57,7 +57,7 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
     config: Config
     stages: Callable[[int], list[str]]
     """Fingerprints of a trial's stages, by its index in the plan."""
-    shares: Shares
+    reservations: Reservations
     limit: int
     hooks: Hooks = field(default_factory=Hooks)
     at_once: int | None = None
@@ -106,7 +106,7 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
             if "storage_error" in result:
                 self.stopped = result["storage_error"]
             else:
-                self.shares.enlarge(trial.index)
+                self.reservations.enlarge(trial.index)
             return
         if error and trial.left and self.hooks.nodes_lost() > trial.nodes_lost:
             self.schedule.again(trial.index)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from rayci.errors import OutOfMemory, StorageError
-from rayci.trials.request import Request
+from rayci.trials.assignment import Assignment
 
 if TYPE_CHECKING:
     from rayci.running.runner import Runner, StageReport
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class CompositionTrial(tune.Trainable):  # type: ignore[misc]
     """Applies a composition stage by stage; rows are on disk before a step returns.
 
-    Give it a `Request` with `tune.with_parameters(CompositionTrial, request=…)`; the config is
+    Give it an `Assignment` with `tune.with_parameters(CompositionTrial, assignment=…)`; the config is
     that of `rayci.trials.trial_config`. The model stays loaded when Tune reuses the actor. A stage
     that other trials wait for takes two steps: its weights are stored, then it is measured.
 
@@ -31,15 +31,15 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
     _reports: Iterator[StageReport] | None = None
     _left = 0
 
-    def setup(self, config: dict[str, Any], request: Request | None = None) -> None:
-        """Remember the request; called by Tune when the actor starts."""
-        assert request is not None, "tune.with_parameters(CompositionTrial, request=…)"
-        self._request = request
+    def setup(self, config: dict[str, Any], assignment: Assignment | None = None) -> None:
+        """Remember the assignment; called by Tune when the actor starts."""
+        assert assignment is not None, "tune.with_parameters(CompositionTrial, assignment=…)"
+        self._assignment = assignment
 
     def _start(self) -> Iterator[StageReport]:
         config = self.config
         if self._runner is None:
-            self._runner = _load(self._request, config["resources"]["GPU"])
+            self._runner = _load(self._assignment, config["resources"]["GPU"])
         trial = self._runner.sweep.planner.trial(config["composition"], config["replicate"], config["seed"])
         self._left = max(1, len(trial.stages) - config["first"])
         return self._runner.run(trial, config["owners"], config["keep"], config["first"], last_try=config["last_try"])
@@ -88,12 +88,12 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
         return tune.PlacementGroupFactory([{key: value for key, value in config["resources"].items() if value}])
 
 
-def _load(request: Request, gpus: float) -> Runner:
+def _load(assignment: Assignment, gpus: float) -> Runner:
     import torch
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    torch.set_num_threads(request.spec.resources.threads)
+    torch.set_num_threads(assignment.spec.resources.threads)
     # What the trial reserved decides, not what the machine has: a trial without a GPU must not take one.
-    return request.runner(gpus)
+    return assignment.runner(gpus)

@@ -109,16 +109,16 @@ def run(
 ) -> None:
     """Run a sweep, or the rest of it, then print the composability table and write the report."""
     from rayci.commands.summary import print_debug, print_run
-    from rayci.trials import launch
+    from rayci.trials import Knobs, launch
+    from rayci.trials.knobs import GIB
 
     if debug:
         raise typer.Exit(SOME_FAILED if print_debug(spec, only or [], replicate, seed) else OK)
-    done = launch(
-        spec,
+    knobs = Knobs(
         out=out_folder,
         store=store,
         storage=storage,
-        store_limit=None if store_limit is None else int(store_limit * 2**30),
+        store_limit=None if store_limit is None else int(store_limit * GIB),
         only=only or (),
         replicate=replicate,
         seed=seed,
@@ -129,8 +129,13 @@ def run(
         retry_failed=retry_failed,
         quiet=quiet,
     )
-    if not done.complete:
-        notes.print(f"Interrupted. The same command continues: rayci run {spec}")
+    try:
+        done = launch(spec, knobs)
+        complete = done.complete
+    except KeyboardInterrupt:
+        complete = False
+    if not complete:
+        notes.print(f"Interrupted. The same command continues: {knobs.command(spec)}", markup=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(SOME_FAILED if print_run(done, spec) else OK)
 

@@ -20,9 +20,8 @@ from rayci.running.rows import publish, without_value
 from rayci.running.runner import Runner
 from rayci.storage.parts import Parts
 from rayci.storage.stages import Outcome, StageStore
-from rayci.trials.driver import Options
+from rayci.trials.assignment import Assignment
 from rayci.trials.experiments import Experiments
-from rayci.trials.request import Request
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.settle import forget_failures, settle
 
@@ -44,8 +43,8 @@ def sweep() -> Sweep:
 
 def experiments(sweep: Sweep, plan: Plan, folder: RunFolder, done: set[str]) -> Experiments:
     todo = [i for i, trial in enumerate(plan.trials) if any(stage.fingerprint not in done for stage in trial.stages)]
-    request = Request(sweep.spec, folder.workers_parts, folder.store)
-    return Experiments(sweep, plan, request, folder, Options(), todo, done, total=len(plan.trials))
+    assignment = Assignment(sweep.spec, folder.workers_parts, folder.store)
+    return Experiments(sweep, plan, assignment, folder, todo, done, total=len(plan.trials))
 
 
 @pytest.mark.parametrize("weights", ["whole", "set aside", "of a writer that died"])

@@ -19,8 +19,8 @@ from rayci.trials import free_workers
 from rayci.trials.cluster import QUIET, connected
 from rayci.trials.free_workers import FreeWorkers
 from rayci.trials.progress import Silent
+from rayci.trials.reservations import Reservations
 from rayci.trials.search import PrefixSearcher
-from rayci.trials.shares import Shares
 
 TRIALS = 80
 SPEC = Spec.model_validate(
@@ -61,7 +61,7 @@ def searcher(at_once: int | None) -> PrefixSearcher:
         Schedule(plan, range(TRIALS), sharing=False),
         lambda index: {"index": index},
         lambda index: [],
-        Shares(1, lambda index: 0, 1),
+        Reservations(1, lambda index: 0, 1),
         TRIALS,
         at_once=at_once,
     )

@@ -13,7 +13,7 @@ from rayci.planning import spec as specs
 from rayci.planning.sweep import Sweep
 from rayci.storage.stages import Outcome
 from rayci.trials import launch
-from rayci.trials.request import absolute
+from rayci.trials.assignment import absolute
 from rayci.trials.run_folder import LOST, RunFolder
 from rayci.trials.settle import settle
 

@@ -14,7 +14,7 @@ from rayci import table
 from rayci.errors import RequestError
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
-from rayci.trials import CompositionTrial, Request, trial_config
+from rayci.trials import Assignment, CompositionTrial, trial_config
 
 pytestmark = pytest.mark.slow
 
@@ -38,9 +38,9 @@ def two_gpus() -> Iterator[None]:
 
 def fit(spec: Spec, folder: Path) -> tune.ResultGrid:
     plan = Sweep.open(spec).planner.plan()
-    request = Request(spec, str(folder / "table"), str(folder / "store"))
+    assignment = Assignment(spec, str(folder / "table"), str(folder / "store"))
     tuner = tune.Tuner(
-        tune.with_parameters(CompositionTrial, request=request),
+        tune.with_parameters(CompositionTrial, assignment=assignment),
         param_space=tune.grid_search([trial_config(plan, trial) for trial in plan.trials]),
         tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(storage_path=str(folder / "tune"), verbose=0),

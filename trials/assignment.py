@@ -1,4 +1,4 @@
-"""What every worker of a sweep must know, small enough to travel with each trial."""
+"""What every worker of a sweep is given, small enough to travel with each trial."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rayci.errors import RequestError
 from rayci.planning.plan import Plan, Trial
 from rayci.planning.spec import Spec
+from rayci.trials.knobs import DEFAULT, Knobs
 
 if TYPE_CHECKING:
     from rayci.planning.sweep import Sweep
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Request:
+class Assignment:
     """A sweep and where it reads and writes."""
 
     spec: Spec
@@ -27,9 +28,8 @@ class Request:
     """Folder of the table's part files, or its URL."""
     store: str
     """Folder of the stage store, or its URL."""
-    sharing: bool = True
-    store_limit: int | None = None
-    """Bytes that stored weights may take."""
+    knobs: Knobs = DEFAULT
+    """How the sweep is run."""
 
     def runner(self, gpus: float) -> Runner:
         """The runner of one worker, with the model loaded on what the trial reserved."""
@@ -39,9 +39,8 @@ class Request:
         from rayci.storage.stages import StageStore
 
         sweep = Sweep.open(self.spec)
-        return Runner(
-            sweep, load_subject(sweep, gpus), StageStore(self.store, limit=self.store_limit), self.parts, self.sharing
-        )
+        store = StageStore(self.store, limit=self.knobs.store_limit)
+        return Runner(sweep, load_subject(sweep, gpus), store, self.parts, self.knobs.sharing)
 
 
 def trial_config(

@@ -14,7 +14,7 @@ GIB = 2**30
 
 
 @dataclass
-class Shares:
+class Reservations:
     """The reservation of every trial, by its index in the plan."""
 
     cpus: float
@@ -43,7 +43,7 @@ class Shares:
         self._grown[index] = next((step for step in STEPS if step > gpus), gpus)
 
 
-def shares_of(plan: Plan, estimator: Estimator) -> Shares:
+def reservations_of(plan: Plan, estimator: Estimator) -> Reservations:
     """The reservations that a spec asks for; RequestError where `gpus: auto` cannot be told."""
     resources = plan.spec.resources
     if isinstance(resources.gpus, str):
@@ -58,11 +58,11 @@ def shares_of(plan: Plan, estimator: Estimator) -> Shares:
                     allowed="a number of GPUs",
                 )
             share[text] = gpus
-        return Shares(
+        return Reservations(
             resources.cpus, lambda index: share[plan.trials[index].composition], resources.max_gpus or STEPS[-1]
         )
     fixed = resources.gpus
-    return Shares(resources.cpus, lambda index: fixed, resources.max_gpus or max(1.0, fixed))
+    return Reservations(resources.cpus, lambda index: fixed, resources.max_gpus or max(1.0, fixed))
 
 
 def _gpu_memory(given: float | None) -> float:

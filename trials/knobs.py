@@ -1,0 +1,77 @@
+"""How a sweep is run: one object from the command line to the workers; nothing here changes a value in the table."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from rayci.errors import RequestError
+from rayci.trials.cluster import check_address
+from rayci.trials.loggers import known_loggers
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knobs:
+    """The options of `rayci run`, under the same names."""
+
+    out: Path | str | None = None
+    """The run folder; None: `runs/<name>`."""
+    store: Path | str | None = None
+    """A stage store that other runs share, a folder or a URL; None: the run's own."""
+    storage: Path | str | None = None
+    """A folder or URL that every node of a cluster sees, where workers write rows and stages; None: the run folder."""
+    store_limit: int | None = None
+    """Bytes that stored weights may take."""
+    workers: int | None = None
+    """Trials at a time on this machine, or waiting at a time on a cluster; None: what the cores allow."""
+    address: str | None = None
+    """A running Ray cluster to join; None starts Ray on this machine."""
+    only: Sequence[str] = ()
+    """Compositions to run; empty: all."""
+    replicate: int | None = None
+    """The edit batch to run; None: all."""
+    seed: int | None = None
+    """The seed index to run; None: all."""
+    log: Sequence[str] = ()
+    """Experiment trackers: wandb, mlflow, tensorboard."""
+    sharing: bool = True
+    """Whether stages are shared; without, every composition is computed and measured from scratch."""
+    retry_failed: bool = False
+    """Whether stages that failed are computed again."""
+    quiet: bool = True
+    """No progress display."""
+
+    def check(self) -> None:
+        """RequestError for what cannot be right."""
+        if self.workers is not None and self.workers < 1:
+            raise RequestError(f"workers = {self.workers}", at="--workers", allowed="1 or more")
+        known_loggers(self.log)
+        if self.address is not None:
+            check_address(self.address)
+
+    def command(self, spec: Path | str) -> str:
+        """The command line that goes on with the run: it says the same, and forgets no failures a second time."""
+        return shlex.join(["rayci", "run", str(spec), *self._options()])
+
+    def _options(self) -> Iterator[str]:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            option = f"--{field.name.replace('_', '-')}"
+            if field.name == "retry_failed":
+                continue
+            if field.name == "sharing":
+                yield from [] if value else ["--no-sharing"]
+            elif field.name == "store_limit":
+                yield from [] if value is None else [option, f"{value / GIB:.12g}"]
+            elif isinstance(value, bool):
+                yield from [option] if value else []
+            else:
+                for said in [] if value is None else [value] if isinstance(value, str | Path | int) else value:
+                    yield from [option, str(said)]
+
+
+DEFAULT = Knobs()
