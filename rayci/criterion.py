@@ -14,6 +14,7 @@ from rayci.settings import Settings
 if TYPE_CHECKING:
     from rayci.context import Context
     from rayci.subject import Subject
+    from rayci.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,21 @@ class Criterion(Settings, ABC):
     @abstractmethod
     def measure(self, subject: Subject, context: Context) -> Reading:
         """Measure without changing the model. Raises MeasurementError where there is no value."""
+
+    def operations(self, work: Workload) -> float:
+        """Floating-point operations of `measure`, for the forecast's hours.
+
+        A criterion that does not say: the data that it needs once through the model, or a look at the weights.
+        """
+        tokens = sum(work.tokens(part) for part in self.needs)
+        return work.forward_operations(tokens) if self.needs else work.pass_operations()
+
+    def memory(self, work: Workload) -> int:
+        """Bytes that `measure` takes on the device beyond the model's weights, at most.
+
+        A criterion that does not say: a forward pass with all logits, or a look at one linear after the other.
+        """
+        return work.reading_bytes() if self.needs else work.pass_bytes()
 
 
 def mean_reading(values: Sequence[float], records: Sequence[Any] | None = None) -> Reading:

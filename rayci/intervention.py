@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rayci.context import Context
     from rayci.subject import Subject
+    from rayci.workload import Workload
 
 Preset = Mapping[str, Any]
 
@@ -84,6 +85,36 @@ class Intervention(Settings, ABC):
         input before any weight is touched, InterventionError where the method fails.
         """
 
+    def changes(self, subject: Subject) -> tuple[str, ...]:
+        """Names of the parameters that `apply` will change, at most; `subject` may be one without weights.
+
+        A method that does not say may change everything in the decoder blocks.
+        """
+        root = f"{subject.paths.blocks}."
+        return tuple(name for name, _ in subject.model.named_parameters() if name.startswith(root))
+
+    def kept_bytes(self, subject: Subject) -> int:
+        """Bytes of `Receipt.kept`, told from the subject's shapes."""
+        return 0
+
+    def operations(self, work: Workload) -> float:
+        """Floating-point operations of `apply`, for the forecast's hours.
+
+        A method that does not say: one pass over the data that it needs, and back if it takes gradients.
+        """
+        tokens = sum(work.tokens(part) for part in self.needs)
+        passing = work.training_operations if self.gradients else work.forward_operations
+        return work.pass_operations() + passing(tokens)
+
+    def memory(self, work: Workload) -> int:
+        """Bytes that `apply` takes on the device beyond the model's weights, at most.
+
+        A method that does not say: training of what it changes, or a forward pass if it takes no gradients.
+        """
+        if self.gradients:
+            return work.training_bytes(work.changed_by(self))
+        return max(work.pass_bytes(), work.reading_bytes() if self.needs else 0)
+
     @classmethod
     def check_experts(cls, architecture: str) -> None:
         """RequestError where the method does not work on a mixture-of-experts model."""
@@ -143,6 +174,14 @@ class Compressor(Intervention):
     @abstractmethod
     def reproject(self, subject: Subject, receipt: Receipt) -> Receipt:
         """Put the weights back on the mask or grid in `receipt.kept`, without calibration."""
+
+    def changes(self, subject: Subject) -> tuple[str, ...]:
+        """Every linear in the decoder blocks."""
+        return subject.weight_names()
+
+    def kept_bytes(self, subject: Subject) -> int:
+        """A mask's: a bit for every weight of a linear."""
+        return sum(-(-linear.weight.numel() // 8) for _, linear in subject.linears())
 
     @abstractmethod
     def nominal_bits(self) -> float:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     {"errors", "kinds", "fingerprint", "settings", "units", "storage.atomic"},
     {"table", "model", "data", "testbed"},
-    {"intervention", "criterion", "context", "subject", "registry", "model.loading", "model.shapes"},
+    {"intervention", "criterion", "context", "subject", "registry", "workload", "model.loading", "model.shapes"},
     {"interventions", "criteria"},
     {"planning", "storage"},
     {"running", "forecast", "inplace", "conformance"},

@@ -9,11 +9,8 @@ loading, decoding token by token and launches are left out, texts are as long as
 from __future__ import annotations
 
 from rayci.criterion import Criterion
-from rayci.forecast.memory import UNREAD, Texts
-from rayci.intervention import Compressor, Intervention
-from rayci.interventions.compression.awq import AWQ
-from rayci.interventions.compression.calibration import Calibrated
-from rayci.interventions.compression.hessian import SecondOrder
+from rayci.forecast.memory import UNREAD
+from rayci.intervention import Intervention
 from rayci.interventions.editing.finetuning import FineTuning
 from rayci.interventions.editing.lora import LowRank
 from rayci.interventions.editing.memit import Memit
@@ -21,8 +18,8 @@ from rayci.interventions.unlearning.latent import LatentAdversarialMisdirection
 from rayci.interventions.unlearning.loop_settings import LoopSettings
 from rayci.interventions.unlearning.rmu import RepresentationMisdirection
 from rayci.interventions.unlearning.sure import Sure
-from rayci.model import modules
 from rayci.model.shapes import Sketch
+from rayci.workload import Texts, Workload
 
 RATES = {"A100": 312e12 * 0.4, "cpu": 2e10}
 """Operations a second: 40 % of an A100's bf16 peak; one CPU core's fp32 products as torch makes them."""
@@ -34,8 +31,6 @@ _EVALUATION_TOKENS = 300_000
 """Tokens of the text for perplexity: WikiText-2's test split."""
 _QUESTIONS = {"wmdp": 3260, "mmlu": 14042}
 """Questions: WMDP's biology and cyber parts, MMLU's test split."""
-_SEARCH = 20
-"""Passes over a block part in AWQ's search for scales."""
 _PROMPTS = 7
 """Prompts that MEMIT runs for one edit."""
 
@@ -50,13 +45,12 @@ class Operations:
 
     def step(self, intervention: Intervention) -> float | None:
         """Operations of applying a step; None for a method that is not known here."""
+        if type(intervention).operations is not Intervention.operations:
+            work = Workload(self._subject, self._edits, self._replicates, self._texts)
+            return intervention.operations(work)
         forward, backward = 2.0 * self._parameters, 6.0 * self._parameters
         if isinstance(intervention, Sure):
             return self.step(intervention.inner)
-        if isinstance(intervention, Calibrated):
-            return self._calibrated(intervention)
-        if isinstance(intervention, Compressor):
-            return 100.0 * self._parameters
         if isinstance(intervention, Memit):
             depth = (intervention.layers[-1] + 1) / len(self._subject.blocks)
             tokens = intervention.documents * min(_DOCUMENT_TOKENS, intervention.max_tokens)
@@ -85,17 +79,6 @@ class Operations:
         else:
             tokens = _DOCUMENTS * self._texts.question
         return 2.0 * self._parameters * tokens
-
-    def _calibrated(self, settings: Calibrated) -> float:
-        """Each block runs twice over the text, dense and compressed."""
-        tokens = settings.sequences * (settings.length or min(self._context, settings.longest))
-        shapes = [modules.weight(module).shape for _, module in self._subject.linears()]
-        passes = 2.0 + (_SEARCH if isinstance(settings, AWQ) else 0)
-        found = passes * 2.0 * tokens * sum(shape.numel() for shape in shapes)
-        if isinstance(settings, SecondOrder):
-            # a Hessian for most linears, its factors, and errors passed on to every later column
-            found += sum(2.0 * tokens * columns**2 + 2.0 * columns**3 + rows * columns**2 for rows, columns in shapes)
-        return found
 
     def _misdirection(self, settings: RepresentationMisdirection) -> float:
         depth = (settings.layer + 1) / len(self._subject.blocks)

@@ -19,11 +19,7 @@ from rayci.criteria.editing import EditSuccess
 from rayci.criteria.fluency import Perplexity
 from rayci.criteria.generation import GENERATION_BATCH
 from rayci.criterion import Criterion
-from rayci.forecast.footprint import changes
-from rayci.intervention import Compressor, Intervention
-from rayci.interventions.compression.awq import AWQ
-from rayci.interventions.compression.calibration import Calibrated
-from rayci.interventions.compression.hessian import SecondOrder
+from rayci.intervention import Intervention
 from rayci.interventions.editing.finetuning import FineTuning
 from rayci.interventions.editing.lora import LowRank
 from rayci.interventions.editing.memit import Memit
@@ -34,21 +30,7 @@ from rayci.interventions.unlearning.task_vector import TaskVector
 from rayci.model import modules
 from rayci.planning.chain import Link
 from rayci.subject import Subject
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Lengths of the texts in tokens, where nothing is known of the data."""
-
-    edit: int = 24
-    """An edit's prompt with its target."""
-    choice: int = 256
-    """A four-choice question with its options."""
-    question: int = 48
-    """An open question with its answer."""
-    document: int | None = None
-    """The longest forget or retain document; None: as long as the method's settings allow."""
-
+from rayci.workload import Texts, Workload
 
 _PROMPTS = 7
 """Prompts that MEMIT runs for one edit."""
@@ -162,18 +144,16 @@ def needs(
 def step_bytes(intervention: Intervention, subject: Subject, *, edits: int = 50, texts: Texts = UNREAD) -> int:
     """Bytes that applying a step takes beside the model's weights."""
     sizes = _Sizes.of(subject, texts)
+    if type(intervention).memory is not Intervention.memory:
+        return intervention.memory(Workload(subject, edits=edits, texts=texts))
     if isinstance(intervention, Sure):
-        chosen = _trained(intervention.inner, changes(intervention, subject), subject, sizes, edits)
+        chosen = _trained(intervention.inner, Workload(subject).changed_by(intervention), subject, sizes, edits)
         return max(chosen, _saliency(intervention.inner, subject, sizes))
-    if isinstance(intervention, Calibrated):
-        return _calibrated(intervention, sizes)
-    if isinstance(intervention, Compressor):
-        return _COPIES * sizes.largest
     if isinstance(intervention, Memit):
         return _memit(intervention, sizes, edits)
     if isinstance(intervention, LowRank):
         return _lora(intervention, sizes, edits)
-    return _trained(intervention, changes(intervention, subject), subject, sizes, edits)
+    return _trained(intervention, Workload(subject).changed_by(intervention), subject, sizes, edits)
 
 
 def reading_bytes(criterion: Criterion, subject: Subject, *, edits: int = 50, texts: Texts = UNREAD) -> int:
@@ -193,22 +173,6 @@ def reading_bytes(criterion: Criterion, subject: Subject, *, edits: int = 50, te
         rows, length = _CHOICE_BATCH, texts.question
     cache = 2 * sizes.blocks * sizes.hidden * sizes.element
     return sizes.forward(rows * length) + rows * length * cache + sizes.logits(2 * rows)
-
-
-def _calibrated(intervention: Calibrated, sizes: _Sizes) -> int:
-    length = intervention.length or min(sizes.context, intervention.longest)
-    batch, tokens = intervention.forward_batch * length, intervention.sequences * length
-    held = (tokens + batch) * sizes.hidden * sizes.element
-    passing = sizes.forward(batch) + 8 * batch * sizes.inner
-    if isinstance(intervention, SecondOrder):
-        factor = 4 * 4 * sizes.inner**2
-        return held + 4 * sizes.hessians + max(passing + 8 * sizes.inner**2, factor + 24 * sizes.widest)
-    if isinstance(intervention, AWQ):
-        # calls and outputs of attention and MLP, |x| of four groups up to a limit
-        held += 4 * tokens * sizes.hidden * sizes.element
-        held += 4 * 4 * min(tokens * sizes.inner, 2**26) + 4 * sizes.hessians
-        return held + max(passing, 20 * sizes.widest + 40 * min(sizes.largest, 2**20))
-    return held + max(passing, _COPIES * sizes.largest)
 
 
 def _trained(intervention: Intervention, names: Iterable[str], subject: Subject, sizes: _Sizes, edits: int) -> int:
@@ -256,7 +220,7 @@ def _lowest(parameters: Iterable[str], subject: Subject) -> int:
 
 def _saliency(inner: Intervention, subject: Subject, sizes: _Sizes) -> int:
     """Gradients of everything that the wrapped method would train."""
-    parameters = subject.parameters_of(changes(inner, subject))
+    parameters = subject.parameters_of(Workload(subject).changed_by(inner))
     tokens = _loop_tokens(inner, sizes)[0] if isinstance(inner, LoopSettings) else _UNKNOWN_TOKENS
     gradients = sum(value.nbytes for value in parameters.values())
     return gradients + sizes.backward(tokens, sizes.blocks - _lowest(parameters, subject))

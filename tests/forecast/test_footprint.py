@@ -8,7 +8,7 @@ import pytest
 
 from rayci import registry
 from rayci.context import Context
-from rayci.forecast.footprint import Footprint, changes, kept_bytes
+from rayci.forecast.footprint import Footprint
 from rayci.forecast.memory import step_bytes
 from rayci.intervention import Intervention, Receipt
 from rayci.kinds import Kind
@@ -19,6 +19,7 @@ from rayci.planning.plan import Names, Planner
 from rayci.planning.spec import Spec
 from rayci.subject import Subject
 from rayci.testbed import collection
+from rayci.workload import Workload
 from tests.models import ARCHITECTURES, testbed, tiny
 
 SEQUENCES = "{sequences=8,length=32}"
@@ -62,7 +63,7 @@ def test_sure_is_an_upper_bound() -> None:
     subject = testbed()
     receipt = subject.apply(made, Context(collection()))
     real = sum(value.numel() for value in subject.parameters_of(receipt.changed).values())
-    bound = sum(value.numel() for value in subject.parameters_of(changes(made, subject)).values())
+    bound = sum(value.numel() for value in subject.parameters_of(Workload(subject).changed_by(made)).values())
     everything = sum(value.numel() for value in subject.model.parameters())
     assert real <= bound < everything / 2
 
@@ -79,14 +80,15 @@ class Unforeseen(Intervention):
 
 def test_what_is_not_known_is_bounded_by_the_blocks() -> None:
     subject = sketch("testbed").subject
-    found = changes(Unforeseen(), subject)
+    found = Workload(subject).changed_by(Unforeseen())
     assert found == {name for name, _ in subject.model.named_parameters() if name.startswith("model.layers.")}
-    assert kept_bytes(Unforeseen(), subject) == 0
+    assert Unforeseen().kept_bytes(subject) == 0
 
 
 def test_a_layer_that_does_not_exist_is_bounded_too() -> None:
     subject = sketch("testbed").subject
-    assert changes(make(preset="published").configure(parse("ft").steps[0]), subject) == changes(Unforeseen(), subject)
+    made = make(preset="published").configure(parse("ft").steps[0])
+    assert Workload(subject).changed_by(made) == Workload(subject).changed_by(Unforeseen())
 
 
 def test_the_peak_by_hand() -> None:
@@ -111,7 +113,7 @@ def test_every_method_is_foreseen_on_every_architecture(kind: str) -> None:
     for method in registry.INTERVENTIONS:
         cls = registry.intervention(method)
         made = cls.configure("testbed", cls.strength.grid[0] if cls.strength and cls.strength.grid else None)
-        found = changes(made, subject)
+        found = Workload(subject).changed_by(made)
         assert found and found <= parameters, method
-        assert kept_bytes(made, subject) >= 0
+        assert made.kept_bytes(subject) >= 0
         assert step_bytes(made, subject) > 0, method

@@ -9,13 +9,13 @@ import pytest
 from rayci import registry
 from rayci.context import Context
 from rayci.forecast import memory
-from rayci.forecast.memory import Texts
 from rayci.model.shapes import sketch
 from rayci.planning.chain import Link
 from rayci.planning.composition import Step
 from rayci.planning.spec import Spec
 from rayci.subject import Subject
 from rayci.testbed import collection
+from rayci.workload import Texts
 from tests.memory_meter import peak_of
 from tests.models import tiny, tokenizer
 

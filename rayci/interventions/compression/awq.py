@@ -27,9 +27,9 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.errors import InterventionError
 from rayci.intervention import Receipt, Strength
-from rayci.interventions.compression.awq_clip import clip, clip_bounds
-from rayci.interventions.compression.awq_inputs import Observed, look
-from rayci.interventions.compression.awq_scales import Found, Quantise, relative_magnitude, search
+from rayci.interventions.compression.awq_clip import CHUNK, clip, clip_bounds
+from rayci.interventions.compression.awq_inputs import AT_ONCE, Observed, look
+from rayci.interventions.compression.awq_scales import RATIOS, Found, Quantise, relative_magnitude, search
 from rayci.interventions.compression.calibration import Calibrated
 from rayci.interventions.compression.folding import Fold, check, fold, folded, folds
 from rayci.interventions.compression.grid import Grid, activation_aware
@@ -37,6 +37,7 @@ from rayci.interventions.compression.quantiser import Quantiser, keep
 from rayci.interventions.compression.walk import BlockInputs, walk
 from rayci.model import modules
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 class AWQ(Quantiser, Calibrated):
@@ -65,6 +66,18 @@ class AWQ(Quantiser, Calibrated):
         for index, block in enumerate(subject.blocks):
             names += folded(f"{subject.paths.blocks}.{index}", block, found)
         return tuple(names)
+
+    def operations(self, work: Workload) -> float:
+        """Calibration, whose two passes become as many more as there are ratios to try."""
+        return super().operations(work) * (1 + len(RATIOS) / 2)
+
+    def memory(self, work: Workload) -> int:
+        """What is observed of a block, and the larger of a batch and a step of the search."""
+        tokens = self.sequences * self.window(work.context)
+        calls = 4 * tokens * work.hidden * work.element  # inputs and outputs of attention and MLP
+        inputs = 4 * 4 * min(tokens * work.inner, AT_ONCE)  # |x| of four groups, not yet summed
+        searching = 20 * work.widest + 40 * min(work.largest, CHUNK)
+        return self.held_bytes(work) + calls + inputs + 4 * work.gram + max(self.batch_bytes(work), searching)
 
     @torch.no_grad()
     def apply(self, subject: Subject, context: Context) -> Receipt:

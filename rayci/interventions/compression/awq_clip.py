@@ -18,7 +18,7 @@ from rayci.interventions.compression.awq_scales import Quantise
 
 STEPS, PARTS = 10, 20
 """Candidates, and the part of the maximum that one step takes off."""
-_CHUNK = 2**20
+CHUNK = 2**20
 """Weights worked on at once, which bounds memory."""
 
 
@@ -30,7 +30,7 @@ def clip_bounds(weight: Tensor, inputs: Tensor, group: int, quantise: Quantise) 
     tokens = inputs.float().view(len(inputs), -1, group).transpose(0, 1)
     # The smaller of two equal forms: [g, g] products of the inputs, or the inputs themselves.
     gram = tokens.transpose(1, 2) @ tokens if group <= tokens.shape[1] else None
-    rows = max(1, _CHUNK // weight.shape[1])
+    rows = max(1, CHUNK // weight.shape[1])
     return torch.cat([_bounds(part.float(), tokens, gram, quantise) for part in weight.split(rows)])
 
 

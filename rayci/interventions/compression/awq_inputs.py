@@ -17,7 +17,7 @@ from rayci.interventions.compression.folding import Fold
 from rayci.interventions.compression.walk import BlockInputs
 from rayci.model import modules
 
-_AT_ONCE = 2**26
+AT_ONCE = 2**26
 """Elements of |x| that are summed at once. One sum in the authors' order gives their scales bit for
 bit: clipping both ends of a group puts its zero half-way between two codes, where the last bit decides."""
 
@@ -40,7 +40,7 @@ class Seen:
         """Take in further tokens `[tokens, in]`."""
         self.pending.append(x)
         x = x.float()
-        if sum(part.numel() for part in self.pending) > _AT_ONCE:
+        if sum(part.numel() for part in self.pending) > AT_ONCE:
             self._sum()
         self.samples.append(x[-self.tokens % step :: step].clone())
         if gram:

@@ -13,6 +13,7 @@ from rayci.errors import RequestError
 from rayci.intervention import Compressor, Preset
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 class Calibrated(Compressor):
@@ -30,10 +31,30 @@ class Calibrated(Compressor):
     forward_batch: Annotated[ForwardBatch, Field(ge=1)] = 8
     """Sequences in one forward pass; changes speed and memory only."""
 
+    def window(self, context: int) -> int:
+        """Tokens of a sequence on a model with this context."""
+        return self.length or min(context, self.longest)
+
+    def operations(self, work: Workload) -> float:
+        """Two passes of the text through every linear: the dense one and the compressed one."""
+        weights = sum(rows * columns for rows, columns in work.linears)
+        return 2 * 2.0 * weights * self.sequences * self.window(work.context)
+
+    def memory(self, work: Workload) -> int:
+        return self.held_bytes(work) + max(self.batch_bytes(work), work.pass_bytes())
+
+    def held_bytes(self, work: Workload) -> int:
+        """The hidden states of all sequences, and a batch of outputs before it takes the place of its inputs."""
+        return (self.sequences + self.forward_batch) * self.window(work.context) * work.hidden * work.element
+
+    def batch_bytes(self, work: Workload) -> int:
+        """A batch on its way through a block, and the fp32 copies that observers take of a linear's input."""
+        tokens = self.forward_batch * self.window(work.context)
+        return work.forward_bytes(tokens) + 8 * tokens * work.inner
+
     def calibration(self, subject: Subject, context: Context) -> Tensor:
         """The calibration tokens, int64 `[sequences, length]`; RequestError where the model cannot read as many."""
-        length = self.length or min(subject.context_length, self.longest)
-        tokens = context.calibration(subject.tokenizer, self.sequences, length)
+        tokens = context.calibration(subject.tokenizer, self.sequences, self.window(subject.context_length))
         if tokens.shape[1] > subject.context_length:
             raise RequestError(
                 f"{self.name}: calibration sequences of {tokens.shape[1]} tokens do not fit the model's context",

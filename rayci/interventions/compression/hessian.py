@@ -26,6 +26,7 @@ from rayci.interventions.compression.calibration import Calibrated
 from rayci.interventions.compression.walk import BlockInputs, walk
 from rayci.model import modules
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 RETRIES = 3
 """Attempts with ten times the damping before the stage fails."""
@@ -118,6 +119,18 @@ class SecondOrder(Calibrated):
     block_size: Annotated[int, Field(ge=1)] = 128
     """Columns that are updated at once; thresholds and group ranges are read at block borders, so
     it changes the result. Published: 128."""
+
+    def operations(self, work: Workload) -> float:
+        """Calibration, then for every linear a Hessian, its factors, and errors passed on to every later column."""
+        tokens = self.sequences * self.window(work.context)
+        own = (2.0 * tokens * columns**2 + 2.0 * columns**3 + rows * columns**2 for rows, columns in work.linears)
+        return super().operations(work) + sum(own)
+
+    def memory(self, work: Workload) -> int:
+        """A block's Hessians; a batch and its products, or four matrices of a factor and a group in fp32."""
+        observing = self.batch_bytes(work) + 8 * work.inner**2
+        sweeping = 4 * 4 * work.inner**2 + 24 * work.widest
+        return self.held_bytes(work) + 4 * work.gram + max(observing, sweeping)
 
     @abstractmethod
     def check(self, subject: Subject) -> None:

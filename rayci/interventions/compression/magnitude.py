@@ -24,6 +24,7 @@ from rayci.interventions.compression.lowest import lowest_in_group, lowest_in_ma
 from rayci.interventions.compression.pruner import Pruner
 from rayci.model import modules
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 class Magnitude(Pruner):
@@ -38,6 +39,12 @@ class Magnitude(Pruner):
     parity: bool = False
     """Prune all that is `<=` the threshold, as the published baselines do: one entry a matrix too
     many. Reaches the scope `matrix` without a pattern only."""
+
+    def operations(self, work: Workload) -> float:
+        return work.pass_operations()
+
+    def memory(self, work: Workload) -> int:
+        return work.pass_bytes()
 
     @torch.no_grad()
     def apply(self, subject: Subject, context: Context) -> Receipt:

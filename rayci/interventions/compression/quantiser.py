@@ -38,6 +38,12 @@ class Quantiser(Compressor):
         """Lowest and highest code."""
         return 0, 2**self.bits - 1
 
+    def kept_bytes(self, subject: Subject) -> int:
+        """fp32 scale and zero of every group."""
+        shapes = (modules.weight(module).shape for _, module in subject.linears())
+        size = self.group_size
+        return sum(8 * rows * (1 if size < 0 else max(1, columns // size)) for rows, columns in shapes)
+
     def nominal_bits(self) -> float:
         return self.bits + (0.0 if self.group_size < 0 else 32 / self.group_size)
 

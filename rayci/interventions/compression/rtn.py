@@ -19,6 +19,7 @@ from rayci.interventions.compression.grid import Grid, absmax, asymmetric
 from rayci.interventions.compression.quantiser import Quantiser, keep
 from rayci.model import modules
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 class RoundToNearest(Quantiser):
@@ -36,6 +37,12 @@ class RoundToNearest(Quantiser):
 
     def nominal_bits(self) -> float:
         return float(self.bits) if self.range == "absmax_tensor" else super().nominal_bits()
+
+    def operations(self, work: Workload) -> float:
+        return work.pass_operations()
+
+    def memory(self, work: Workload) -> int:
+        return work.pass_bytes()
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         self.check_groups(subject)

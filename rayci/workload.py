@@ -1,0 +1,230 @@
+"""What a step or a measurement meets, as far as it is known before anything runs: shapes, data sizes, dtype.
+
+Interventions and criteria say in these words what they will cost (`operations`, `memory`):
+
+    operations   forward 2·P·tokens, forward and backward 6·P·tokens, P = parameters that the tokens pass
+    memory       bytes on the device beyond the weights, at the moment that takes the most
+
+Estimates, memory never below what is measured. Decoding token by token and launches are left out;
+texts are as long as the settings allow, and as `Texts` says where these say nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from rayci.errors import RequestError
+from rayci.intervention import Intervention
+from rayci.model import modules
+
+if TYPE_CHECKING:
+    from rayci.subject import Subject
+
+BATCH_TOKENS = 8 * 512
+"""Tokens of a batch of a method that does not say how many it takes."""
+PASS_OPERATIONS = 100.0
+"""Operations for each weight that is sorted, compared or rounded without data."""
+PASS_BYTES = 24
+"""Bytes for each weight of the largest linear on such a pass: fp32 scores, sorted values and places, masks."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Sizes of the data, where nobody has read it; lengths in tokens."""
+
+    edit: int = 24
+    """An edit's prompt with its target."""
+    rephrases: int = 10
+    """Rephrases, or prompts that must not change, of one edit."""
+    choice: int = 256
+    """A four-choice question with its options."""
+    question: int = 48
+    """An open question with its answer."""
+    document: int | None = None
+    """The longest forget or retain document; None: as long as the method's settings allow."""
+    calibration: int = 480
+    """Mean of the calibration documents: C4's."""
+    evaluation: int = 300_000
+    """The whole text for perplexity: WikiText-2's test split."""
+    hazard: int = 3260
+    """Number of hazardous questions: WMDP's biology and cyber parts."""
+    utility: int = 14_042
+    """Number of general questions: MMLU's test split."""
+    items: int = 1000
+    """Number of documents or questions of any other data set."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model's shapes and the sizes of the data."""
+
+    subject: Subject
+    """The model; its weights are not read and may be missing (`rayci.model.shapes`)."""
+    edits: int = 50
+    """Edits of a batch."""
+    replicates: int = 1
+    """Edit batches of the sweep: work on the untouched model may be done once for all of them."""
+    texts: Texts = Texts()
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of the model's parameters."""
+        return sum(value.numel() for value in self.subject.model.parameters())
+
+    @cached_property
+    def weight_bytes(self) -> int:
+        """Bytes of the model's parameters."""
+        return sum(value.nbytes for value in self.subject.model.parameters())
+
+    @property
+    def element(self) -> int:
+        """Bytes of a weight and of an activation."""
+        return self.subject.model.dtype.itemsize
+
+    @property
+    def hidden(self) -> int:
+        """Channels of the hidden states."""
+        return self.subject.hidden_size
+
+    @property
+    def context(self) -> int:
+        """Tokens of the longest input."""
+        return self.subject.context_length
+
+    @cached_property
+    def blocks(self) -> int:
+        """Number of decoder blocks."""
+        return len(self.subject.blocks)
+
+    @cached_property
+    def vocabulary(self) -> int:
+        """Rows of the output embeddings."""
+        rows: int = self.subject.model.get_output_embeddings().weight.shape[0]
+        return rows
+
+    @cached_property
+    def linears(self) -> list[tuple[int, int]]:
+        """Rows and columns of every linear in the decoder blocks."""
+        return [_shape(linear) for _, linear in self.subject.linears()]
+
+    @cached_property
+    def groups(self) -> list[list[tuple[int, int]]]:
+        """The same of one block, linears with one input together."""
+        block = self.subject.block(0)
+        paths = self.subject.paths.groups(block)
+        return [[_shape(modules.linear(block, path)) for path in group] for group in paths]
+
+    @cached_property
+    def inner(self) -> int:
+        """Widest input of a linear."""
+        return max(columns for group in self.groups for _, columns in group)
+
+    @cached_property
+    def largest(self) -> int:
+        """Elements of the largest linear."""
+        return max(rows * columns for group in self.groups for rows, columns in group)
+
+    @cached_property
+    def widest(self) -> int:
+        """Elements of the largest group of linears with one input."""
+        return max(sum(rows * columns for rows, columns in group) for group in self.groups)
+
+    @cached_property
+    def gram(self) -> int:
+        """Elements of one [in, in] matrix for every group of linears of a block."""
+        return sum(group[0][1] ** 2 for group in self.groups)
+
+    def cut(self, limit: int) -> int:
+        """Tokens of the longest document, cut to `limit` and the model's context."""
+        return min(limit, self.context, self.texts.document or self.context)
+
+    def tokens(self, part: str) -> int:
+        """Tokens of a part of the data; of `edits` those of one batch."""
+        texts = self.texts
+        sizes = {
+            "edits": self.edits * texts.edit,
+            "hazard": texts.hazard * texts.choice,
+            "utility": texts.utility * texts.choice,
+            "evaluation": texts.evaluation,
+            "calibration": texts.items * texts.calibration,
+            "forget_questions": texts.items * texts.question,
+            "retain_questions": texts.items * texts.question,
+        }
+        return sizes.get(part, texts.items * self.cut(self.context))
+
+    def depth(self, layer: int) -> float:
+        """Share of the blocks up to and with this one."""
+        return min(1.0, (layer + 1) / self.blocks)
+
+    def changed_by(self, intervention: Intervention) -> frozenset[str]:
+        """Names of the parameters that a step will change, or an upper bound where its settings do not fit."""
+        try:
+            return frozenset(intervention.changes(self.subject))
+        except RequestError:  # it will fail when it runs
+            return frozenset(Intervention.changes(intervention, self.subject))
+
+    def pass_operations(self) -> float:
+        """A pass over all weights without data."""
+        return PASS_OPERATIONS * self.parameters
+
+    def forward_operations(self, tokens: float, depth: float = 1.0) -> float:
+        """Tokens through this share of the model, without gradients."""
+        return 2.0 * self.parameters * depth * tokens
+
+    def training_operations(self, tokens: float, depth: float = 1.0) -> float:
+        """Tokens through this share of the model and back."""
+        return 6.0 * self.parameters * depth * tokens
+
+    def pass_bytes(self) -> int:
+        """A pass over all weights, a linear at a time."""
+        return PASS_BYTES * self.largest
+
+    def forward_bytes(self, tokens: int) -> int:
+        """One block's activations without gradients."""
+        return tokens * (self.element * (7 * self.hidden + 4 * self.inner) + 8 * self.hidden)
+
+    def cache_bytes(self, tokens: int) -> int:
+        """Keys and values of all blocks, each of them as wide as the hidden states."""
+        return 2 * tokens * self.blocks * self.hidden * self.element
+
+    def logit_bytes(self, tokens: int) -> int:
+        """Logits and their fp32 log-probabilities."""
+        return tokens * self.vocabulary * (self.element + 4 + (4 if self.element < 4 else 0))
+
+    def backward_bytes(self, tokens: int, blocks: int, *, logits: bool = True) -> int:
+        """What `blocks` keep for the backward pass, and the logits with their gradients."""
+        block = self.element * (12 * self.hidden + 5 * self.inner) + 8 * self.hidden
+        return tokens * (blocks * block + (20 * self.vocabulary if logits else 0))
+
+    def optimiser_bytes(self, trained: int, activations: int) -> int:
+        """fp32 masters, gradients, Adam's moments of `trained` weights; then activations, or what a step holds."""
+        step = trained * (4 + (4 if self.element < 4 else 0))
+        return trained * (4 + self.element + 8) + max(activations, step)
+
+    def reading_bytes(self, tokens: int = BATCH_TOKENS) -> int:
+        """A forward pass over so many tokens at once, with the logits of all."""
+        return self.forward_bytes(tokens) + self.logit_bytes(tokens)
+
+    def training_bytes(self, names: Iterable[str], tokens: int = BATCH_TOKENS, beside: int = 0) -> int:
+        """Training of these parameters on batches of so many tokens, `beside` bytes live with their activations."""
+        chosen = frozenset(names)
+        activations = self.backward_bytes(tokens, self.blocks_above(chosen)) + beside
+        return self.optimiser_bytes(self.elements(chosen), activations)
+
+    def elements(self, names: Iterable[str]) -> int:
+        """Elements of these parameters."""
+        return sum(value.numel() for value in self.subject.parameters_of(names).values())
+
+    def blocks_above(self, names: Iterable[str]) -> int:
+        """Blocks that the gradients of these parameters pass: all, where some lie outside the blocks."""
+        root = f"{self.subject.paths.blocks}."
+        lowest = (int(name.removeprefix(root).split(".")[0]) if name.startswith(root) else 0 for name in names)
+        return self.blocks - min(lowest, default=0)
+
+
+def _shape(linear: modules.Linear) -> tuple[int, int]:
+    rows, columns = modules.weight(linear).shape
+    return rows, columns
