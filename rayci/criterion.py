@@ -34,15 +34,18 @@ class Reading:
 class Criterion(Settings, ABC):
     """Settings of one criterion; `measure` is called by `rayci.running.runner` after every stage."""
 
-    name: ClassVar[str]
     scale: ClassVar[Scale]
-    version: ClassVar[int] = 1
     needs: ClassVar[frozenset[str]] = frozenset()
     """Parts of `rayci.data.records.Collection` that `measure` reads."""
     per_edit_batch: ClassVar[bool] = False
     """Whether the value depends on the edit batch even where the stage does not."""
     compares: ClassVar[bool] = False
     """Whether `measure` needs its own records of stage 0 as `context.reference`."""
+    seeded: ClassVar[bool] = False
+    """Whether `measure` draws random numbers; if not, sweeps and seeds share its readings.
+
+    The untouched model is measured with the first seed, so a criterion that `compares` must not draw.
+    """
 
     @abstractmethod
     def measure(self, subject: Subject, context: Context) -> Reading:

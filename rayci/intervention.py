@@ -60,10 +60,7 @@ class Intervention(Settings, ABC):
     under it (meaning, unit, source), and `apply`. Instances compare by value.
     """
 
-    name: ClassVar[str]
     kind: ClassVar[Kind]
-    version: ClassVar[int] = 1
-    """Raised when the results of `apply` change for the same settings."""
     strength: ClassVar[Strength | None] = None
     needs: ClassVar[frozenset[str]] = frozenset()
     """Parts of `rayci.data.records.Collection` that `apply` reads."""

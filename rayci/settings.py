@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,7 +16,11 @@ ForwardBatch = Annotated[int, Speed()]
 
 
 class Settings(BaseModel):
-    """Base of all settings; instances compare by value."""
+    """Base of interventions and criteria, which are their settings; instances compare by value."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised when the results change for the same settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -28,4 +32,21 @@ class Settings(BaseModel):
 
     def effective(self) -> dict[str, Any]:
         """The settings that can change the result: all but those marked `Speed`."""
-        return self.model_dump(mode="json", exclude=self.speed_fields())
+        values = self.model_dump(exclude=self.speed_fields())
+        return values | {name: value.effective() for name, value in self if isinstance(value, Settings)}
+
+    def wraps(self) -> tuple[Settings, ...]:
+        """Other methods whose code this one runs: those among its settings.
+
+        A method that makes another one from its settings says so by overriding this.
+        """
+        return tuple(value for _, value in self if isinstance(value, Settings))
+
+    def identity(self) -> dict[str, Any]:
+        """All of the method that decides its result: name, version, settings, and the same of what it wraps."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "settings": self.effective(),
+            "wraps": [inner.identity() for inner in self.wraps()],
+        }

@@ -21,11 +21,13 @@ from rayci.conformance.bench import (
 )
 from rayci.conformance.emulated_device import on_a_device
 from rayci.conformance.settings_rules import SettingsRules, with_value
+from rayci.conformance.wrapped import unidentified, watching
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
 from rayci.data.records import Collection
 from rayci.errors import MeasurementError, RequestError
 from rayci.kinds import Scale
+from rayci.settings import Settings
 from rayci.subject import Subject
 
 
@@ -52,14 +54,15 @@ class CriterionConformance(SettingsRules):
         assert made.version >= 1, f"version is {made.version}"
         strange = made.needs - set(Collection.__dataclass_fields__) | made.needs & {"sources"}
         assert not strange, f"needs names no part of a Collection: {sorted(strange)}"
+        assert not (made.compares and made.seeded), "the untouched model is measured once, so what compares cannot draw"
 
     @once_a_class
-    def measured(self) -> tuple[Reading, Snapshot, Snapshot, int]:
-        """A reading, the model before and after it, and the steps that the subject then has."""
-        subject = self.subject()
+    def measured(self) -> tuple[Reading, Snapshot, Snapshot, int, tuple[Settings, ...]]:
+        """A reading, the model before and after it, the steps that the subject then has, other criteria that ran."""
+        made, subject, context = self.make(), self.subject(), self.context()
         before = Snapshot.of(subject)
-        reading = self.make().measure(subject, self.context())
-        return reading, before, Snapshot.of(subject), len(subject.applied)
+        reading, others = watching(made, lambda: made.measure(subject, context))
+        return reading, before, Snapshot.of(subject), len(subject.applied), others
 
     def test_the_reading_is_sound(self) -> None:
         """A value in the declared range, of n > 0 items, with a standard error that is not negative."""
@@ -81,7 +84,7 @@ class CriterionConformance(SettingsRules):
 
     def test_the_model_is_left_as_found(self) -> None:
         """Measuring changes no bit, no mode, no flag."""
-        _, before, after, steps = self.measured()
+        _, before, after, steps, _ = self.measured()
         assert not before.differing(after), f"measuring changed {before.differing(after)[:3]}"
         assert after.training == before.training, "left in train mode"
         assert after.flags == before.flags, "requires_grad flags changed"
@@ -126,6 +129,18 @@ class CriterionConformance(SettingsRules):
             assert differs or field in self.unread, f"{field} = {value!r} does not change the value: is it read?"
             if differs:
                 assert other.effective() != made.effective(), f"{field} changes the value but not effective()"
+
+    def test_seeds_matter_only_where_declared(self) -> None:
+        """`seeded = False` lets sweeps and seeds of a stage share a reading."""
+        made, context = self.make(), self.context()
+        if not made.seeded:
+            again = made.measure(self.subject(), replace(context, seed=context.seed + 1))
+            assert _plain(again) == _plain(self.measured()[0]), "seeded = False, but another seed gives another value"
+
+    def test_criteria_that_it_runs_are_in_its_identity(self) -> None:
+        """A reading of a wrapper is another one when a wrapped criterion's version or settings are."""
+        missing = unidentified(self.make(), self.measured()[-1])
+        assert not missing, f"runs {', '.join(missing)}, which `wraps` does not name: identity() stays when it changes"
 
     def test_declared_needs_are_complete(self) -> None:
         """With every other part of the data empty, the value is the same."""

@@ -20,11 +20,13 @@ from rayci.conformance.bench import (
 )
 from rayci.conformance.emulated_device import FIRST, on_a_device
 from rayci.conformance.settings_rules import SettingsRules, with_value
+from rayci.conformance.wrapped import unidentified, watching
 from rayci.context import Context
 from rayci.data.records import Collection
 from rayci.errors import RequestError
 from rayci.intervention import Compressor, Intervention, Receipt
 from rayci.kinds import Kind
+from rayci.settings import Settings
 from rayci.subject import Subject
 
 
@@ -37,6 +39,8 @@ class Application:
     gradients: tuple[str, ...]
     """Parameters that were left with a gradient."""
     receipt: Receipt
+    others: tuple[Settings, ...] = ()
+    """Other methods whose code ran."""
 
 
 class InterventionConformance(SettingsRules):
@@ -72,8 +76,9 @@ class InterventionConformance(SettingsRules):
         """What `make()` does as a step of a chain, through its subject."""
         subject = self.subject()
         before = Snapshot.of(subject)
-        receipt = subject.apply(self.make(), self.context())
-        return _application(subject, before, receipt)
+        made, context = self.make(), self.context()
+        receipt, others = watching(made, lambda: subject.apply(made, context))
+        return replace(_application(subject, before, receipt), others=others)
 
     @once_a_class
     def by_itself(self) -> Application:
@@ -168,6 +173,11 @@ class InterventionConformance(SettingsRules):
         assert not strays, f"left on another device: {strays[:3]}"
         far = at_home.after.distance(Snapshot.of(subject))
         assert far <= self.kernels * changed, f"of {changed:.2%} of the weights, {far:.2%} differ from the CPU's"
+
+    def test_methods_that_it_runs_are_in_its_identity(self) -> None:
+        """A stage of a wrapper is another one when a wrapped method's version or settings are."""
+        missing = unidentified(self.make(), self.as_a_step().others)
+        assert not missing, f"runs {', '.join(missing)}, which `wraps` does not name: identity() stays when it changes"
 
     def test_seeds_matter_only_where_declared(self) -> None:
         """`seeded = False` lets all seeds share one stage."""

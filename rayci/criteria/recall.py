@@ -8,21 +8,27 @@ from pydantic import Field
 
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading, mean_reading
-from rayci.interventions.unlearning.batches import choose
+from rayci.interventions.unlearning.batches import choose, part_of
 from rayci.interventions.unlearning.recall_stop import questions_answered
 from rayci.kinds import Direction, Scale
 from rayci.subject import Subject
 
 
 class _Recall(Criterion):
+    version: ClassVar[int] = 2
     part: ClassVar[str]
 
     samples: Annotated[int, Field(ge=1)] | None = None
     """As many questions as an unlearning method with the same `samples` and `loss_on: answer`
     draws, and the same ones on a stage of the same seed; None asks all."""
 
+    @property
+    def seeded(self) -> bool:  # type: ignore[override]
+        """Only a choice of questions is drawn."""
+        return self.samples is not None
+
     def measure(self, subject: Subject, context: Context) -> Reading:
-        questions, _ = choose(context, self.part, self.samples)
+        questions = choose(context, self.part, self.samples)[0] if self.seeded else part_of(context, self.part)
         return mean_reading([float(hit) for hit in questions_answered(subject, questions)])
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 from rayci import registry
 from rayci.fingerprint import fingerprint
 from rayci.intervention import Intervention
 from rayci.kinds import Kind
+from rayci.planning import identity as identities
 from rayci.planning.chain import Link, chain_of
 from rayci.planning.composition import Composition, Step, join, parse
 from rayci.planning.spec import Pairing, Spec
@@ -22,7 +22,10 @@ class Identity(Protocol):
     """What stands behind the names of a spec: hashes of the model and of the data."""
 
     def model(self) -> str:
-        """Fingerprint of the base model's weights."""
+        """Fingerprint of the base model: weights, configuration, tokenizer, and code where it may run."""
+
+    def modules(self) -> Mapping[str, Any] | None:
+        """The module map that the model will have; None where there is none for its architecture."""
 
     def part(self, name: str, replicate: int | None) -> str:
         """Hash of one data part; of the replicate's batch for `edits`."""
@@ -36,6 +39,9 @@ class Names:
 
     def model(self) -> str:
         return fingerprint(self._spec.model)
+
+    def modules(self) -> Mapping[str, Any] | None:
+        return self._spec.modules
 
     def part(self, name: str, replicate: int | None) -> str:
         return fingerprint([self._spec.data, name, replicate if name == "edits" else None])
@@ -143,7 +149,8 @@ class Planner:
     @cached_property
     def root(self) -> Stage:
         """Stage 0, the untouched model."""
-        start = fingerprint([self.identity.model(), self.spec.dtype, self.spec.attention])
+        model, modules = self.identity.model(), self.identity.modules()
+        start = identities.of_untouched(model, modules, self.spec.dtype, self.spec.attention)
         return Stage(start, 0, "", "", True, None, None)
 
     def chain(self, composition: str) -> tuple[Link, ...]:
@@ -170,7 +177,8 @@ class Planner:
     def _trial(self, composition: str, links: Iterable[Link], replicate: int | None, seed: int | None) -> Trial:
         stage = self.root
         stages = [stage, *[stage := self._stage(stage, link, replicate, seed) for link in links]]
-        return Trial(fingerprint([composition, replicate, seed])[:12], composition, replicate, seed, tuple(stages))
+        name = identities.of_trial(composition, replicate, seed)
+        return Trial(name, composition, replicate, seed, tuple(stages))
 
     def _stage(self, before: Stage, link: Link, replicate: int | None, seed: int | None) -> Stage:
         """The stage after one more step; the same object whichever trial asks for it."""
@@ -181,9 +189,8 @@ class Planner:
         found = self._stages.get(key)
         if found is None:
             batch = replicate if edits else None
-            draw = f"{self.spec.seed}/{seed}/{batch}" if seeded else ""
-            words = f"{before.fingerprint}|{self.step_fingerprint(link, batch)}|{draw}"
-            mark = hashlib.sha256(words.encode()).hexdigest()
+            draw = (self.spec.seed, seed or 0, batch) if seeded else None
+            mark = identities.of_stage(before.fingerprint, self.step_fingerprint(link, batch), draw)
             step, depth = str(link), before.depth + 1
             text = before.composition if link.recompression else _joined(before.composition, step)
             # Both begin with the same links, so equal lengths are equal chains.
@@ -199,14 +206,11 @@ class Planner:
         return found
 
     def step_fingerprint(self, link: Link, replicate: int | None) -> str:
-        """Identity of one applied step: method, version, effective settings, data, re-compression."""
+        """Identity of one applied step, see `identity.of_step`."""
         key = (str(link), replicate)
         if key not in self._steps:
-            intervention = link.intervention
-            needs = {name: self.identity.part(name, replicate) for name in sorted(intervention.needs)}
-            self._steps[key] = fingerprint(
-                [intervention.name, intervention.version, intervention.effective(), needs, link.recompression]
-            )
+            data = {name: self.identity.part(name, replicate) for name in sorted(link.intervention.needs)}
+            self._steps[key] = identities.of_step(link, data)
         return self._steps[key]
 
     def plan(self) -> Plan:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from rayci.context import Context, edit_batch
 from rayci.criterion import Criterion
@@ -16,7 +17,9 @@ from rayci.data.records import Collection
 from rayci.errors import DataError, RequestError
 from rayci.fingerprint import fingerprint
 from rayci.intervention import Intervention
-from rayci.model import loading, modules
+from rayci.model import loading
+from rayci.model.modules import ModuleMap, find_map
+from rayci.planning import identity
 from rayci.planning.plan import Planner
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
@@ -84,12 +87,11 @@ class Sweep:
 
     def _check_experts(self, blame: Blame, steps: list[tuple[str, Intervention]]) -> None:
         """RequestError where a method does not work on the routed experts that the model's configuration names."""
-        kind = json.loads((self.folder / "config.json").read_text()).get("model_type")
         with blame("modules"):
-            found = modules.find_map(kind, self.spec.modules)
-        for name, intervention in steps if found is not None and found.experts else []:
+            routed = self._paths is not None and bool(self._paths.experts)
+        for name, intervention in steps if routed else []:
             with blame("interventions", name):
-                intervention.check_experts(kind)
+                intervention.check_experts(str(self._architecture))
 
     @cached_property
     def criteria(self) -> list[Criterion]:
@@ -116,6 +118,18 @@ class Sweep:
     def model(self) -> str:
         return self._model
 
+    def modules(self) -> Mapping[str, Any] | None:
+        return None if self._paths is None else asdict(self._paths)
+
+    @cached_property
+    def _paths(self) -> ModuleMap | None:
+        return find_map(self._architecture, self.spec.modules)
+
+    @cached_property
+    def _architecture(self) -> str | None:
+        kind: str | None = json.loads((self.folder / "config.json").read_text()).get("model_type")
+        return kind
+
     @cached_property
     def _parts(self) -> dict[tuple[str, int | None], str]:
         return {}
@@ -131,11 +145,12 @@ class Sweep:
         """The context of one replicate and seed."""
         return Context(self.data, self.spec.seed, seed or 0, replicate or 0, self.spec.edit_batch)
 
-    def criterion_fingerprint(self, criterion: Criterion, replicate: int | None) -> str:
-        """Identity of a measurement: criterion, version, settings, and the data it reads."""
+    def criterion_fingerprint(self, criterion: Criterion, replicate: int | None, seed: int | None) -> str:
+        """Identity of a measurement, see `identity.of_measurement`; replicate and seed are those of `context`."""
         batch = replicate if criterion.per_edit_batch else None
-        needs = {part: self.part(part, batch if part == "edits" else None) for part in sorted(criterion.needs)}
-        return fingerprint([criterion.name, criterion.version, criterion.effective(), needs])
+        data = {part: self.part(part, batch if part == "edits" else None) for part in sorted(criterion.needs)}
+        draw = (self.spec.seed, seed or 0, replicate or 0) if criterion.seeded else None
+        return identity.of_measurement(criterion, data, draw)
 
 
 def parts_of(data: Collection) -> list[str]:

@@ -141,7 +141,7 @@ def _asked(sweep: Sweep, stage: Stage) -> Iterator[tuple[Criterion, int | None, 
     """(criterion, replicate, fingerprint) of every reading that the stage should have."""
     for criterion in sweep.criteria:
         for replicate in replicates(sweep, criterion, stage):
-            yield criterion, replicate, sweep.criterion_fingerprint(criterion, replicate)
+            yield criterion, replicate, sweep.criterion_fingerprint(criterion, replicate, stage.seed)
 
 
 def _with_value(criterion: Criterion, reading: Reading) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def rows(
             replicate=reading.replicate,
             seed=stage.seed,
             criterion=reading.criterion.name,
-            criterion_fingerprint=sweep.criterion_fingerprint(reading.criterion, reading.replicate),
+            criterion_fingerprint=sweep.criterion_fingerprint(reading.criterion, reading.replicate, stage.seed),
             direction=reading.criterion.scale.direction,
             value=reading.value,
             stderr=reading.stderr,

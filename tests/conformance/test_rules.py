@@ -21,7 +21,7 @@ from rayci.interventions.compression.wanda import Wanda
 from rayci.interventions.editing.finetuning import FineTuning
 from rayci.subject import Subject
 from tests.criteria.broken import CRITERIA, Spread
-from tests.interventions.broken import FATAL, INTERVENTIONS, Nudge
+from tests.interventions.broken import FATAL, INTERVENTIONS, Noise, Nudge
 from tests.interventions.broken_compressors import COMPRESSORS, Halve
 from tests.models import testbed, tiny
 
@@ -129,8 +129,8 @@ def nudge_suite(broken: type[Nudge]) -> InterventionConformance:
         def subject(self) -> Subject:
             return tiny(num_hidden_layers=1)
 
-    if "ignored" in broken.model_fields:
-        Suite.other_values = {**Suite.other_values, "ignored": 2}
+    further = {"ignored": 2, "inner": Noise(amount=0.25)}
+    Suite.other_values |= {name: value for name, value in further.items() if name in broken.model_fields}
     return Suite()
 
 

@@ -127,6 +127,37 @@ class ComparesInSecret(Spread):
         return _changed(super().measure(subject, context), lambda value: value + extra)
 
 
+class ReadsTheSeed(Spread):
+    def measure(self, subject: Subject, context: Context) -> Reading:
+        return _changed(super().measure(subject, context), lambda value: value + context.random("spread").random())
+
+
+class SaysThatItDraws(ReadsTheSeed):
+    """Keeps every rule."""
+
+    seeded: ClassVar[bool] = True
+
+
+class ComparesDraws(Spread):
+    seeded: ClassVar[bool] = True
+    compares: ClassVar[bool] = True
+
+    def measure(self, subject: Subject, context: Context) -> Reading:
+        extra = 0 if context.reference is None else math.fsum(context.reference)
+        return _changed(super().measure(subject, context), lambda value: value + extra)
+
+
+class Other(Spread):
+    """What the wrapper below runs."""
+
+    name: ClassVar[str] = "other"
+
+
+class HidesWhatItRuns(Spread):
+    def measure(self, subject: Subject, context: Context) -> Reading:
+        return Other(power=self.power, forward_batch=self.forward_batch).measure(subject, context)
+
+
 def _changed(reading: Reading, change: Any) -> Reading:
     return replace(reading, value=change(reading.value))
 
@@ -141,6 +172,7 @@ CRITERIA: dict[type[Spread], set[str]] = {
     LeavesTrainMode: {"test_the_model_is_left_as_found"},
     GlobalRandom: {
         "test_measuring_twice_gives_the_same",
+        "test_seeds_matter_only_where_declared",
         "test_declared_needs_are_complete",
         "test_the_reference_is_read_where_declared",
     },
@@ -153,5 +185,9 @@ CRITERIA: dict[type[Spread], set[str]] = {
     NeverRefuses: {"test_missing_data_is_refused"},
     ComparesWithNothing: {"test_the_reference_is_read_where_declared"},
     ComparesInSecret: {"test_the_reference_is_read_where_declared"},
+    ReadsTheSeed: {"test_seeds_matter_only_where_declared"},
+    SaysThatItDraws: set(),
+    ComparesDraws: {"test_it_is_declared"},
+    HidesWhatItRuns: {"test_criteria_that_it_runs_are_in_its_identity"},
 }
 """Criterion -> exactly the rules that must reject it."""

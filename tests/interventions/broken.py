@@ -13,7 +13,7 @@ from rayci.context import Context
 from rayci.errors import DataError
 from rayci.intervention import Intervention, Receipt, Strength
 from rayci.kinds import Kind
-from rayci.settings import ForwardBatch
+from rayci.settings import ForwardBatch, Settings
 from rayci.subject import Subject
 
 
@@ -200,6 +200,37 @@ class InfiniteCount(Nudge):
         return Receipt(super().apply(subject, context).changed, {"loss": math.inf})
 
 
+class Noise(Nudge):
+    """What the wrappers below run."""
+
+    name: ClassVar[str] = "noise"
+
+
+class Wraps(Nudge):
+    """Keeps every rule."""
+
+    inner: Noise = Noise()
+    """Makes the noise."""
+
+    def noise(self, subject: Subject, context: Context) -> Tensor:
+        return self.inner.noise(subject, context) * self.inner.amount
+
+
+class HidesWhatItRuns(Nudge):
+    def noise(self, subject: Subject, context: Context) -> Tensor:
+        return Noise().noise(subject, context)
+
+
+class RemembersAnOldVersion(HidesWhatItRuns):
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "noise": {**Noise().identity(), "version": 1}}
+
+
+class HidesTheSettingsOfWhatItRuns(Wraps):
+    def wraps(self) -> tuple[Settings, ...]:
+        return (Noise(texts=1),)
+
+
 INTERVENTIONS: dict[type[Nudge], set[str]] = {
     Nudge: set(),
     Unread: {"test_every_setting_is_read"},
@@ -237,6 +268,10 @@ INTERVENTIONS: dict[type[Nudge], set[str]] = {
     WrongStrength: {"test_it_is_declared"},
     Idle: {"test_the_receipt_names_all_that_changed", "test_every_setting_is_read"},
     InfiniteCount: {"test_the_receipt_can_be_stored"},
+    Wraps: set(),
+    HidesWhatItRuns: {"test_methods_that_it_runs_are_in_its_identity"},
+    RemembersAnOldVersion: {"test_methods_that_it_runs_are_in_its_identity"},
+    HidesTheSettingsOfWhatItRuns: {"test_methods_that_it_runs_are_in_its_identity"},
 }
 """Intervention -> exactly the rules that must reject it."""
 

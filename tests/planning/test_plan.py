@@ -6,17 +6,21 @@ import gc
 import itertools
 import tracemalloc
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rayci.fingerprint import canonical_json
+from rayci.fingerprint import canonical_json, fingerprint
 from rayci.intervention import Intervention
+from rayci.interventions.unlearning.npo import NegativePreference
 from rayci.kinds import Recompress
-from rayci.planning import plan, spec
+from rayci.model.modules import MODULE_MAPS
+from rayci.planning import identity, plan, spec
 from rayci.planning.composition import Step
 from rayci.planning.spec import Spec
+from rayci.planning.sweep import Sweep
 from rayci.planning.yaml_source import parse
 
 QUICKSTART = Path(__file__).parents[2] / "trials" / "specs" / "quickstart.yaml"
@@ -91,10 +95,40 @@ def test_replicates_and_seeds() -> None:
     ],
 )
 def test_what_identifies_a_stage(changes: dict[str, Any], same: bool) -> None:
-    def mark(given: Spec) -> str:
-        return plan.Planner(given, plan.Names(given)).trial("wanda@0.25", None, 0).stages[-1].fingerprint
+    assert (fingerprint_of("wanda@0.25", make()) == fingerprint_of("wanda@0.25", make(**changes))) is same
 
-    assert (mark(make()) == mark(make(**changes))) is same
+
+def fingerprint_of(composition: str, given: Spec) -> str:
+    return plan.Planner(given, plan.Names(given)).trial(composition, None, 0).stages[-1].fingerprint
+
+
+def test_a_stage_is_identified_by_the_version_of_what_sure_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = make(interventions={"sure": {"method": "npo"}})
+    before = fingerprint_of("sure@90", given)
+    assert fingerprint_of("sure@90", given) == before
+    monkeypatch.setattr(NegativePreference, "version", NegativePreference.version + 1)
+    assert fingerprint_of("sure@90", given) != before
+
+
+def test_equal_module_maps_share_stages_and_others_do_not() -> None:
+    def stages(modules: dict[str, Any] | None) -> set[str]:
+        given = make(model="testbed", modules=modules, interventions={"wanda": {"sparsity": 0.5}}, criteria=["mmlu"])
+        return set(Sweep.open(given).planner.plan().stages)
+
+    known = {name: paths for name, paths in asdict(MODULE_MAPS["llama"]).items() if paths}
+    assert stages(None) == stages(known)
+    assert not stages(None) & stages({**known, "mlp_in": ["mlp.up_proj"]})
+
+
+def test_a_measurement_is_identified_by_its_draw_where_it_draws() -> None:
+    def measurement(sweep_seed: int, seed: int | None, samples: int | None, replicate: int | None = None) -> str:
+        given = make(model="testbed", seed=sweep_seed, criteria={"forget_recall": {"samples": samples}})
+        (criterion,) = given.measured()
+        return Sweep.open(given).criterion_fingerprint(criterion, replicate, seed)
+
+    assert measurement(0, None, 8) == measurement(0, 0, 8)  # the untouched model is measured with the first seed
+    assert len({measurement(0, 0, 8), measurement(1, 0, 8), measurement(0, 1, 8), measurement(0, 0, 8, 1)}) == 4
+    assert measurement(0, 0, None) == measurement(1, 1, None, 1)  # all questions are asked
 
 
 def test_policy_shares_what_comes_before_it() -> None:
@@ -191,7 +225,7 @@ def wide(values: int) -> Spec:
 def test_a_plan_makes_each_thing_once(monkeypatch: pytest.MonkeyPatch) -> None:
     configured: Counter[str] = Counter()
     fingerprints: Counter[str] = Counter()
-    configure, step_fingerprint = Spec.configure, plan.fingerprint
+    configure = Spec.configure
 
     def counting(self: Spec, step: Step) -> Intervention:
         configured[str(step)] += 1
@@ -199,11 +233,12 @@ def test_a_plan_makes_each_thing_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def hashing(value: Any) -> str:
         fingerprints[canonical_json(value)] += 1
-        return step_fingerprint(value)
+        return fingerprint(value)
 
     given = wide(6)
     monkeypatch.setattr(Spec, "configure", counting)
     monkeypatch.setattr(plan, "fingerprint", hashing)
+    monkeypatch.setattr(identity, "fingerprint", hashing)
     made = plan.make(given)
     assert len(made.trials) == 2 * 6 * 6**3
     assert configured == dict.fromkeys(configured, 1) and len(configured) == 3 * 6

@@ -157,6 +157,10 @@ class Sure(Intervention):
         """The wrapped method with the settings in force."""
         return wrapped(self.method).configure(settings={**self.settings, "lr": self.lr, "storage": self.storage})
 
+    def wraps(self) -> tuple[Unlearner]:
+        """The wrapped method, whose version counts as much as its settings."""
+        return (self.inner,)
+
     def reads(self) -> frozenset[str]:
         """Parts of the data that the wrapped method reads."""
         return self.inner.reads()
