@@ -1,30 +1,47 @@
 """The result table: one row per (stage, criterion, replicate), stored as Parquet part files.
 
 Column names, order and types are the file format; a change raises `SCHEMA_VERSION`.
-Each part has one writer and appears under its final name only when it is complete.
+Each part has one writer, appears under its final name only when it is complete, and carries a
+checksum over its rows and its metadata (`rayci.storage.sealed`).
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from rayci.errors import CorruptionError, RequestError
 from rayci.kinds import Direction, Kind, Recompress, Scale, Status
-from rayci.storage.atomic import replacing
+from rayci.storage import sealed
+from rayci.storage.entries import decode
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA_VERSION = 1
+
+RUN_FILE = "run.json"
+"""In a run folder, beside `table/`: the entry that says which sweep it is."""
+
+_SCALES = b"rayci.scales"
+_KEY = ("sweep_fingerprint", "stage_fingerprint", "replicate", "criterion")
+_ORDER = [(name, "ascending") for name in ("stage", "chain", "stage_fingerprint", "replicate", "seed", "criterion")]
+_VOCABULARIES: Mapping[str, Collection[Any]] = {
+    "schema_version": (SCHEMA_VERSION,),
+    "direction": tuple(Direction),
+    "recompress": tuple(Recompress),
+    "status": tuple(Status),
+}
+_REMEDY = "rayci run SPEC again: it sets such a part aside and writes its rows anew"
 
 VOLATILE = ("apply_seconds", "measure_seconds", "peak_memory_bytes", "recorded_at")
 """Columns that differ between two runs of the same sweep: times and what hosts report."""
@@ -164,78 +181,136 @@ class ResultTable:
         return int(self.arrow.num_rows)
 
 
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file of a table: rows of one sweep."""
+
+    path: Path
+    rows: pa.Table
+    """Columns as in `SCHEMA`."""
+    scales: Mapping[str, Scale]
+    """The scale of every criterion that it has rows of."""
+
+    @property
+    def sweep(self) -> str:
+        """The sweep's fingerprint."""
+        return str(self.rows.column("sweep_fingerprint")[0])
+
+
 def from_rows(rows: Iterable[Row], scales: Mapping[str, Scale]) -> ResultTable:
     """A table in memory; raises CorruptionError where two rows have the same key."""
-    return _table([pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)], scales)
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
+    if problems := check(table):
+        raise CorruptionError("the result table is not valid: " + "; ".join(problems))
+    return ResultTable(table.sort_by(_ORDER), dict(scales))
 
 
 def write_part(rows: Sequence[Row], scales: Mapping[str, Scale], path: Path) -> None:
-    """Write one part atomically: complete under `path`, or not there at all."""
+    """Write one part with its checksum: complete under `path`, or not there at all."""
     used = {name: asdict(scales[name]) for name in sorted({row.criterion for row in rows})}
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
-    table = table.replace_schema_metadata({b"rayci.scales": json.dumps(used).encode()})
-    with replacing(path) as temporary:
-        # A part is a few rows: without statistics and dictionaries it is smaller, and faster to write.
-        pq.write_table(table, temporary, use_dictionary=False, write_statistics=False, write_page_checksum=True)
+    sealed.write(table.replace_schema_metadata({_SCALES: json.dumps(used).encode()}), path)
 
 
-def read_part(path: Path) -> tuple[pa.Table, dict[str, Scale]]:
-    """One part; raises CorruptionError naming the file where it is truncated or foreign."""
-    try:
-        table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise CorruptionError(f"{path}: not a complete Parquet file ({error})") from error
+def read_part(path: Path) -> Part:
+    """One part; raises CorruptionError naming the file where it is damaged, or no part of a table."""
+    table = sealed.read(path)
     if not table.schema.equals(SCHEMA, check_metadata=False):
         raise CorruptionError(f"{path}: columns are not those of result schema version {SCHEMA_VERSION}")
-    metadata = json.loads((table.schema.metadata or {}).get(b"rayci.scales", b"{}"))
-    scales = {
-        name: Scale(**{**fields, "direction": Direction(fields["direction"])}) for name, fields in metadata.items()
-    }
-    return table.replace_schema_metadata(None), scales
+    try:
+        scales = _scales((table.schema.metadata or {})[_SCALES])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptionError(f"{path}: the scales of its criteria cannot be read ({error!r})") from None
+    problems = check(table)
+    if len(table.column("sweep_fingerprint").unique()) != 1:
+        problems.append("its rows are not of one sweep")
+    directions = zip(table.column("criterion").to_pylist(), table.column("direction").to_pylist(), strict=True)
+    problems += [
+        f"the direction of {criterion} is not that of its scale"
+        for criterion, direction in sorted(set(directions))
+        if criterion not in scales or scales[criterion].direction != direction
+    ]
+    if problems:
+        raise CorruptionError(f"{path}: " + "; ".join(problems))
+    return Part(path, table.replace_schema_metadata(None), scales)
+
+
+def _scales(text: bytes) -> dict[str, Scale]:
+    fields_of: dict[str, dict[str, Any]] = json.loads(text)
+    return {name: Scale(**{**own, "direction": Direction(own["direction"])}) for name, own in fields_of.items()}
 
 
 def read(path: Path | str) -> ResultTable:
-    """Read a part file, a folder of parts, or a run folder that holds `table/`."""
-    given = Path(path)
-    folder = given / "table" if (given / "table").is_dir() else given
-    parts = [folder] if folder.is_file() else sorted(folder.glob("*.parquet")) if folder.is_dir() else []
-    parts = [part for part in parts if not part.name.startswith(".")]
-    if not parts:
+    """Read a part, a folder of one sweep's parts, or a run folder that holds `table/`.
+
+    Raises RequestError where there is no table; CorruptionError where a part is damaged, or where
+    two contradict each other, with their names.
+    """
+    source = Path(path)
+    folder = source / "table" if (source / "table").is_dir() else source
+    files = [folder] if folder.is_file() else sorted(folder.glob("[!.]*.parquet"))
+    if not files:
         raise RequestError(
-            f"no result table at {given}",
+            f"no result table at {source}",
             allowed="a run folder, a folder of Parquet parts, or one part",
             hint="rayci run SPEC, or rayci status RUN to see what has been computed",
         )
-    tables, scales = [], dict[str, Scale]()
+    try:
+        parts = [read_part(file) for file in files]
+        _refuse_foreign(parts, source / RUN_FILE)
+        _refuse_contradictions(parts)
+    except CorruptionError as error:
+        raise CorruptionError(f"{error}\n  try: {_REMEDY}") from None
+    rows = pa.concat_tables([part.rows for part in parts]).sort_by(_ORDER)
+    return ResultTable(rows, {name: scale for part in parts for name, scale in part.scales.items()})
+
+
+def _refuse_foreign(parts: Iterable[Part], run: Path) -> None:
+    """CorruptionError where a part is of another sweep than the run's file says; nothing where that is lost."""
+    try:
+        sweep = decode(run.read_bytes(), run.name)["fingerprint"]
+    except (OSError, CorruptionError, KeyError):
+        return
     for part in parts:
-        table, found = read_part(part)
-        tables.append(table)
-        scales.update(found)
-    return _table(tables, scales)
+        if part.sweep != sweep:
+            raise CorruptionError(f"{part.path} is of another sweep than {run}")
 
 
-def _table(tables: list[pa.Table], scales: Mapping[str, Scale]) -> ResultTable:
-    order = ("stage", "chain", "stage_fingerprint", "replicate", "seed", "criterion")
-    arrow = pa.concat_tables(tables).sort_by([(name, "ascending") for name in order])
-    problems = check(arrow)
-    if problems:
-        raise CorruptionError("the result table is not valid: " + "; ".join(problems))
-    return ResultTable(arrow, dict(scales))
+def _refuse_contradictions(parts: Sequence[Part]) -> None:
+    """CorruptionError where two parts are of different sweeps, differ in a scale, or hold the same row."""
+    saying: dict[str, Part] = {}
+    holding: dict[tuple[Any, ...], Part] = {}
+    for part in parts:
+        if part.sweep != parts[0].sweep:
+            raise CorruptionError(f"{parts[0].path} and {part.path} are of different sweeps")
+        for criterion, scale in part.scales.items():
+            other = saying.setdefault(criterion, part)
+            if other.scales[criterion] != scale:
+                raise CorruptionError(f"{other.path} and {part.path} give {criterion} different scales")
+        for key in _keys(part.rows):
+            other = holding.setdefault(key, part)
+            if other is not part:
+                raise CorruptionError(f"{other.path} and {part.path} hold the same row, {key}")
+
+
+def _keys(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """What tells the rows of a table apart."""
+    return zip(*(table.column(name).to_pylist() for name in _KEY), strict=True)
 
 
 def check(table: pa.Table) -> list[str]:
     """What breaks the contract of the table, in words; empty when it holds."""
     problems = []
-    keys: dict[tuple[Any, ...], int] = {}
-    names = ("sweep_fingerprint", "stage_fingerprint", "replicate", "criterion")
-    for key in zip(*(table.column(name).to_pylist() for name in names), strict=True):
-        keys[key] = keys.get(key, 0) + 1
-    doubled = [key for key, count in keys.items() if count > 1]
+    doubled = [key for key, count in Counter(_keys(table)).items() if count > 1]
     if doubled:
         problems.append(f"{len(doubled)} keys occur twice, first {doubled[0]}")
-    values, statuses = table.column("value").to_pylist(), table.column("status").to_pylist()
-    if any(value is not None and math.isnan(value) for value in values):
-        problems.append("a value is NaN")
-    if any((value is None) == (status == Status.OK) for value, status in zip(values, statuses, strict=True)):
+    for name in ("value", "stderr"):
+        if pc.any(pc.is_nan(table.column(name))).as_py():
+            problems.append(f"a {name} is NaN")
+    if pc.any(pc.xor(pc.is_valid(table.column("value")), pc.equal(table.column("status"), Status.OK))).as_py():
         problems.append("a value without status ok, or the reverse")
+    for name, known in _VOCABULARIES.items():
+        unknown = set(table.column(name).unique().to_pylist()) - set(known)
+        if unknown:
+            problems.append(f"unknown {name} {sorted(unknown, key=str)[0]!r}")
     return problems

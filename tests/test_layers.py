@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    {"errors", "kinds", "fingerprint", "settings", "units", "storage.atomic"},
+    {"errors", "kinds", "fingerprint", "settings", "units", "storage.atomic", "storage.sealed", "storage.entries"},
     {"table", "model", "data", "testbed"},
     {"intervention", "criterion", "context", "subject", "registry", "workload", "model.loading", "model.shapes"},
     {"interventions", "criteria"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,8 @@ import pytest
 from rayci import table
 from rayci.errors import CorruptionError, RequestError
 from rayci.kinds import UNIT_INTERVAL, Direction, Kind, Recompress, Status
+from rayci.storage import sealed
+from rayci.storage.entries import encode
 from rayci.table import Row, StepCell
 
 FROZEN = """\
@@ -103,17 +107,103 @@ def test_impossible_rows(changes: dict[str, Any]) -> None:
 
 
 def test_a_key_is_there_once(tmp_path: Path) -> None:
-    table.write_part([ROW], SCALES, tmp_path / "p.parquet")
-    table.write_part([replace(ROW, value=0.7)], SCALES, tmp_path / "q.parquet")
-    with pytest.raises(CorruptionError, match="twice"):
+    for name, value in (("p", 0.5), ("q", 0.7)):
+        table.write_part([replace(ROW, value=value)], SCALES, tmp_path / f"{name}.parquet")
+    with pytest.raises(
+        CorruptionError, match=r"p\.parquet and .*q\.parquet hold the same row(?s:.*)try: rayci run SPEC"
+    ):
         table.read(tmp_path)
+    with pytest.raises(CorruptionError, match="twice"):
+        table.from_rows([ROW, replace(ROW, value=0.7)], SCALES)
 
 
-def test_nan_that_someone_else_wrote_is_found() -> None:
-    arrow = table.from_rows([ROW], SCALES).arrow
-    index = arrow.schema.get_field_index("value")
-    forged = arrow.set_column(index, arrow.schema.field("value"), pa.array([math.nan], pa.float64()))
-    assert table.check(forged) == ["a value is NaN"]
+def changed(arrow: pa.Table, **cells: Any) -> pa.Table:
+    """The table with other values in the first row."""
+    rows = arrow.to_pylist()
+    return pa.Table.from_pylist([{**rows[0], **cells}, *rows[1:]], schema=arrow.schema)
+
+
+@pytest.mark.parametrize(
+    ("cells", "problem"),
+    [
+        ({"value": math.nan}, "a value is NaN"),
+        ({"stderr": math.nan}, "a stderr is NaN"),
+        ({"value": None}, "a value without status ok, or the reverse"),
+        ({"status": "perhaps"}, "unknown status 'perhaps'"),
+        ({"direction": "up"}, "unknown direction 'up'"),
+        ({"recompress": "twice"}, "unknown recompress 'twice'"),
+        ({"schema_version": 2}, "unknown schema_version 2"),
+    ],
+)
+def test_what_someone_else_wrote_is_checked(cells: dict[str, Any], problem: str) -> None:
+    assert problem in table.check(changed(table.from_rows([ROW], SCALES).arrow, **cells))
+
+
+FORGERIES: dict[str, Callable[[pa.Table], pa.Table]] = {
+    "a flipped final": lambda part: changed(part, final=False),
+    "a direction": lambda part: changed(part, direction="lower"),
+    "a value": lambda part: changed(part, value=0.7),
+    "a row less": lambda part: part.slice(1),
+    "a row twice": lambda part: pa.concat_tables([part, part.slice(0, 1)]),
+    "another order": lambda part: part.take([1, 0]),
+    "a scale's high": lambda part: part.replace_schema_metadata(
+        {**part.schema.metadata, b"rayci.scales": part.schema.metadata[b"rayci.scales"].replace(b"1.0", b"2.0")}
+    ),
+    "no checksum": lambda part: part.replace_schema_metadata({b"rayci.scales": part.schema.metadata[b"rayci.scales"]}),
+    "a frame of one's own": lambda part: pa.Table.from_pandas(part.to_pandas()),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_part_that_was_changed_is_an_error(forgery: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    table.write_part([ROW, replace(ROW, stage_fingerprint="b")], SCALES, path)
+    pq.write_table(FORGERIES[forgery](pq.read_table(path)), path)
+    with pytest.raises(CorruptionError, match=r"p\.parquet: .*checksum(?s:.*)try: rayci run SPEC again"):
+        table.read(path)
+
+
+def test_the_checksum_is_of_the_content_not_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    table.write_part([ROW, replace(ROW, stage_fingerprint="b", value=math.inf, n=None)], SCALES, path)
+    before = table.read(path)
+    pq.write_table(pq.read_table(path), path, compression="zstd", use_dictionary=True, row_group_size=1)
+    assert table.read(path).arrow.equals(before.arrow)
+
+
+def test_a_criterion_has_one_scale(tmp_path: Path) -> None:
+    table.write_part([ROW], SCALES, tmp_path / "p.parquet")
+    table.write_part(
+        [replace(ROW, stage_fingerprint="b")], {"mmlu": replace(UNIT_INTERVAL, high=2.0)}, tmp_path / "q.parquet"
+    )
+    with pytest.raises(CorruptionError, match=r"p\.parquet and .*q\.parquet give mmlu different scales"):
+        table.read(tmp_path)
+    table.write_part([replace(ROW, direction=Direction.LOWER)], SCALES, tmp_path / "r.parquet")
+    with pytest.raises(CorruptionError, match=r"r\.parquet: the direction of mmlu is not that of its scale"):
+        table.read_part(tmp_path / "r.parquet")
+
+
+def test_a_table_is_of_one_sweep(tmp_path: Path) -> None:
+    other = replace(ROW, stage_fingerprint="b", sweep_fingerprint="other")
+    table.write_part([ROW], SCALES, tmp_path / "table" / "p.parquet")
+    (tmp_path / "run.json").write_bytes(encode({"fingerprint": "other"}, "run.json"))
+    with pytest.raises(CorruptionError, match=r"p\.parquet is of another sweep than .*run\.json"):
+        table.read(tmp_path)
+    table.write_part([other], SCALES, tmp_path / "table" / "q.parquet")
+    with pytest.raises(CorruptionError, match=r"p\.parquet and .*q\.parquet are of different sweeps"):
+        table.read(tmp_path / "table")
+    table.write_part([ROW, other], SCALES, tmp_path / "r.parquet")
+    with pytest.raises(CorruptionError, match="not of one sweep"):
+        table.read(tmp_path / "r.parquet")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_a_part_that_is_no_file(kind: str, tmp_path: Path) -> None:
+    table.write_part([ROW], SCALES, tmp_path / "p.parquet")
+    path = tmp_path / "q.parquet"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    with pytest.raises(CorruptionError, match=r"q\.parquet: not a file"):
+        table.read(tmp_path)
 
 
 def test_half_a_part_is_an_error(tmp_path: Path) -> None:
@@ -125,7 +215,7 @@ def test_half_a_part_is_an_error(tmp_path: Path) -> None:
 
 
 def test_foreign_columns_are_an_error(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"a": [1]}), tmp_path / "p.parquet")
+    sealed.write(pa.table({"a": [1]}), tmp_path / "p.parquet")
     with pytest.raises(CorruptionError, match="schema version 1"):
         table.read(tmp_path)
 

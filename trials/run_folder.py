@@ -173,7 +173,7 @@ class RunFolder:
             if not path.is_file():
                 continue
             try:
-                rows = table.read_part(path)[0]
+                rows = table.read_part(path).rows
             except CorruptionError as error:
                 aside = path.rename(path.with_name(f".damaged-{uuid.uuid4().hex[:8]}-{path.name}"))
                 self.notes.append(f"{error}; it was set aside as {aside.name}, and its rows are written again")

@@ -61,6 +61,6 @@ def forget_failures(folder: RunFolder, plan: Plan) -> None:
     """Remove rows, outcomes and readings of every stage that has a row without a value."""
     store = folder.open_store()
     for stage in folder.done(plan):
-        if set(table.read_part(folder.part(stage))[0].column("status").to_pylist()) != {Status.OK}:
+        if set(table.read_part(folder.part(stage)).rows.column("status").to_pylist()) != {Status.OK}:
             folder.forget(stage)
             store.forget(stage)

@@ -183,7 +183,7 @@ def test_references_survive_a_lost_store(tmp_path: Path) -> None:
     assert before["rtn@2"] < 0.5
     shutil.rmtree(tmp_path / "store")
     for part in (tmp_path / "table").iterdir():
-        if table.read_part(part)[0].column("stage").to_pylist()[0] == 1:
+        if table.read_part(part).rows.column("stage").to_pylist()[0] == 1:
             part.unlink()
     run_all(runner(tmp_path, spec))
     assert table.read(tmp_path).frame.set_index("chain")["value"].equals(before)

@@ -15,7 +15,7 @@ from rayci.storage.room import folder
 from rayci.storage.stages import StageStore
 from tests.running.test_runner import GRID, comparable, own_criteria, run_all, runner
 from tests.s3 import Server, bucket, server, started
-from tests.storage.test_stages import KIB, mark, weights
+from tests.storage.test_stages import KIB, stage, weights
 
 ROOT = "s3://sweeps/shared/store"
 SMALL = GRID.model_copy(
@@ -42,21 +42,21 @@ def test_a_sweep_on_s3_gives_the_local_table_and_keeps_off_what_is_stored(server
 
 
 def test_weights_are_downloaded_once_a_node(server: Server, tmp_path: Path) -> None:
-    node(tmp_path / "a").put_weights(mark(1), weights(8), [])
+    node(tmp_path / "a").put_weights(stage(1), weights(8), [])
     for _ in range(2):
-        assert node(tmp_path / "a").weights(mark(1)) is not None
+        assert node(tmp_path / "a").weights(stage(1)) is not None
     assert server.downloads() == 0, "the writer has its copy"
     for _ in range(3):
-        found = node(tmp_path / "b").weights(mark(1))
+        found = node(tmp_path / "b").weights(stage(1))
         assert found is not None and torch.equal(found[0]["w"], weights(8)["w"])
     assert server.downloads() == 1
 
 
 def test_workers_of_a_node_that_start_together_download_once(server: Server, tmp_path: Path) -> None:
-    node(tmp_path / "a").put_weights(mark(1), weights(2000), [])
+    node(tmp_path / "a").put_weights(stage(1), weights(2000), [])
     stores = [node(tmp_path / "b") for _ in range(4)]
     found: list[bool] = []
-    threads = [threading.Thread(target=lambda s=s: found.append(s.weights(mark(1)) is not None)) for s in stores]
+    threads = [threading.Thread(target=lambda s=s: found.append(s.weights(stage(1)) is not None)) for s in stores]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -66,10 +66,10 @@ def test_workers_of_a_node_that_start_together_download_once(server: Server, tmp
 
 def test_a_damaged_copy_in_the_cache_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     store = node(tmp_path)
-    store.put_weights(mark(1), weights(8), [])
+    store.put_weights(stage(1), weights(8), [])
     (copy,) = tmp_path.glob("*.safetensors")
     copy.write_bytes(copy.read_bytes()[:-7] + b"damaged")
-    found = store.weights(mark(1))
+    found = store.weights(stage(1))
     assert found is not None and torch.equal(found[0]["w"], weights(8)["w"])
     assert server.downloads() == 1 and not store.take_notes()
 
@@ -93,32 +93,32 @@ def test_a_damaged_object_is_set_aside_and_computed_again(server: Server, tmp_pa
 def test_the_limit_of_a_bucket(server: Server, tmp_path: Path) -> None:
     store = node(tmp_path, limit=25 * KIB)
     for number in (1, 2, 3, 4):
-        store.put_weights(mark(number), weights(8), [])
+        store.put_weights(stage(number), weights(8), [])
         sizes = bucket().find("sweeps", detail=True)
         assert sum(info["size"] for name, info in sizes.items() if name.endswith("safetensors")) <= 25 * KIB
-    assert len(store.stored()) == 3 and store.has_weights(mark(4))
+    assert len(store.stored()) == 3 and store.has_weights(stage(4))
 
 
 def test_the_cache_is_bounded_and_keeps_what_is_used(server: Server, tmp_path: Path) -> None:
     source = node(tmp_path / "a")
     for number in range(5):
-        source.put_weights(mark(number), weights(8, float(number)), [])
+        source.put_weights(stage(number), weights(8, float(number)), [])
     reader = StageStore(ROOT, cache=tmp_path / "b", cache_limit=25 * KIB)
-    held = reader.weights(mark(0))
+    held = reader.weights(stage(0))
     for number in (1, 2, 0, 3, 0, 4):
-        reader.weights(mark(number))
+        reader.weights(stage(number))
         time.sleep(0.02)
         assert sum(path.stat().st_size for path in (tmp_path / "b").iterdir()) <= 25 * KIB
     assert server.downloads() == 5, "the one in use all the time was never removed"
     for number in (1, 2):
-        reader.weights(mark(number))
+        reader.weights(stage(number))
     assert held is not None and torch.equal(held[0]["w"], weights(8, 0.0)["w"]), "removed, and still readable"
 
 
 def test_freed_stages_leave_the_bucket(server: Server, tmp_path: Path) -> None:
     store = node(tmp_path)
-    store.put_weights(mark(1), weights(8), [])
-    store.free_weights(mark(1))
+    store.put_weights(stage(1), weights(8), [])
+    store.free_weights(stage(1))
     assert not store.stored() and not bucket().glob("sweeps/**/*.safetensors")
 
 

@@ -100,7 +100,7 @@ def test_a_killed_worker_s_failure_gets_the_rows_that_the_worker_would_have_writ
             ]
         else:
             settle(sweep, plan, folder, set())
-        parts = [table.read_part(folder.part(stage.fingerprint))[0] for stage in trial.stages[1:]]
+        parts = [table.read_part(folder.part(stage.fingerprint)).rows for stage in trial.stages[1:]]
         tables.append(pa.concat_tables(parts).drop_columns(list(table.VOLATILE)))
     assert tables[0].equals(tables[1])
 
