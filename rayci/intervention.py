@@ -127,7 +127,8 @@ class Intervention(Settings, ABC):
     ) -> Self:
         """Settings from preset, explicit settings and γ, the later ones winning.
 
-        Raises RequestError naming the first bad key or value.
+        Raises RequestError naming the first bad key or value, and for a setting that is given
+        although the others make it void.
         """
         given = dict(settings or {})
         for key in given:
@@ -139,9 +140,22 @@ class Intervention(Settings, ABC):
                 )
         values = {**cls.presets.get(preset, {}), **given, **cls.from_strength(strength)}
         try:
-            return cls.model_validate(values)
+            configured = cls.model_validate(values)
         except ValidationError as error:
             raise settings_error(cls, error) from None
+        void = configured.void_settings()
+        for key in given.keys() & void.keys():
+            raise RequestError(
+                f"{cls.name}: {key} = {given[key]!r} changes nothing: {void[key]}", hint=f"leave {key} out"
+            )
+        return configured
+
+    def void_settings(self) -> Mapping[str, str]:
+        """Settings that the others leave without any effect, each with the reason.
+
+        `configure` refuses them where a user gives them; a default or a preset may hold them.
+        """
+        return {}
 
     @classmethod
     def from_strength(cls, strength: float | str | None) -> dict[str, Any]:

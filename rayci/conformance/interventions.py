@@ -190,9 +190,9 @@ class InterventionConformance(SettingsRules):
             )
 
     def test_every_setting_is_read(self) -> None:
-        """A setting changes the weights, or is `Speed`, or is listed in `unread` with a reason."""
+        """A setting changes the weights, or is `Speed`, void, or listed in `unread` with a reason."""
         made, context, base = self.make(), self.context(), self.as_a_step().after
-        fast = made.speed_fields()
+        fast, void = made.speed_fields(), made.void_settings()
         for field, value in self.other_values.items():
             other = with_value(made, field, value)
             reset = self.applied(other, context)
@@ -201,7 +201,8 @@ class InterventionConformance(SettingsRules):
                 assert far <= self.ties, f"{field} is marked Speed, but {far:.2%} of the weights differ"
                 continue
             differs = bool(base.differing(reset))
-            assert differs or field in self.unread, f"{field} = {value!r} changes no weight: is it read?"
+            assert differs or field in {*self.unread, *void}, f"{field} = {value!r} changes no weight: is it read?"
+            assert not (differs and field in void), f"{field} is called void, but changes weights"
             if differs:
                 assert other.effective() != made.effective(), f"{field} changes weights but not effective()"
 

@@ -10,9 +10,6 @@ from rayci.intervention import Intervention
 from rayci.interventions.editing.lora import LowRank
 from rayci.interventions.editing.memit import Memit
 
-_UNUSED = "there is no retain term"
-_PLAIN = "plain LoRA has one rank and no orthogonality term"
-
 
 class TestLowRank(InterventionConformance):
     other_values: ClassVar[Mapping[str, Any]] = {
@@ -29,7 +26,6 @@ class TestLowRank(InterventionConformance):
         "retain_weight": 1.0,
         "storage": "bfloat16",
     }
-    unread: ClassVar[Mapping[str, str]] = {"retain_batch": _UNUSED, "max_tokens": _UNUSED}
 
     def make(self) -> Intervention:
         return LowRank(init_r=6, target_r=3, steps=7, tinit=1, tfinal=2)
@@ -37,7 +33,7 @@ class TestLowRank(InterventionConformance):
 
 class TestPlainLowRank(InterventionConformance):
     other_values: ClassVar[Mapping[str, Any]] = {
-        "variant": "adalora",
+        "variant": LowRank.configure("testbed", settings={"steps": 5, "retain_batch": 3, "tinit": 0, "tfinal": 1}),
         "target_r": 2,
         "alpha": 16.0,
         "lr": 1e-3,
@@ -47,14 +43,9 @@ class TestPlainLowRank(InterventionConformance):
         "max_tokens": 8,
         "storage": "bfloat16",
     }
-    unread: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("init_r", "tinit", "tfinal", "delta_t", "orthogonality"), _PLAIN
-    )
 
     def make(self) -> Intervention:
-        return LowRank.configure(
-            "testbed", settings={"variant": "lora", "steps": 5, "retain_batch": 3, "tinit": 0, "tfinal": 1}
-        )
+        return LowRank.configure("testbed", settings={"variant": "lora", "steps": 5, "retain_batch": 3})
 
 
 class TestMemit(InterventionConformance):

@@ -27,11 +27,13 @@ from rayci.testbed import collection
 from tests.models import ARCHITECTURES, LAYERS, differing, testbed, tiny, weights
 
 CONTEXT = Context(collection(), batch_size=6)
-QUICK: dict[str, Any] = {"steps": 6, "tinit": 1, "tfinal": 2, "lr": 2e-3}
+QUICK: dict[str, Any] = {"steps": 6, "lr": 2e-3}
+SCHEDULE: dict[str, Any] = {"tinit": 1, "tfinal": 2}
 
 
 def low_rank(**settings: Any) -> LowRank:
-    return LowRank.configure(settings={**QUICK, **settings})
+    adapts = settings.get("variant") != "lora" and settings.get("init_r", 12) > settings.get("target_r", 8)
+    return LowRank.configure(settings={**QUICK, **(SCHEDULE if adapts else {}), **settings})
 
 
 def targets(subject: Subject) -> set[str]:

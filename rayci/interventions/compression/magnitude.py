@@ -11,6 +11,7 @@ ties) too many; ours prunes the count. `parity: true` does as they do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -34,11 +35,15 @@ class Magnitude(Pruner):
     seeded: ClassVar[bool] = False
 
     scope: Literal["matrix", "row"] = "matrix"
-    """Where the lowest are looked for; the published baselines take the whole matrix. A pattern
-    looks at its groups of columns, whatever the scope."""
+    """Where the lowest are looked for; the published baselines take the whole matrix. Not with a pattern."""
     parity: bool = False
     """Prune all that is `<=` the threshold, as the published baselines do: one entry a matrix too
-    many. Reaches the scope `matrix` without a pattern only."""
+    many. Not with the scope `row` or a pattern."""
+
+    def void_settings(self) -> Mapping[str, str]:
+        if self.pattern is not None:
+            return dict.fromkeys(("scope", "parity"), f"pattern {self.pattern} takes n of each group, exactly")
+        return {"parity": "scope = row prunes the exact count in every row"} if self.scope == "row" else {}
 
     def operations(self, work: Workload) -> float:
         return work.pass_operations()

@@ -7,6 +7,7 @@ output channel or per group, the code clamped to [−2^(N−1), 2^(N−1) − 1]
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -30,6 +31,10 @@ class RoundToNearest(Quantiser):
 
     range: Literal["minmax", "absmax", "absmax_tensor"] = "minmax"
     """How a group's levels are laid; `absmax_tensor` takes one maximum for the whole matrix."""
+
+    def void_settings(self) -> Mapping[str, str]:
+        whole = "one maximum for the whole matrix (range = absmax_tensor) has no groups"
+        return {"group_size": whole} if self.range == "absmax_tensor" else {}
 
     def codes(self) -> tuple[int, int]:
         half = 2 ** (self.bits - 1)

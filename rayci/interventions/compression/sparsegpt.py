@@ -69,7 +69,11 @@ class SparseGPT(Pruner, SecondOrder):
 
     parity: bool = False
     """Prune all that is `<=` the threshold, as the authors' code does: one entry a block too many.
-    A pattern is exact either way."""
+    Not with a pattern, which their code meets exactly too."""
+
+    def void_settings(self) -> Mapping[str, str]:
+        exact = f"pattern {self.pattern} takes n of each group, exactly"
+        return {} if self.pattern is None else {"parity": exact}
 
     def check(self, subject: Subject) -> None:
         self.check_pattern(subject)

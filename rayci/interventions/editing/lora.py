@@ -89,6 +89,19 @@ class LowRank(Intervention):
             raise ValueError(f"tinit + tfinal = {self.tinit + self.tfinal} leaves no step of {self.steps} to cut ranks")
         return self
 
+    def void_settings(self) -> Mapping[str, str]:
+        void: dict[str, str] = {}
+        if not self.retain_weight:
+            void |= dict.fromkeys(("retain_batch", "max_tokens"), "without a retain_weight no retain text is read")
+        if not self.adapts:
+            equal = f"init_r = target_r = {self.target_r} leaves no rank to cut"
+            why = equal if self.variant == "adalora" else "plain LoRA has one rank"
+            void |= dict.fromkeys(("tinit", "tfinal", "delta_t"), why)
+        if self.variant == "lora":
+            void |= {"init_r": "plain LoRA has one rank, target_r"}
+            void |= {"orthogonality": "plain LoRA has no orthogonality term"}
+        return void
+
     @property
     def adapts(self) -> bool:
         """Whether ranks change during training."""

@@ -103,6 +103,12 @@ class Memit(Intervention):
             raise ValueError("the first context must be {}, and every context must hold {} once")
         return contexts
 
+    def void_settings(self) -> Mapping[str, str]:
+        void: dict[str, str] = {}
+        if self.contexts is not None:
+            void |= dict.fromkeys(("context_tokens", "context_top_k"), "`contexts` are given, none is generated")
+        return void if self.kl_factor else {**void, "kl": "kl_factor = 0 leaves no divergence"}
+
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
         return tuple(projection_weights(subject, self.layers))
