@@ -12,6 +12,8 @@ from rayci.interventions.compression.gptq import GPTQ
 from rayci.interventions.compression.magnitude import Magnitude
 from rayci.interventions.compression.sparsegpt import SparseGPT
 
+NO_ZEROS: Mapping[str, str] = {"keep_zeros": "the testbed's weights hold no zeros"}
+
 # Several tokens for each of the 128 channels: a Hessian of low rank makes rounding matter.
 CALIBRATION: dict[str, Any] = {"sequences": 16, "length": 64, "forward_batch": 4}
 OTHER_CALIBRATION: dict[str, Any] = {"sequences": 12, "length": 48, "forward_batch": 8}
@@ -39,6 +41,7 @@ class TestSparseGPT(CompressorConformance):
 
 
 class TestGPTQ(CompressorConformance):
+    unread: ClassVar[Mapping[str, str]] = NO_ZEROS
     other_values: ClassVar[Mapping[str, Any]] = {
         "bits": 3,
         "group_size": 64,
@@ -56,13 +59,17 @@ class TestGPTQ(CompressorConformance):
 
 class TestPublishedGPTQ(TestGPTQ):
     other_values: ClassVar[Mapping[str, Any]] = {**TestGPTQ.other_values, "act_order": True}
-    unread: ClassVar[Mapping[str, str]] = dict.fromkeys(("static_groups", "block_size"), "groups of 128 are whole rows")
+    unread: ClassVar[Mapping[str, str]] = {
+        **NO_ZEROS,
+        **dict.fromkeys(("static_groups", "block_size"), "groups of 128 are whole rows"),
+    }
 
     def make(self) -> Compressor:
         return GPTQ.configure("testbed", 4, CALIBRATION)
 
 
 class TestAWQ(CompressorConformance):
+    unread: ClassVar[Mapping[str, str]] = NO_ZEROS
     other_values: ClassVar[Mapping[str, Any]] = {
         "bits": 3,
         "group_size": 64,

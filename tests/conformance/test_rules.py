@@ -48,6 +48,7 @@ class TestWandaTwoOfFour(CompressorConformance):
 
 
 class TestRoundToNearest(CompressorConformance):
+    unread: ClassVar[Mapping[str, str]] = {"keep_zeros": "the testbed's weights hold no zeros"}
     other_values: ClassVar[Mapping[str, Any]] = {"bits": 3, "group_size": 64, "range": "absmax"}
 
     def make(self) -> Compressor:
@@ -63,7 +64,6 @@ class TestRoundToNearestAbsmax(TestRoundToNearest):
 
 class TestRoundToNearestAbsmaxTensor(TestRoundToNearest):
     other_values: ClassVar[Mapping[str, Any]] = {"bits": 8, "range": "minmax"}
-    unread: ClassVar[Mapping[str, str]] = {"group_size": "one maximum for the whole matrix has no groups"}
 
     def make(self) -> Compressor:
         return RoundToNearest(bits=4, range="absmax_tensor")

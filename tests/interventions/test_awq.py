@@ -179,6 +179,23 @@ def test_every_group_is_on_its_grid_and_stays(bits: int, form: dict[str, Any]) -
     assert differing(subject, once) == set()
 
 
+def test_the_receipt_holds_the_clip_bounds() -> None:
+    subject = tiny()
+    kept = subject.apply(AWQ(bits=4, **SMALL), CONTEXT).kept
+    shrunk = 0
+    for name, _ in subject.linears():
+        if name.endswith(("q_proj", "k_proj")):
+            assert f"{name}.clip" not in kept
+            continue
+        bounds, scale = kept[f"{name}.clip"], kept[f"{name}.scale"]
+        assert bounds.shape == scale.shape
+        assert bool((scale * 15 <= 2 * bounds * (1 + 1e-5)).all()), "a range is wider than its bounds"
+        shrunk += int((bounds < bounds.max()).sum())
+    assert shrunk > 0
+    stored = AWQ(bits=4, **SMALL).reproject(subject, subject.receipts[0]).kept
+    assert stored.keys() == kept.keys()
+
+
 def test_each_block_sees_the_dense_outputs() -> None:
     subject, dense = tiny(), tiny()
     tokens = CONTEXT.calibration(subject.tokenizer, 4, 32)

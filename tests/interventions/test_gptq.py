@@ -140,8 +140,8 @@ def test_as_slow_surgery(seed: int, group: int, block: int, symmetric: bool, sta
         return grid.round(now[:, column : column + 1])[:, 0].double()
 
     slow = operate(weight, damped(hessian, 0.01), choose)
-    given = including_zero(weight, 3, group, symmetric=symmetric) if static else None
-    fast = quantised(weight, hessian, 3, group, block, damping=0.01, symmetric=symmetric, given=given)
+    laid = including_zero(weight, 3, group, symmetric=symmetric) if static else None
+    fast = quantised(weight, hessian, 3, group, block, damping=0.01, symmetric=symmetric, laid=laid)
     # A symmetric group whose largest weight comes first has it just between two levels.
     assert tied.sum() <= (16 if symmetric else 2)
     assert torch.isclose(fast.double(), slow, rtol=1e-3, atol=1e-4)[~tied].all()
@@ -165,7 +165,7 @@ def test_activation_order_takes_the_largest_channels_first(static: bool) -> None
     order = hessian.diagonal().argsort(descending=True)
     grid = including_zero(weight, 3, 16, symmetric=True)
     placed = Grid(grid.scale, grid.zero, 0, 7, order // 16) if static else None
-    turned = quantised(weight[:, order], hessian[order][:, order], 3, 16, damping=0.01, symmetric=True, given=placed)
+    turned = quantised(weight[:, order], hessian[order][:, order], 3, 16, damping=0.01, symmetric=True, laid=placed)
     close = torch.isclose(modules.weight(module), turned[:, order.argsort()], rtol=1e-4, atol=1e-5)
     assert close.double().mean() >= 0.999
     if static:
@@ -218,6 +218,18 @@ def test_zeros_of_a_pruner_stay_zero(form: dict[str, Any]) -> None:
     subject.apply(GPTQ(bits=4, **{**SMALL, **form}), CONTEXT)
     for name, module in subject.linears():
         assert not modules.weight(module)[gone[name]].any()
+
+
+@pytest.mark.parametrize(("pruner", "keep_zeros", "kept"), [(True, False, False), (False, True, True)])
+def test_keeping_zeros_can_be_asked_for_and_refused(pruner: bool, keep_zeros: bool, kept: bool) -> None:
+    subject = tiny()
+    if pruner:
+        subject.apply(Wanda(sparsity=0.5, sequences=2, length=16), CONTEXT)
+    weight = modules.weight(next(subject.linears())[1])
+    with torch.no_grad():
+        weight[:, ::2] = 0
+    subject.apply(GPTQ(bits=4, keep_zeros=keep_zeros, **SMALL), CONTEXT)
+    assert bool(weight[:, ::2].any()) != kept  # the error of earlier columns moves what is not kept
 
 
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])

@@ -165,8 +165,13 @@ def test_zeros_of_a_pruner_stay_zero(form: dict[str, Any]) -> None:
         assert not modules.weight(module)[pruned[name]].any()
 
 
-@pytest.mark.parametrize("pruner", [True, False])
-def test_a_zero_off_the_stored_grid_stays_after_a_pruner_only(pruner: bool) -> None:
+@pytest.mark.parametrize(
+    ("pruner", "keep_zeros", "kept"),
+    [(True, None, True), (False, None, False), (True, False, False), (False, True, True)],
+)
+def test_a_zero_off_the_stored_grid_stays_after_a_pruner_or_where_asked(
+    pruner: bool, keep_zeros: bool | None, kept: bool
+) -> None:
     subject = tiny()
     _, module = next(subject.linears())
     weight = modules.weight(module)
@@ -174,11 +179,11 @@ def test_a_zero_off_the_stored_grid_stays_after_a_pruner_only(pruner: bool) -> N
         weight[0, :16] = torch.linspace(1, 2, 16)  # a grid that does not hold 0
     if pruner:
         subject.apply(Wanda(sparsity=0.0, sequences=2, length=16), CONTEXT)
-    rtn = RoundToNearest(bits=4, group_size=16)
+    rtn = RoundToNearest(bits=4, group_size=16, keep_zeros=keep_zeros)
     subject.apply(rtn, CONTEXT)
     weight[0, 3] = 0
     subject.apply(rtn, CONTEXT, "reproject")
-    assert weight[0, 3].item() == pytest.approx(0.0 if pruner else 1.0)
+    assert weight[0, 3].item() == pytest.approx(0.0 if kept else 1.0)
 
 
 def test_embeddings_norms_and_head_are_untouched() -> None:

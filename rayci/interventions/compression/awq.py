@@ -5,15 +5,17 @@
    norm or linear (`folding`). All groups of a block are searched on its dense weights.
 2. Per row and group of columns, the bound that changes the linear's own output least
    (`awq_clip`), on about `clip_tokens` of the scaled inputs; not for the linears that make q
-   and k, whose product is hard to bound.
+   and k, whose product is hard to bound. The receipt keeps it as `<linear>.clip`.
 3. Scale max(max − min, 1e−5)/(2^b − 1), zero clamp(−round(min/scale), 0, 2^b − 1).
 
-Every block sees the dense blocks' outputs. The default is AutoAWQ's form of the scales;
-`duo_scaling: false` is that of the authors' repository.
+Every block sees the dense blocks' outputs. The default is AutoAWQ's form of the scales, with the
+two constants that it adds to the divisors, 1e−6 to the largest |w| of a group and 1e−4 to
+w^(1−r); `duo_scaling: false` is that of the authors' repository, which has neither.
 Deviations: activations other than ReLU between the MLP's linears (GPT-NeoX, GPT-2) get no
 scale of their own, where the authors' code puts a division into the model: ours stays one of
 plain linears. The value part of a fused projection is not scaled. Losses of single linears and
-of clipping come from Gram matrices, equal to the forward passes up to rounding.
+of clipping come from Gram matrices, equal to the forward passes up to rounding. A pass over a
+part of a block ends with the batch that takes its loss beyond the least one so far.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from rayci.errors import InterventionError
 from rayci.intervention import Receipt, Strength
 from rayci.interventions.compression.awq_clip import CHUNK, clip, clip_bounds
 from rayci.interventions.compression.awq_inputs import AT_ONCE, Observed, look
-from rayci.interventions.compression.awq_scales import RATIOS, Found, Quantise, relative_magnitude, search
+from rayci.interventions.compression.awq_scales import RATIOS, Quantise, Scaling, relative_magnitude, search
 from rayci.interventions.compression.calibration import Calibrated
 from rayci.interventions.compression.folding import Fold, check, fold, folded, folds
 from rayci.interventions.compression.grid import Grid, activation_aware
@@ -61,11 +63,20 @@ class AWQ(Quantiser, Calibrated):
 
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
-        found = folds(subject, subject.block(0))
+        places = folds(subject, subject.block(0))
         names = list(subject.weight_names())
         for index, block in enumerate(subject.blocks):
-            names += folded(f"{subject.paths.blocks}.{index}", block, found)
+            names += folded(f"{subject.paths.blocks}.{index}", block, places)
         return tuple(names)
+
+    def kept_bytes(self, subject: Subject) -> int:
+        """The grids, and an fp32 bound of every group that is clipped."""
+        bounds = sum(
+            4 * self.groups_in(modules.linear(block, path))
+            for block in subject.blocks
+            for path in _clipped(subject.paths.groups(block))
+        )
+        return super().kept_bytes(subject) + bounds
 
     def operations(self, work: Workload) -> float:
         """Calibration, whose two passes become as many more as there are ratios to try."""
@@ -82,7 +93,7 @@ class AWQ(Quantiser, Calibrated):
     @torch.no_grad()
     def apply(self, subject: Subject, context: Context) -> Receipt:
         self.check_groups(subject)
-        found = folds(subject, subject.block(0))
+        places = folds(subject, subject.block(0))
         tokens = self.calibration(subject, context)
         step = max(1, tokens.numel() // self.clip_tokens)
         kept: dict[str, Tensor] = {}
@@ -90,11 +101,11 @@ class AWQ(Quantiser, Calibrated):
         extra: list[str] = []
         for inputs in walk(subject, tokens, self.forward_batch):
             if inputs.index == 0:
-                check(inputs, found)
-            ratios, grids = self._compress(inputs, found, step)
+                check(inputs, places)
+            ratios, grids = self._compress(inputs, places, step)
             counts |= ratios
             kept |= grids
-            extra += folded(inputs.name, inputs.block, found)
+            extra += folded(inputs.name, inputs.block, places)
         return self.receipt(subject, kept, counts, tuple(extra))
 
     def grid(self, weight: Tensor) -> Grid:
@@ -107,54 +118,58 @@ class AWQ(Quantiser, Calibrated):
         return lambda weight: self.grid(weight).round(weight)
 
     @torch.no_grad()
-    def search(self, observed: Observed, given: Fold) -> Found:
+    def search(self, observed: Observed, place: Fold) -> Scaling:
         """The best scales of one group; InterventionError where no ratio gives a finite loss."""
-        weights = [modules.weight(modules.linear(observed.inputs.block, path)) for path in given.linears]
-        group = self.group(given.linears[0], weights[0].shape[1])
+        weights = [modules.weight(modules.linear(observed.inputs.block, path)) for path in place.linears]
+        group = self.group(place.linears[0], weights[0].shape[1])
         magnitude = relative_magnitude(weights, group) if self.duo_scaling else None
-        mean = observed.seen[given.linears[0]].mean
-        found = search(weights, mean, magnitude, self._quantise, observed.loss(given))
-        if found is None:
-            raise InterventionError(f"awq: no scale of {observed.inputs.name}.{given.linears[0]} has a finite loss")
-        return found
+        mean = observed.seen[place.linears[0]].mean
+        best = search(weights, mean, magnitude, self._quantise, observed.loss(place))
+        if best is None:
+            raise InterventionError(f"awq: no scale of {observed.inputs.name}.{place.linears[0]} has a finite loss")
+        return best
 
     def _compress(
-        self, inputs: BlockInputs, found: list[Fold], step: int
+        self, inputs: BlockInputs, places: list[Fold], step: int
     ) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """Ratios, losses and grids of one block. Nothing that was observed outlives the call."""
-        observed = look(inputs, found, step)
-        return self._scale(observed, found), self._clip_and_round(observed)
+        """Ratios and losses; grids and clip bounds of one block. Nothing that was observed outlives the call."""
+        observed = look(inputs, places, step)
+        return self._scale(observed, places), self._clip_and_round(observed)
 
-    def _scale(self, observed: Observed, found: list[Fold]) -> dict[str, float]:
+    def _scale(self, observed: Observed, places: list[Fold]) -> dict[str, float]:
         """Search all groups on the dense block, then fold; ratio and loss of each."""
-        best = [(given, self.search(observed, given)) for given in found]
+        best = [(place, self.search(observed, place)) for place in places]
         counts: dict[str, float] = {}
-        for given, result in best:
-            fold(observed.inputs.block, given, result.scales)
-            seen = observed.seen[given.linears[0]]
-            seen.samples = [sample / result.scales for sample in seen.samples]
-            name = f"{observed.inputs.name}.{given.linears[0]}"
-            counts |= {f"{name}.ratio": result.ratio, f"{name}.loss": result.loss}
+        for place, scaling in best:
+            fold(observed.inputs.block, place, scaling.scales)
+            seen = observed.seen[place.linears[0]]
+            seen.samples = [sample / scaling.scales for sample in seen.samples]
+            name = f"{observed.inputs.name}.{place.linears[0]}"
+            counts |= {f"{name}.ratio": scaling.ratio, f"{name}.loss": scaling.loss}
         return counts
 
     def _clip_and_round(self, observed: Observed) -> dict[str, Tensor]:
         inputs = observed.inputs
+        clipped = _clipped(inputs.groups)
         kept: dict[str, Tensor] = {}
         for paths in inputs.groups:
             sample = observed.seen[paths[0]].sample
             for path in paths:
                 weight = modules.weight(modules.linear(inputs.block, path))
-                values = weight.float()
-                if not _makes_queries_or_keys(path, inputs):
+                values, name = weight.float(), f"{inputs.name}.{path}"
+                if path in clipped:
                     group = self.group(path, weight.shape[1])
-                    values = clip(values, clip_bounds(values, sample, group, self._quantise))
+                    bounds = clip_bounds(values, sample, group, self._quantise)
+                    values = clip(values, bounds)
+                    kept[f"{name}.clip"] = bounds.cpu()
                 grid = self.grid(values)
                 weight.copy_(grid.round(values))
-                kept |= keep(f"{inputs.name}.{path}", grid)
+                kept |= keep(name, grid)
         return kept
 
 
-def _makes_queries_or_keys(path: str, inputs: BlockInputs) -> bool:
-    """All linears that read the attention's input but the separate value projection."""
-    attention = inputs.groups[0]
-    return path in attention and (len(attention) == 1 or path != attention[-1])
+def _clipped(groups: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    """Paths of all linears but those that make queries and keys: of the first group, what is no value projection."""
+    attention, *others = groups
+    value = attention[-1:] if len(attention) > 1 else ()
+    return (*value, *(path for group in others for path in group))

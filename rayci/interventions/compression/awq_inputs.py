@@ -113,21 +113,21 @@ class Observed:
     parts: dict[str, Part]
     """By the path of an inspected module that is not a linear."""
 
-    def loss(self, given: Fold) -> Loss:
+    def loss(self, place: Fold) -> Loss:
         """The output error of a group that is scaled."""
-        linears = [modules.linear(self.inputs.block, path) for path in given.linears]
-        if given.inspected in self.parts:
-            return self.parts[given.inspected].loss(linears)
-        seen = self.seen[given.linears[0]]
+        linears = [modules.linear(self.inputs.block, path) for path in place.linears]
+        if place.inspected in self.parts:
+            return self.parts[place.inspected].loss(linears)
+        seen = self.seen[place.linears[0]]
         assert seen.gram is not None
         return linear_loss(modules.weight(linears[0]).clone(), seen.gram, seen.tokens)
 
 
-def look(inputs: BlockInputs, found: list[Fold], step: int) -> Observed:
+def look(inputs: BlockInputs, places: list[Fold], step: int) -> Observed:
     """Run the dense block once; its outputs become the next block's inputs."""
     block = inputs.block
-    single = {given.linears[0] for given in found if given.inspected == given.linears[0]}
-    parts = {given.inspected: Part(block.get_submodule(given.inspected), inputs.device) for given in found}
+    single = {place.linears[0] for place in places if place.inspected == place.linears[0]}
+    parts = {place.inspected: Part(block.get_submodule(place.inspected), inputs.device) for place in places}
     parts = {path: part for path, part in parts.items() if path not in single}
     seen: dict[str, Seen] = {}
 
@@ -163,5 +163,5 @@ def _on(device: torch.device, arguments: Any) -> Any:
 
 
 def _first(output: Any) -> Tensor:
-    found: Tensor = output[0] if isinstance(output, tuple) else output
-    return found
+    hidden: Tensor = output[0] if isinstance(output, tuple) else output
+    return hidden

@@ -3,7 +3,8 @@
     s = clamp(mean|x|^r, 1e−4) / √(max · min),   r in 0, .05, … .95       (arXiv 2306.00978, equation 5)
     duo:  s = clamp(mean|x|^r / (mean|w|^(1−r) + 1e−4), 1e−4) / √(max · min)
 
-with mean|w| of weights divided by the largest of their group. The ratio with the strictly
+with mean|w| of weights divided by the largest of their group + 1e−6. Both added constants are
+AutoAWQ's, against divisions by zero. The ratio with the strictly
 smallest loss wins; the loss is the mean squared difference of the outputs that W and
 Q(W · s) / s give.
 """
@@ -28,8 +29,8 @@ sure to reach the second argument any value from there on will do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The outcome of a search."""
+class Scaling:
+    """The scales of one ratio, and what they lose."""
 
     scales: Tensor
     """fp32 `[in]`."""
@@ -56,15 +57,15 @@ def scales_at(ratio: float, inputs: Tensor, weights: Tensor | None = None) -> Te
 
 def search(
     weights: Sequence[Tensor], inputs: Tensor, magnitude: Tensor | None, quantise: Quantise, loss: Loss
-) -> Found | None:
+) -> Scaling | None:
     """The ratio whose quantised weights lose least; None where no loss is finite."""
-    best: Found | None = None
+    best: Scaling | None = None
     for ratio in RATIOS:
         scales = scales_at(ratio, inputs, magnitude)
         least = best.loss if best else math.inf
-        found = loss([quantise(weight.float() * scales) / scales for weight in weights], least)
-        if found < least:
-            best = Found(scales, ratio, found)
+        lost = loss([quantise(weight.float() * scales) / scales for weight in weights], least)
+        if lost < least:
+            best = Scaling(scales, ratio, lost)
     return best
 
 

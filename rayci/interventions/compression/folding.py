@@ -45,24 +45,24 @@ def folds(subject: Subject, block: nn.Module) -> list[Fold]:
             "awq folds scales into the norms before attention and MLP, the module map names none",
             hint="give `attention_norm` and `mlp_norm` under `modules:` in the spec",
         )
-    found = [Fold(paths.attention_in, paths.attention_norm, _parent(paths.attention_in))]
+    places = [Fold(paths.attention_in, paths.attention_norm, _parent(paths.attention_in))]
     if len(paths.attention_in) > 1:
         value = paths.attention_in[-1]
         if _shape(block, value) == _shape(block, paths.attention_out):
-            found.append(Fold((paths.attention_out,), value, paths.attention_out))
-    found.append(Fold(paths.mlp_in, paths.mlp_norm, _parent(paths.mlp_in)))
+            places.append(Fold((paths.attention_out,), value, paths.attention_out))
+    places.append(Fold(paths.mlp_in, paths.mlp_norm, _parent(paths.mlp_in)))
     up, inner = paths.mlp_in[-1], _shape(block, paths.mlp_out)[1]
     made = _shape(block, up)[0]
     gated = len(paths.mlp_in) > 1 or made == 2 * inner
     if gated or (made == inner and modules.rectifies(subject.model)):
-        found.append(Fold((paths.mlp_out,), up, paths.mlp_out))
-    return found
+        places.append(Fold((paths.mlp_out,), up, paths.mlp_out))
+    return places
 
 
 @torch.no_grad()
-def fold(block: nn.Module, given: Fold, scales: Tensor) -> None:
+def fold(block: nn.Module, place: Fold, scales: Tensor) -> None:
     """Multiply the linears' input channels by `scales [in]`, divide their source by them."""
-    source = block.get_submodule(given.source)
+    source = block.get_submodule(place.source)
     bias: Tensor | None = getattr(source, "bias", None)
     if isinstance(source, modules.Linear):
         # A fused source makes other things too; what is scaled is its last part.
@@ -74,40 +74,40 @@ def fold(block: nn.Module, given: Fold, scales: Tensor) -> None:
     if bias is not None:
         part = bias.data[-len(scales) :]
         part.copy_(part.float() / scales)
-    for path in given.linears:
+    for path in place.linears:
         weight = modules.weight(modules.linear(block, path))
         weight.copy_(weight.float() * scales)
 
 
-def folded(prefix: str, block: nn.Module, found: list[Fold]) -> list[str]:
+def folded(prefix: str, block: nn.Module, places: list[Fold]) -> list[str]:
     """Full names of the parameters besides the linears' weights that folding changes."""
     names = []
-    for given in found:
-        source = block.get_submodule(given.source)
+    for place in places:
+        source = block.get_submodule(place.source)
         parts = ("bias",) if isinstance(source, modules.Linear) else ("weight", "bias")
-        names += [f"{prefix}.{given.source}.{part}" for part in parts if getattr(source, part, None) is not None]
+        names += [f"{prefix}.{place.source}.{part}" for part in parts if getattr(source, part, None) is not None]
     return names
 
 
 @torch.no_grad()
-def check(inputs: BlockInputs, found: list[Fold]) -> None:
+def check(inputs: BlockInputs, places: list[Fold]) -> None:
     """RequestError where folding changes what the block computes: a norm that others read too,
     that comes after the residual, or whose weight is no factor. Works on a copy of the block."""
     hidden, rest = inputs.batches[0]
     expected = _contribution(inputs.block, hidden, rest)
     slack = expected.abs().max() * (1e-3 if hidden.dtype == torch.float32 else 5e-2)
 
-    def differs(given: list[Fold]) -> bool:
+    def differs(tried: list[Fold]) -> bool:
         block = copy.deepcopy(inputs.block)
-        for each in given:
-            width = _shape(block, each.linears[0])[1]
-            fold(block, each, torch.logspace(-1, 1, width, base=2, device=hidden.device))
+        for place in tried:
+            width = _shape(block, place.linears[0])[1]
+            fold(block, place, torch.logspace(-1, 1, width, base=2, device=hidden.device))
         return bool((_contribution(block, hidden, rest) - expected).abs().max() > slack)
 
     # What is not finite from the start is left to the statistics, which say where it comes from.
-    if not bool(torch.isfinite(slack)) or not differs(found):
+    if not bool(torch.isfinite(slack)) or not differs(places):
         return
-    wrong = next((given for given in found if differs([given])), found[0])
+    wrong = next((place for place in places if differs([place])), places[0])
     raise RequestError(
         f"awq: scales of {wrong.linears[0]} cannot be folded into {wrong.source}",
         allowed="a norm or linear that makes the input of these linears alone, up to a factor",
@@ -118,8 +118,8 @@ def check(inputs: BlockInputs, found: list[Fold]) -> None:
 def _contribution(block: nn.Module, hidden: Tensor, rest: dict[str, Any]) -> Tensor:
     """What the block adds to its input, fp32."""
     output = block(hidden, **rest)
-    found: Tensor = output[0] if isinstance(output, tuple) else output
-    return (found - hidden).float()
+    after: Tensor = output[0] if isinstance(output, tuple) else output
+    return (after - hidden).float()
 
 
 def _parent(paths: tuple[str, ...]) -> str:

@@ -9,7 +9,8 @@ dense weights); with the whole row as group, from the dense row. `act_order` tak
 descending diag H. Dead input channels get zero weights, which every grid holds.
 Deviations: a group of weights that are all ≥ 0 has a symmetric range here too, where the
 authors' code leaves half of it out and clamps. After a pruner zeros stay zero, their error is
-passed on like any other; the authors' code would move them off zero.
+passed on like any other; the authors' code moves them off zero (`keep_zeros: false`). A Hessian
+without a finite factor is tried again with more damping, where the authors' code stops.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ class Rounding:
     """The rule of the sweep: the nearest level of the column's group, 0 where `zeros` says so."""
 
     def __init__(
-        self, bits: int, group: int, *, symmetric: bool, given: Grid | None = None, zeros: Tensor | None = None
+        self, bits: int, group: int, *, symmetric: bool, laid: Grid | None = None, zeros: Tensor | None = None
     ) -> None:
         self.bits, self.group, self.symmetric = bits, group, symmetric
-        self.given, self.zeros = given, zeros
+        self.laid, self.zeros = laid, zeros
         """Levels known beforehand; bool `[out, in]`, weights to be kept 0. Both in the sweep's order."""
-        self.index = None if given is None or given.index is None else given.index.tolist()
-        self.scales = [] if given is None else list(given.scale.T.contiguous())
-        self.zeros_of = [] if given is None else list(given.zero.T.contiguous())
+        self.index = None if laid is None or laid.index is None else laid.index.tolist()
+        self.scales = [] if laid is None else list(laid.scale.T.contiguous())
+        self.zeros_of = [] if laid is None else list(laid.zero.T.contiguous())
         """Scale and zero of every group so far, `[out]` each."""
         self._columns = torch.empty(0)
 
@@ -47,7 +48,7 @@ class Rounding:
 
     def choose(self, start: int, offset: int, block: Tensor) -> Tensor:
         column = start + offset
-        if self.given is None and column % self.group == 0:
+        if self.laid is None and column % self.group == 0:
             weights = self._columns[column : column + self.group].T
             grid = including_zero(weights, self.bits, self.group, symmetric=self.symmetric)
             self.scales.append(grid.scale.flatten())
@@ -76,6 +77,10 @@ class GPTQ(Quantiser, SecondOrder):
     static_groups: bool = False
     """Lay all groups' levels on the dense weights beforehand; with `act_order`, groups stay runs of columns."""
 
+    def void_settings(self) -> Mapping[str, str]:
+        whole = "the levels of a whole row (group_size = -1) are laid on the dense weights anyway"
+        return {"static_groups": whole} if self.group_size == -1 else {}
+
     def check(self, subject: Subject) -> None:
         self.check_groups(subject)
 
@@ -83,15 +88,15 @@ class GPTQ(Quantiser, SecondOrder):
         order = curvature.hessian.diagonal().argsort(descending=True, stable=True) if self.act_order else None
         factor = curvature.factor(order)
         whole = torch.cat([weight.float() for weight in weights.values()])
-        zeros = whole == 0 if subject.pruned else None
+        zeros = whole == 0 if self.keeps_zeros(subject) else None
         dense = whole.masked_fill(curvature.dead, 0)
         group = self.group(next(iter(weights)), whole.shape[1])
-        given = self._given(whole, dense, group)
+        laid = self._laid(whole, dense, group)
         if order is None:
-            rule = Rounding(self.bits, group, symmetric=self.symmetric, given=given, zeros=zeros)
+            rule = Rounding(self.bits, group, symmetric=self.symmetric, laid=laid, zeros=zeros)
             done, grid = sweep(dense, factor, self.block_size, rule), rule.grid()
         else:
-            done, grid = self._ordered(dense, factor, order, group, given, zeros)
+            done, grid = self._ordered(dense, factor, order, group, laid, zeros)
         kept: dict[str, Tensor] = {}
         start = 0
         for name, weight in weights.items():
@@ -103,22 +108,22 @@ class GPTQ(Quantiser, SecondOrder):
             kept |= keep(name, own)
         return kept
 
-    def _given(self, whole: Tensor, dense: Tensor, group: int) -> Grid | None:
+    def _laid(self, whole: Tensor, dense: Tensor, group: int) -> Grid | None:
         """The levels that do not wait for the sweep."""
         if self.group_size == -1:
             return including_zero(whole, self.bits, group, symmetric=self.symmetric)
         return including_zero(dense, self.bits, group, symmetric=self.symmetric) if self.static_groups else None
 
     def _ordered(
-        self, dense: Tensor, factor: Tensor, order: Tensor, group: int, given: Grid | None, zeros: Tensor | None
+        self, dense: Tensor, factor: Tensor, order: Tensor, group: int, laid: Grid | None, zeros: Tensor | None
     ) -> tuple[Tensor, Grid]:
         """Weights and grid of a sweep through the columns in `order`, both put back into place."""
         back = order.argsort()
-        placed = given and Grid(given.scale, given.zero, given.low, given.high, order // group)
+        placed = laid and Grid(laid.scale, laid.zero, laid.low, laid.high, order // group)
         turned = None if zeros is None else zeros[:, order]
-        rule = Rounding(self.bits, group, symmetric=self.symmetric, given=placed, zeros=turned)
+        rule = Rounding(self.bits, group, symmetric=self.symmetric, laid=placed, zeros=turned)
         done = sweep(dense[:, order], factor, self.block_size, rule)[:, back]
-        if given:
-            return done, given
+        if laid:
+            return done, laid
         grid = rule.grid()
         return done, Grid(grid.scale, grid.zero, grid.low, grid.high, back // group)

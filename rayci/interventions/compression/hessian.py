@@ -99,9 +99,9 @@ class Curvature:
         hessian = self.hessian if order is None else self.hessian[order][:, order]
         damping = self.damping
         for _ in range(RETRIES + 1):
-            found = inverse_factor(hessian, damping)
-            if found is not None:
-                return found
+            factor = inverse_factor(hessian, damping)
+            if factor is not None:
+                return factor
             self.retries.append(f"{self.where}: damping {damping:g} gave no finite factor, {damping * 10:g} was tried")
             damping *= 10
         finite = bool(torch.isfinite(hessian).all())
@@ -148,9 +148,9 @@ class SecondOrder(Calibrated):
         retries: list[str] = []
         linears = 0
         for inputs in walk(subject, tokens, self.forward_batch):
-            found = hessians(inputs)
+            by_group = hessians(inputs)
             for group in inputs.groups:
-                kept |= self._compress(subject, inputs, group, found.pop(group[0], None), retries)
+                kept |= self._compress(subject, inputs, group, by_group.pop(group[0], None), retries)
                 linears += len(group)
         return Receipt(subject.weight_names(), {"tokens": tokens.numel(), "linears": linears}, tuple(retries), kept)
 

@@ -33,6 +33,13 @@ class Quantiser(Compressor):
     """γ: bits of a code."""
     group_size: Annotated[int, AfterValidator(_whole_row_or_columns)] = 128
     """Columns that share a scale; −1 = the whole row. Must divide the columns of every linear."""
+    keep_zeros: bool | None = None
+    """Whether weights that are exactly 0 stay 0. None: only after a pruner. A fresh grid of `rtn` or
+    `awq` holds every 0 that its group has, so there it decides about re-projection alone."""
+
+    def keeps_zeros(self, subject: Subject) -> bool:
+        """Whether exact zeros of this subject stay, whatever the grid."""
+        return subject.pruned if self.keep_zeros is None else self.keep_zeros
 
     def codes(self) -> tuple[int, int]:
         """Lowest and highest code."""
@@ -40,9 +47,12 @@ class Quantiser(Compressor):
 
     def kept_bytes(self, subject: Subject) -> int:
         """fp32 scale and zero of every group."""
-        shapes = (modules.weight(module).shape for _, module in subject.linears())
-        size = self.group_size
-        return sum(8 * rows * (1 if size < 0 else max(1, columns // size)) for rows, columns in shapes)
+        return sum(8 * self.groups_in(module) for _, module in subject.linears())
+
+    def groups_in(self, module: Linear) -> int:
+        """Groups of all rows of a linear."""
+        rows, columns = modules.weight(module).shape
+        return rows * (1 if self.group_size < 0 else max(1, columns // self.group_size))
 
     def nominal_bits(self) -> float:
         return self.bits + (0.0 if self.group_size < 0 else 32 / self.group_size)
@@ -93,11 +103,11 @@ class Quantiser(Compressor):
 
     @torch.no_grad()
     def write(self, subject: Subject, module: Linear, grid: Grid) -> None:
-        """Round a linear to its grid, in place; after a pruner zeros stay zeros."""
+        """Round a linear to its grid, in place; zeros stay where `keeps_zeros` says so."""
         weight = modules.weight(module)
         rounded = grid.round(weight).to(weight.dtype)
         # A fresh grid holds 0 wherever a weight is 0; an old one, laid before the pruner ran again, need not.
-        weight.copy_(torch.where(weight == 0, weight, rounded) if subject.pruned else rounded)
+        weight.copy_(torch.where(weight == 0, weight, rounded) if self.keeps_zeros(subject) else rounded)
 
 
 def keep(linear: str, grid: Grid) -> dict[str, Tensor]:

@@ -100,8 +100,8 @@ class BlockInputs:
 
     def _routed(self) -> dict[str, nn.Module]:
         """Path -> module of the routed experts in this block."""
-        found = {group[0]: modules.linear(self.block, group[0]) for group in self.groups}
-        experts = {path: module for path, module in found.items() if isinstance(module, Expert)}
+        firsts = {group[0]: modules.linear(self.block, group[0]) for group in self.groups}
+        experts = {path: module for path, module in firsts.items() if isinstance(module, Expert)}
         return {path.rsplit(".", 2)[0]: module.experts for path, module in experts.items()}
 
 
