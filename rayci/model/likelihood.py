@@ -28,6 +28,15 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return -picked.sum() / mask.sum()
 
 
+def item_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over items of each item's mean negative log-likelihood over its labelled tokens, in nats.
+
+    A long target weighs as much as a short one; every item must have a labelled token.
+    """
+    picked, mask = token_log_probs(logits, labels)
+    return -(picked.sum(-1) / mask.sum(-1)).mean()
+
+
 def sequence_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
     """log p of each item's labelled tokens together, `[items]`: a sum, not a mean."""
     return token_log_probs(logits, labels)[0].sum(-1)

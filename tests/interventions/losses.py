@@ -13,15 +13,15 @@ from rayci.subject import Subject
 
 
 def edit_loss(subject: Subject, edits: Sequence[EditRecord]) -> Tensor:
-    """Mean cross-entropy over all target tokens of the edits."""
+    """Mean over the edits of each one's mean cross-entropy over its target tokens."""
     losses = []
     for edit in edits:
         prompt = subject.tokenizer(edit.prompt)["input_ids"]
         target = subject.tokenizer(" " + edit.target_new, add_special_tokens=False)["input_ids"]
         logits = subject.model(input_ids=torch.tensor([prompt + target])).logits[0]
         predicting = logits[len(prompt) - 1 : len(prompt) + len(target) - 1]
-        losses.append(F.cross_entropy(predicting, torch.tensor(target), reduction="none"))
-    return torch.cat(losses).mean()
+        losses.append(F.cross_entropy(predicting, torch.tensor(target)))
+    return torch.stack(losses).mean()
 
 
 def text_loss(subject: Subject, texts: Sequence[str], max_tokens: int) -> Tensor:

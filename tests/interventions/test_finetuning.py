@@ -23,7 +23,7 @@ TRAINED = {"model.layers.1.mlp.down_proj.weight", "model.layers.2.mlp.down_proj.
 
 
 def ft(**settings: Any) -> FineTuning:
-    return FineTuning.configure(settings={"layers": (1, 2), "lr": LR, **settings})
+    return FineTuning.configure("testbed", settings={"layers": (1, 2), "lr": LR, **settings})
 
 
 def uneven() -> Context:
@@ -46,7 +46,7 @@ def test_only_the_projections_of_its_layers_change() -> None:
     assert receipt.counts["edits"] == 10
 
 
-def test_the_loss_is_the_cross_entropy_of_target_tokens() -> None:
+def test_the_loss_is_the_mean_over_edits_of_the_mean_over_target_tokens() -> None:
     subject, context = testbed(), uneven()
     with torch.no_grad():
         expected = edit_loss(subject, context.edits).item()
@@ -122,6 +122,11 @@ def test_bfloat16_storage_leaves_weights_that_bfloat16_holds() -> None:
         assert stored.dtype == torch.float32
         assert stored.equal(stored.bfloat16().float())
         assert not exact.equal(exact.bfloat16().float())
+
+
+def test_the_published_preset_stores_bfloat16() -> None:
+    assert FineTuning.configure("published").storage == "bfloat16"
+    assert FineTuning.configure("testbed").storage == "float32"
 
 
 def test_bfloat16_storage_loses_small_steps() -> None:

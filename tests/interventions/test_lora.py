@@ -182,11 +182,23 @@ def test_bfloat16_storage_leaves_weights_that_bfloat16_holds() -> None:
         assert weights(subject)[name].equal(weights(subject)[name].bfloat16().float())
 
 
-def test_half_precision_models_keep_their_dtype() -> None:
-    subject = tiny()
+@pytest.mark.parametrize("variant", ["lora", "adalora"])
+def test_half_precision_models_get_adapters_of_single_precision(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = tiny(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
     subject.model.bfloat16()
-    subject.apply(low_rank(variant="lora"), CONTEXT)
+    trained: set[torch.dtype] = set()
+    original = torch.optim.Adam.step
+
+    def step(self: torch.optim.Adam, *rest: Any) -> Any:
+        trained.update(value.dtype for group in self.param_groups for value in group["params"])
+        return original(self, *rest)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    before = {name: value.clone() for name, value in subject.model.named_parameters()}
+    receipt = subject.apply(low_rank(variant=variant, steps=5), replace(CONTEXT, batch_size=2))
+    assert trained == {torch.float32}
     assert {value.dtype for value in subject.model.parameters()} == {torch.bfloat16}
+    assert all(not value.equal(before[name]) for name, value in subject.parameters_of(receipt.changed).items())
 
 
 def test_seeds_give_other_adapters() -> None:

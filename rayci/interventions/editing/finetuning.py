@@ -1,8 +1,11 @@
 """FT: fine-tune a few MLP projections on the edit batch, as in arXiv 2407.06483, appendix B.
 
-    min over W of −mean log p(target | prompt), Adam, full batch, until mean loss < `stop_loss`
+    min over W of  −mean over edits of mean over its target's tokens of log p(token | prompt, tokens before)
 
-`max_change` gives FT-L (arXiv 2012.00363): after every step W stays within ±ε of where it began.
+Adam without weight decay, full batch, until that loss < `stop_loss`. `max_change` gives FT-L
+(arXiv 2012.00363): after every step W stays within ±ε of where it began. Deviations: gradients and
+Adam's moments are fp32 where the published run held them in bf16 like its weights, which `storage`
+still rounds; the early stop looks at the loss before each step, theirs after it.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.intervention import Intervention, Preset, Receipt
 from rayci.interventions.editing.targets import encoded_edits
-from rayci.interventions.trainer import Storage, Trainer, batch_loss, projection_weights
+from rayci.interventions.trainer import Storage, Trainer, batch_logits, projection_weights
 from rayci.kinds import Kind
+from rayci.model.likelihood import item_cross_entropy
 from rayci.subject import Subject
 
 
@@ -33,11 +37,12 @@ class FineTuning(Intervention):
     """Fine-tuning of `mlp_out` weights on the edits of one batch."""
 
     name: ClassVar[str] = "ft"
+    version: ClassVar[int] = 2
     kind: ClassVar[Kind] = Kind.EDIT
     needs: ClassVar[frozenset[str]] = frozenset({"edits"})
     seeded: ClassVar[bool] = False
     no_experts: ClassVar[str] = "it trains the one `mlp_out` weight of a layer, and here every expert has its own"
-    presets: ClassVar[Mapping[str, Preset]] = {"testbed": {"layers": (1, 2), "lr": 2.5e-3}}
+    presets: ClassVar[Mapping[str, Preset]] = {"testbed": {"layers": (1, 2), "lr": 2.5e-3, "storage": "float32"}}
 
     layers: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (4, 5, 6, 7, 8)
     """Decoder blocks whose `mlp_out` weight is trained, counted from 0."""
@@ -46,11 +51,11 @@ class FineTuning(Intervention):
     steps: Annotated[int, Field(ge=1)] = 25
     """Most optimiser steps; each sees the whole batch."""
     stop_loss: Annotated[float, Field(ge=0)] = 1e-2
-    """Stop before a step whose mean loss (nats per target token) is below this."""
+    """Stop before a step whose loss (nats per target token) is below this."""
     max_change: Annotated[float, Field(gt=0)] | None = None
     """Radius of the L∞ ball around the starting weights (FT-L); none by default."""
-    storage: Storage = "float32"
-    """Precision of the weights between steps."""
+    storage: Storage = "bfloat16"
+    """Precision of the weights between steps; published: a bf16 model without fp32 masters."""
 
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
@@ -58,12 +63,12 @@ class FineTuning(Intervention):
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         names = self.changes(subject)
-        batch = encoded_edits(subject, context)
+        batch = encoded_edits(subject, context).to(subject.device)
         trainer = Trainer(subject, names, lambda weights: torch.optim.Adam(weights, lr=self.lr), self.storage)
         start = {name: value.clone() for name, value in trainer.masters.items()} if self.max_change else {}
         taken, last = 0, float("inf")
         for _ in range(self.steps):
-            loss = batch_loss(subject, batch)
+            loss = item_cross_entropy(batch_logits(subject, batch), batch.labels)
             last = loss.item()
             if last < self.stop_loss:
                 break

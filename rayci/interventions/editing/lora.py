@@ -5,11 +5,13 @@
 
     min −mean log p(target | prompt) + orthogonality·(AdaLoRA's term) + retain_weight·KL(p_base ‖ p) on retain text
 
-Adam, full batch, fp32 adapters, no dropout. Deviations from the published run: it left all ranks
-at peft's `init_r` (peft ignores `r` under AdaLoRA, and never adapts unless `update_and_allocate`
-is called), here they end at `target_r` on average, as the paper's text says (`init_r` = 12,
+Adam, full batch, fp32 adapters also on a bf16 model, no dropout; the loss is the mean over all
+target tokens of the batch. Deviations from the published run: it left all ranks at peft's
+`init_r` (peft ignores `r` under AdaLoRA, and never adapts unless `update_and_allocate` is
+called), here they end at `target_r` on average, as the paper's text says (`init_r` = 12,
 `target_r` = 12 gives the other); its loss covered an end-of-text marker after the target, here the
-target alone. The retain term is ours and off by default.
+target alone; initial values are of the same distributions, but drawn from our own seeds. The
+retain term is ours and off by default.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class LowRank(Intervention):
     """Low-rank adapters on q and v (or the fused projection) of every block, merged afterwards."""
 
     name: ClassVar[str] = "lora"
+    version: ClassVar[int] = 2
     kind: ClassVar[Kind] = Kind.EDIT
     needs: ClassVar[frozenset[str]] = cast("frozenset[str]", _Needs())
     presets: ClassVar[Mapping[str, Preset]] = {"testbed": {"lr": 1e-2, "retain_weight": 2.0}}

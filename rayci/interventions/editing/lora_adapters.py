@@ -4,7 +4,8 @@
     adalora   W + (α/rank)·B·diag(E)·A  A, B ~ N(0, .02), E = 0
 
 Initial values are peft's distributions, drawn from the context's stream on the CPU: peft
-itself draws from the global one.
+itself draws from the global one. Adapters are fp32 whatever the model's dtype: peft keeps them so
+only inside its `PeftModel`, injected as here they would take the dtype of their linear.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def adapted(subject: Subject, config: Any, generator: torch.Generator) -> Iterat
     with torch.random.fork_rng(devices=[]):  # what peft draws is replaced below
         tuner = kind(subject.model, config, "default")
     try:
+        _to_single_precision(tuner)
         if kind is AdaLoraModel:
             tuner.rankallocator = one_device_ranks()(tuner.model, tuner.peft_config["default"], "default")
         _draw(parts(tuner, "lora_A"), parts(tuner, "lora_B"), adaptive=kind is AdaLoraModel, generator=generator)
@@ -94,6 +96,13 @@ def one_device_ranks() -> type[Any]:
             return pattern
 
     return OneDeviceRanks
+
+
+def _to_single_precision(tuner: LoraModel) -> None:
+    """Adapters and AdaLoRA's ranks in fp32; the linears cast their input to it, and the sum back."""
+    for name, value in tuner.model.named_parameters():
+        if ".lora_" in name or ".ranknum." in name:
+            value.data = value.data.float()
 
 
 @torch.no_grad()
