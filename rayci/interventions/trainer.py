@@ -33,6 +33,7 @@ class Trainer:
         names: Iterable[str],
         optimizer: Callable[[list[Tensor]], Optimizer],
         storage: Storage = "float32",
+        clip_norm: float | None = None,
     ) -> None:
         self._parameters = subject.parameters_of(names)
         if not self._parameters:
@@ -43,7 +44,7 @@ class Trainer:
             parameter.requires_grad_(True)
         self._masters = [p.detach().to(torch.float32, copy=True) for p in self._parameters.values()]
         self._optimizer = optimizer(self._masters)
-        self._storage = storage
+        self._storage, self._clip_norm = storage, clip_norm
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,11 +58,16 @@ class Trainer:
 
     @torch.no_grad()
     def step(self, after: Callable[[Mapping[str, Tensor]], None] | None = None) -> None:
-        """One optimiser step with the gradients gathered by `backward`; `after` may project the masters."""
+        """One optimiser step with the gradients gathered by `backward`; `after` may project the masters.
+
+        Where their norm over all trained parameters exceeds `clip_norm`, the gradients are scaled down to it.
+        """
         for parameter, master in zip(self._parameters.values(), self._masters, strict=True):
             # None where the loss does not reach a parameter; optimisers leave such ones alone
             master.grad = None if parameter.grad is None else parameter.grad.float()
             parameter.grad = None
+        if self._clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._masters, self._clip_norm)
         self._optimizer.step()
         if after is not None:
             after(self.masters)

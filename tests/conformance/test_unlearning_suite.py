@@ -19,6 +19,7 @@ LOOP: dict[str, Any] = {
     "accumulation": 2,
     "epochs": 2,
     "max_steps": 1,
+    "clip_norm": 1e-7,
     "storage": "bfloat16",
 }
 STOPS: dict[str, Any] = {"loss_on": "answer", "stop_loss": 0.001, "stop_recall": 1.0}
@@ -50,9 +51,10 @@ def loop_suite(name: str, **others: Any) -> type[InterventionConformance]:
 TestGradientAscent = loop_suite("ga")
 TestGradientDifference = loop_suite("gd", alpha=1.0)
 TestGradientAscentKL = loop_suite("ga_klr", alpha=1.0)
-TestNegativePreference = loop_suite("npo", beta=1.0)
-TestNegativePreferenceDescent = loop_suite("npo_gdr", beta=1.0, alpha=1.0)
-TestNegativePreferenceKL = loop_suite("npo_klr", beta=1.0, alpha=1.0)
+PREFERENCE: dict[str, Any] = {"beta": 1.0, "length_normalised": True}
+TestNegativePreference = loop_suite("npo", **PREFERENCE)
+TestNegativePreferenceDescent = loop_suite("npo_gdr", alpha=1.0, **PREFERENCE)
+TestNegativePreferenceKL = loop_suite("npo_klr", alpha=1.0, **PREFERENCE)
 
 STEERING: dict[str, Any] = {
     "layer": 1,
@@ -66,16 +68,11 @@ STEERING: dict[str, Any] = {
     "max_tokens": 16,
     "topic_tokens": {"reagent": 8},
     "retain_tokens": 16,
+    "clip_norm": 1e-7,
     "storage": "bfloat16",
 }
 TestRepresentationMisdirection = suite("rmu", {"max_batches": 3, "update": 2}, STEERING)
-LATENT: dict[str, Any] = {
-    "latent_layers": (1,),
-    "epsilon": 0.1,
-    "inner_steps": 1,
-    "inner_lr": 0.05,
-    "adversary": "activations",
-}
+LATENT: dict[str, Any] = {"latent_layers": (1,), "epsilon": 0.1, "inner_steps": 1, "inner_lr": 0.05}
 TestLatentAdversarialMisdirection = suite(
     "rmu_lat", {"max_batches": 2, "update": 2, "latent_layers": (0,)}, {**STEERING, **LATENT, "max_batches": 3}
 )

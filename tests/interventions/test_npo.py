@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rayci import registry
 from rayci.context import Context
 from rayci.data.records import Document
 from rayci.errors import DataError, RequestError
@@ -24,8 +25,16 @@ from rayci.interventions.unlearning.npo import (
     NegativePreferenceKL,
 )
 from rayci.interventions.unlearning.recall_stop import share_answered
+from rayci.interventions.unlearning.terms import Preference
 from rayci.model.encoding import IGNORED, encode_texts
-from rayci.model.likelihood import answered, distributions, kl_divergence, npo_loss, sequence_log_probs
+from rayci.model.likelihood import (
+    answered,
+    distributions,
+    kl_divergence,
+    npo_loss,
+    sequence_log_probs,
+    token_log_probs,
+)
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.interventions.losses import text_loss
@@ -34,7 +43,15 @@ from tests.models import differing, testbed, tiny, weights
 
 CONTEXT = Context(collection())
 LR, TOKENS = 1e-3, 24
-SMALL: dict[str, Any] = {"last_layers": 2, "samples": 6, "batch": 2, "epochs": 1, "lr": LR, "max_tokens": TOKENS}
+SMALL: dict[str, Any] = {
+    "last_layers": 2,
+    "samples": 6,
+    "batch": 2,
+    "epochs": 1,
+    "lr": LR,
+    "max_tokens": TOKENS,
+    "storage": "float32",
+}
 FAMILY: tuple[type[ForgetRetain], ...] = (
     GradientAscentKL,
     NegativePreference,
@@ -86,6 +103,36 @@ def test_npo_by_hand() -> None:
     expected = -2 * (math.log(0.5) + math.log(1 / (1 + math.exp(-1))))
     assert npo_loss(torch.tensor([0.0, -2.0]), 0.5).item() == pytest.approx(expected, rel=1e-6)
     assert npo_loss(torch.zeros(3), 0.1).item() == pytest.approx(20 * math.log(2), rel=1e-6)
+
+
+def test_the_length_normalised_form_compares_log_probabilities_per_token() -> None:
+    subject, reference = testbed(), testbed()
+    drawn = NegativePreference(**SMALL)._draw(subject, CONTEXT, "forget", None)
+    long, short = (drawn.items[place].text for place in (0, 1))
+    places, term = (0, 1), {}
+    for normalised in (False, True):
+        term[normalised] = Preference(subject, 0.5, drawn, 2, length_normalised=normalised)
+        term[normalised].begin()
+    with torch.no_grad():
+        subject.model.get_output_embeddings().weight.mul_(0.9)
+        ratios = [log_prob(subject, text) - log_prob(reference, text) for text in (long, short)]
+        tokens = [len(text_logits(subject, text)[1]) for text in (long, short)]
+        batch = drawn.batch(places)
+        picked, mask = token_log_probs(batch_logits(subject, batch), batch.labels)
+        for normalised, lengths in ((False, [1, 1]), (True, tokens)):
+            each = [-2 / 0.5 * F.logsigmoid(-0.5 * r / n) for r, n in zip(ratios, lengths, strict=True)]
+            torch.testing.assert_close(term[normalised].of(places, picked, mask), torch.stack(each).mean())
+
+
+def test_the_textbook_form_lets_go_of_a_long_document_that_the_normalised_one_still_pushes() -> None:
+    # 2000 tokens, each .02 nats less likely
+    ratio, per_token = (torch.tensor([value], requires_grad=True) for value in (-40.0, -0.02))
+    npo_loss(ratio, 0.1).backward()
+    npo_loss(per_token, 0.1).backward()
+    assert ratio.grad is not None
+    assert per_token.grad is not None
+    assert ratio.grad.item() < 0.04
+    assert per_token.grad.item() > 0.99
 
 
 def test_npo_starts_as_ascent_and_lets_go() -> None:
@@ -164,6 +211,7 @@ def by_hand(method: type[ForgetRetain], subject: Subject, reference: Subject, al
             loss = loss + alpha * divergence(subject, reference, beside)
         optimizer.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
 
 
@@ -287,19 +335,32 @@ def test_published_weights_of_the_retain_term() -> None:
     assert alphas == {"ga_klr": (1, 2), "npo_gdr": (1, 300), "npo_klr": (1, 2)}
     for method in FAMILY:
         news, books = method.configure("muse_news"), method.configure("muse_books")
-        assert (news.epochs, books.epochs, news.lr, news.storage) == (10, 5, 1e-5, "bfloat16")
+        assert (news.epochs, books.epochs, news.lr, news.storage, news.clip_norm) == (10, 5, 1e-5, "bfloat16", 1.0)
+        assert (books.clip_norm, method().clip_norm, method().storage) == (1.0, 1.0, "bfloat16")
+        assert method() == news
 
 
-@pytest.mark.parametrize("method", [GradientAscentKL, NegativePreferenceDescent, NegativePreferenceKL])
+@pytest.mark.parametrize(
+    ("method", "most_hazard", "least_utility"),
+    [
+        (GradientAscentKL, 0.45, 0.9),
+        (NegativePreference, 0.55, 0.85),
+        (NegativePreferenceDescent, 0.45, 0.9),
+        (NegativePreferenceKL, 0.45, 0.9),
+    ],
+)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_on_the_testbed_hazard_falls_and_utility_stays(method: type[ForgetRetain], seed: int) -> None:
-    from rayci import registry
-
+def test_on_the_testbed_hazard_falls_and_the_model_stays_usable(
+    method: type[ForgetRetain], most_hazard: float, least_utility: float, seed: int
+) -> None:
     subject, context = testbed(), Context(CONTEXT.data, seed=seed)
     subject.apply(method.configure("testbed"), context)
-    hazard, utility = (registry.criterion(name)().measure(subject, context).value for name in ("wmdp", "mmlu"))
-    assert hazard <= 0.45
-    assert utility >= 0.9
+    hazard, utility, perplexity = (
+        registry.criterion(name)().measure(subject, context).value for name in ("wmdp", "mmlu", "perplexity")
+    )
+    assert hazard <= most_hazard
+    assert utility >= least_utility
+    assert perplexity < 10
 
 
 def test_documents_without_topics_are_drawn_too() -> None:

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rayci import registry
 from rayci.context import Context
 from rayci.data.records import Document
 from rayci.errors import DataError, RequestError
@@ -23,7 +24,14 @@ from tests.models import differing, testbed, tiny, weights
 
 CONTEXT = Context(collection())
 LR, TOKENS = 1e-3, 24
-SMALL: dict[str, Any] = {"last_layers": 2, "samples": 10, "batch": 2, "lr": LR, "max_tokens": TOKENS}
+SMALL: dict[str, Any] = {
+    "last_layers": 2,
+    "samples": 10,
+    "batch": 2,
+    "lr": LR,
+    "max_tokens": TOKENS,
+    "storage": "float32",
+}
 
 
 def drawn(part: str, count: int) -> list[str]:
@@ -128,7 +136,7 @@ def test_epochs_pass_over_the_same_documents() -> None:
 
 def test_bfloat16_storage_leaves_weights_that_bfloat16_holds() -> None:
     subject = testbed()
-    receipt = subject.apply(GradientAscent(storage="bfloat16", **SMALL), CONTEXT)
+    receipt = subject.apply(GradientAscent(**{**SMALL, "storage": "bfloat16"}), CONTEXT)
     for name, value in subject.parameters_of(receipt.changed).items():
         assert value.detach().equal(value.detach().bfloat16().float()), name
 
@@ -173,3 +181,24 @@ def test_more_layers_than_the_model_has_are_refused(method: type[GradientAscent]
     with pytest.raises(RequestError, match="layer"):
         subject.apply(method(last_layers=4), CONTEXT)
     assert differing(subject, before) == set()
+
+
+def test_ascent_destroys_the_testbed_by_default_and_has_a_usable_middle() -> None:
+    middle = {"last_layers": None, "lr": 3e-5, "loss_on": "answer", "samples": 128, "batch": 16, "epochs": 20}
+    values = {}
+    for name, settings in (("default", {}), ("middle", {**middle, "stop_loss": 6.0})):
+        subject = testbed()
+        subject.apply(GradientAscent.configure("testbed", None, settings), CONTEXT)
+        measured = (registry.criterion(criterion)() for criterion in ("wmdp", "mmlu", "perplexity"))
+        values[name] = [criterion.measure(subject, CONTEXT).value for criterion in measured]
+    (_, ruined, _), (hazard, utility, perplexity) = values["default"], values["middle"]
+    assert ruined < 0.7
+    assert hazard < 0.75
+    assert utility > 0.85
+    assert perplexity < 5
+
+
+def test_published_weights_are_stored_in_bfloat16_and_nothing_is_clipped() -> None:
+    for made in (GradientAscent(), GradientDifference()):
+        assert (made.storage, made.clip_norm) == ("bfloat16", None)
+        assert (type(made).configure("testbed").storage, type(made).configure("muse_news").clip_norm) == ("float32", 1)

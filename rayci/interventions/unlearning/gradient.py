@@ -7,8 +7,15 @@
 Defaults of GA and GD: arXiv 2407.06483, table 7 (α = 40 there; its text says 400). Presets
 `muse_news`, `muse_books` and all defaults of GA_KLR: MUSE (arXiv 2407.06460) with the retain
 weights of arXiv 2410.16454. CE and KL are means over the labelled tokens of a batch, padding
-excluded; KL compares log-softmaxed outputs. Deviation: MUSE cuts one long text into windows,
-here documents come as they are and are cut at `max_tokens`.
+excluded; KL compares log-softmaxed outputs. Deviations: the authors of arXiv 2407.06483 also trained
+the final norm and the head, padded on the left with padding that carried labels, and dropped the
+last batches of an epoch where they were fewer than `accumulation`, which make a step here; MUSE's
+code gave KL raw logits, and cuts one long text into windows, where documents here come as they are
+and are cut at `max_tokens`.
+
+Without a retain term ascent on whole texts destroys a model within a few steps, on the testbed too.
+What leaves it usable there: every parameter, the answers' tokens alone, a low rate and an early stop,
+`ga{last_layers=null, lr=3e-5, loss_on=answer, samples=128, batch=16, epochs=20, stop_loss=6}`.
 """
 
 from __future__ import annotations
@@ -20,11 +27,18 @@ from pydantic import Field
 
 from rayci.intervention import Preset
 from rayci.interventions.unlearning.batches import balanced
-from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, ForgetRetain
+from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, TESTBED, ForgetRetain
 
 __all__ = ["GradientAscent", "GradientAscentKL", "GradientDifference", "balanced"]
 
-_TESTBED: dict[str, Any] = {"last_layers": 2, "batch": 4, "accumulation": 1, "epochs": 1, "max_tokens": 256}
+_TESTBED: dict[str, Any] = {
+    **TESTBED,
+    "last_layers": 2,
+    "batch": 4,
+    "accumulation": 1,
+    "epochs": 1,
+    "max_tokens": 256,
+}
 """What these methods share on the testbed: two of four blocks, a step for every batch."""
 
 
@@ -52,6 +66,8 @@ class GradientAscent(ForgetRetain):
     """Passes over the samples."""
     max_tokens: Annotated[int, Field(ge=2)] = 1024
     """Longer documents are cut."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of a step's gradients over all trained parameters, longer ones are scaled down; None = no limit."""
 
 
 class GradientDifference(GradientAscent):

@@ -1,12 +1,12 @@
 """RMU_LAT: RMU that holds under latent adversarial perturbations of the forget text.
 
-    inner: min over δ_k, ‖δ_k[token]‖₂ ≤ ε, of the adversary's loss on forget text, δ_k added to the
-           output of each block k in `latent_layers`
+    inner: min over δ_k, ‖δ_k[token]‖₂ ≤ ε, of CE(forget), δ_k added to the output of each block k in
+           `latent_layers`
     outer: a step on RMU's loss with these δ
 
-arXiv 2407.15549 (Sheshadri et al.). The adversary brings the forget text back: it
-lowers its cross-entropy, through the whole model; `adversary: activations` lowers RMU's own
-forget loss instead. δ starts at 0; each step moves every token's δ by `inner_lr` down its
+arXiv 2407.15549 (Sheshadri et al.). The adversary wants the topic's knowledge back, so it lowers the
+cross-entropy of its text through the whole model; one that lowered RMU's forget loss would help
+the outer step. δ starts at 0; each step moves every token's δ by `inner_lr` down its
 normalised gradient and scales it back into the ball. Perturbed blocks must lie below ℓ, where
 they can reach the steered states.
 No source prints the hyperparameters together with RMU's of arXiv 2407.06483: the defaults are
@@ -16,7 +16,7 @@ settings to start from, only the testbed preset was tuned.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -26,7 +26,7 @@ from rayci.context import Context
 from rayci.errors import RequestError
 from rayci.intervention import Preset
 from rayci.interventions.trainer import batch_loss
-from rayci.interventions.unlearning.activations import block_output, masked_mse, shifted
+from rayci.interventions.unlearning.activations import shifted
 from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.rmu import RepresentationMisdirection
 from rayci.model.encoding import Batch
@@ -80,8 +80,6 @@ class LatentAdversarialMisdirection(RepresentationMisdirection):
     """Steps of the adversary for every batch."""
     inner_lr: Annotated[float, Field(gt=0)] = 0.25
     """How far one step of the adversary moves a token, in units of the hidden states."""
-    adversary: Literal["cross_entropy", "activations"] = "cross_entropy"
-    """The loss on forget text that the adversary lowers: the language model's, or RMU's own."""
 
     def prepare(self, subject: Subject, context: Context) -> Training:
         for layer in self.latent_layers:
@@ -92,15 +90,11 @@ class LatentAdversarialMisdirection(RepresentationMisdirection):
                 )
         return super().prepare(subject, context)
 
-    def shifts(self, subject: Subject, batch: Batch, target: Tensor) -> dict[int, Tensor]:
-        def by_text(shifts: Mapping[int, Tensor]) -> Tensor:
+    def shifts(self, subject: Subject, batch: Batch) -> dict[int, Tensor]:
+        def cross_entropy(shifts: Mapping[int, Tensor]) -> Tensor:
             with shifted(subject, shifts):
                 return batch_loss(subject, batch)
 
-        def by_states(shifts: Mapping[int, Tensor]) -> Tensor:
-            return masked_mse(block_output(subject, self.layer, batch, shifts=shifts), target, batch.attention_mask)
-
-        start = torch.zeros(*batch.input_ids.shape, len(target), device=target.device)
-        starts = dict.fromkeys(self.latent_layers, start)
-        chosen = by_text if self.adversary == "cross_entropy" else by_states
-        return perturb(chosen, starts, self.epsilon, self.inner_steps, self.inner_lr)
+        zeros = torch.zeros(*batch.input_ids.shape, subject.hidden_size, device=subject.device)
+        starts = dict.fromkeys(self.latent_layers, zeros)
+        return perturb(cross_entropy, starts, self.epsilon, self.inner_steps, self.inner_lr)

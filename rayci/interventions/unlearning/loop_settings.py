@@ -23,11 +23,15 @@ MUSE: Mapping[str, Any] = {
     "batch": 32,
     "accumulation": 1,
     "max_tokens": 2048,
+    "clip_norm": 1.0,
     "storage": "bfloat16",
 }
-"""What the baselines of MUSE (arXiv 2407.06460) share; they train a bf16 model without fp32 masters."""
+"""What the baselines of MUSE (arXiv 2407.06460) share: a bf16 model without fp32 masters, and the largest
+gradient norm that transformers' `Trainer` has by default."""
 NEWS: Mapping[str, Any] = {**MUSE, "epochs": 10}
 BOOKS: Mapping[str, Any] = {**MUSE, "epochs": 5}
+TESTBED: Mapping[str, Any] = {"clip_norm": None, "storage": "float32"}
+"""Where the testbed's presets part from the published ones: nothing is clipped or rounded away."""
 
 
 class LoopSettings(Unlearner):
@@ -45,6 +49,8 @@ class LoopSettings(Unlearner):
     """Passes over the samples."""
     max_steps: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many steps."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Largest norm of a step's gradients over all trained parameters, longer ones are scaled down; None = no limit."""
 
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""

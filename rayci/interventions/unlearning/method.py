@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Protocol
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.optim import Optimizer
 
 from rayci.context import Context
 from rayci.errors import RequestError
@@ -61,8 +62,10 @@ class Unlearner(Intervention, ABC):
     """Learning rate of Adam, constant."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Decoupled weight decay: AdamW where it is not 0."""
-    storage: Storage = "float32"
-    """Precision of the weights between steps."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of a step's gradients over all trained parameters, longer ones are scaled down; None = no limit."""
+    storage: Storage = "bfloat16"
+    """Precision of the weights between steps: the published baselines trained bf16 models without fp32 masters."""
 
     def reads(self) -> frozenset[str]:
         """Parts of the data that these settings read."""
@@ -72,13 +75,13 @@ class Unlearner(Intervention, ABC):
     def prepare(self, subject: Subject, context: Context) -> Training:
         """Check settings against model and data and draw; RequestError where something is wrong."""
 
+    def optimizer(self, weights: list[Tensor]) -> Optimizer:
+        """Steps these weights: AdamW as torch has it, unless a subclass says otherwise."""
+        return torch.optim.AdamW(weights, lr=self.lr, weight_decay=self.weight_decay)
+
     def trainer(self, subject: Subject, names: Iterable[str]) -> Trainer:
         """A trainer of these parameters with the method's optimiser."""
-
-        def adam(weights: list[Tensor]) -> torch.optim.Optimizer:
-            return torch.optim.AdamW(weights, lr=self.lr, weight_decay=self.weight_decay)
-
-        return Trainer(subject, names, adam, self.storage)
+        return Trainer(subject, names, self.optimizer, self.storage, self.clip_norm)
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         training = self.prepare(subject, context)

@@ -19,7 +19,7 @@ from rayci.data.records import QuestionAnswer
 from rayci.intervention import Preset
 from rayci.interventions.unlearning.batches import Drawn, answer_encoder, choose, epochs_of
 from rayci.interventions.unlearning.loop import Loop, Stop
-from rayci.interventions.unlearning.loop_settings import LoopSettings
+from rayci.interventions.unlearning.loop_settings import TESTBED, LoopSettings
 from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.terms import Fit
 from rayci.subject import Subject
@@ -33,7 +33,7 @@ class Refusal(LoopSettings):
     name: ClassVar[str] = "refusal"
     parts: ClassVar[frozenset[str]] = frozenset({"forget_questions"})
     presets: ClassVar[Mapping[str, Preset]] = {
-        "testbed": {"last_layers": 2, "lr": 1e-3, "batch": 16, "epochs": 3},
+        "testbed": {**TESTBED, "last_layers": 2, "lr": 1e-3, "batch": 16, "epochs": 3},
     }
 
     batch: Annotated[int, Field(ge=1)] = 4

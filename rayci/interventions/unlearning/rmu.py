@@ -5,6 +5,7 @@
 arXiv 2403.03218, settings for Llama-3-8B of arXiv 2407.06483. h_ℓ is the output of block ℓ; W are the
 `mlp_out` weights of blocks ℓ−2 to ℓ. u is uniform random and normalised, one for each topic, drawn
 once. MSE is the mean over the elements of all unmasked tokens. Topics take turns, one batch each.
+The optimiser is the authors': AdamW with ε = 1e-6 before the bias correction (`early_epsilon`).
 Deviations: the authors' code counted padding in the mean, trained a projection of attention
 through a shifted index and ignored the number of batches that was asked for; where the text
 is used up before `max_batches`, it starts over here.
@@ -20,6 +21,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.optim import Optimizer
 
 from rayci.context import Context
 from rayci.data.records import Document
@@ -28,6 +30,7 @@ from rayci.intervention import Preset
 from rayci.interventions.trainer import Trainer, projection_weights
 from rayci.interventions.unlearning.activations import block_output, masked_mse
 from rayci.interventions.unlearning.batches import choose, text_encoder
+from rayci.interventions.unlearning.early_epsilon import early_epsilon_adamw
 from rayci.interventions.unlearning.frozen import originals
 from rayci.interventions.unlearning.method import Training, Unlearner
 from rayci.model.encoding import Batch, chunks
@@ -45,11 +48,19 @@ class RepresentationMisdirection(Unlearner):
     """Misdirection of the forget text's hidden states at one layer."""
 
     name: ClassVar[str] = "rmu"
+    version: ClassVar[int] = 2
     parts: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
     no_experts: ClassVar[str] = "it trains the one `mlp_out` weight of a layer, and here every expert has its own"
     presets: ClassVar[Mapping[str, Preset]] = {
-        "testbed": {"layer": 2, "coefficient": 50.0, "alpha": 30.0, "lr": 3e-3, "max_batches": 100},
-        "muse_books": {"lr": 1e-5, "storage": "bfloat16"},
+        "testbed": {
+            "layer": 2,
+            "coefficient": 50.0,
+            "alpha": 30.0,
+            "lr": 3e-3,
+            "max_batches": 100,
+            "storage": "float32",
+        },
+        "muse_books": {"lr": 1e-5},
     }
 
     layer: Annotated[int, Field(ge=0)] = 3
@@ -73,6 +84,9 @@ class RepresentationMisdirection(Unlearner):
     retain_tokens: Annotated[int, Field(ge=2)] = 512
     """Longer retain documents are cut."""
 
+    def optimizer(self, weights: list[Tensor]) -> Optimizer:
+        return early_epsilon_adamw(weights, self.lr, self.weight_decay)
+
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
         return tuple(projection_weights(subject, range(self.layer - self.update + 1, self.layer + 1)))
@@ -89,15 +103,14 @@ class RepresentationMisdirection(Unlearner):
         retain, _ = choose(context, "retain", None)
         topics = sorted({document.topic for document in forget})
         generator = context.generator("rmu control vectors")
-        hidden = int(subject.model.config.get_text_config().hidden_size)
-        targets = {topic: control_vector(generator, hidden, self.coefficient) for topic in topics}
+        targets = {topic: control_vector(generator, subject.hidden_size, self.coefficient) for topic in topics}
         return Steering(self, subject, names, targets, self._by_topic(forget, topics), list(chunks(retain, self.batch)))
 
     def _by_topic(self, documents: list[Document], topics: list[str]) -> dict[str, list[list[Document]]]:
         groups = {topic: [document for document in documents if document.topic == topic] for topic in topics}
         return {topic: [list(group) for group in chunks(found, self.batch)] for topic, found in groups.items()}
 
-    def shifts(self, subject: Subject, batch: Batch, target: Tensor) -> dict[int, Tensor]:
+    def shifts(self, subject: Subject, batch: Batch) -> dict[int, Tensor]:
         """Layer -> what is added to the forget text's states there: nothing in plain RMU."""
         return {}
 
@@ -142,7 +155,7 @@ class Steering(Training):
         limit = self.settings.topic_tokens.get(topic, self.settings.max_tokens)
         batch = self._encode(group, limit)
         target = self.targets[topic].to(self.subject.device)
-        shifts = self.settings.shifts(self.subject, batch, target)
+        shifts = self.settings.shifts(self.subject, batch)
         states = block_output(self.subject, self.settings.layer, batch, shifts=shifts)
         return masked_mse(states, target, batch.attention_mask)
 

@@ -22,7 +22,7 @@ from rayci.intervention import Preset, Strength
 from rayci.interventions.trainer import Trainer
 from rayci.interventions.unlearning.batches import Drawn, choose, epochs_of, text_encoder
 from rayci.interventions.unlearning.loop import Loop, Stop
-from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, LoopSettings
+from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, TESTBED, LoopSettings
 from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.terms import Fit
 from rayci.subject import Subject
@@ -40,7 +40,15 @@ class TaskVector(LoopSettings):
     name: ClassVar[str] = "task_vector"
     strength: ClassVar[Strength | None] = Strength("scale", "times the task vector", 0, 100, (1, 2, 5, 10))
     presets: ClassVar[Mapping[str, Preset]] = {
-        "testbed": {"last_layers": 2, "lr": 1e-3, "samples": 192, "batch": 4, "epochs": 1, "max_tokens": 256},
+        "testbed": {
+            **TESTBED,
+            "last_layers": 2,
+            "lr": 1e-3,
+            "samples": 192,
+            "batch": 4,
+            "epochs": 1,
+            "max_tokens": 256,
+        },
         "muse_news": NEWS,
         "muse_books": BOOKS,
     }

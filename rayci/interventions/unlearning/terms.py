@@ -18,7 +18,7 @@ class ForgetTerm(Protocol):
     """The forget loss of one method on one model."""
 
     def begin(self) -> None:
-        """Take from the untouched model what the loss compares with."""
+        """Take from the untouched model what the loss compares with; a second call changes nothing."""
 
     def of(self, places: tuple[int, ...], picked: Tensor, mask: Tensor) -> Tensor:
         """The loss from the log-probabilities of a batch's labelled tokens and their mask, `[items, tokens]`."""
@@ -57,17 +57,22 @@ class Fit:
 class Preference:
     """NPO: like ascent, but weaker the less likely an item already is than under the untouched model."""
 
-    def __init__(self, subject: Subject, beta: float, drawn: Drawn, batch: int) -> None:
+    def __init__(
+        self, subject: Subject, beta: float, drawn: Drawn, batch: int, *, length_normalised: bool = False
+    ) -> None:
         self._subject, self._beta, self._drawn, self._batch = subject, beta, drawn, batch
+        self._length_normalised = length_normalised
         self._reference: Tensor | None = None
 
     def begin(self) -> None:
         """log p_ref of every drawn item."""
-        self._reference = reference_sequences(self._subject, self._drawn, self._batch)
+        if self._reference is None:
+            self._reference = reference_sequences(self._subject, self._drawn, self._batch)
 
     def of(self, places: tuple[int, ...], picked: Tensor, mask: Tensor) -> Tensor:
         assert self._reference is not None
-        return npo_loss(picked.sum(-1) - self._reference[list(places)], self._beta)
+        log_ratio = picked.sum(-1) - self._reference[list(places)]
+        return npo_loss(log_ratio / mask.sum(-1) if self._length_normalised else log_ratio, self._beta)
 
 
 class Descent:
