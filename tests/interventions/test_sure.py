@@ -162,6 +162,36 @@ def test_published_weights_and_percentiles() -> None:
     assert Sure.configure("published", None, {"method": "gd"}).percentile == 95
 
 
+@pytest.mark.parametrize("preset", ["published", "muse_news", "muse_books", "testbed"])
+@pytest.mark.parametrize("method", ["ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr"])
+def test_all_settings_of_the_wrapped_method_come_from_one_source(preset: str, method: str) -> None:
+    made = Sure.configure(preset, None, {"method": method})
+    source = {"published": "muse_news"}.get(preset, preset)
+    alone = registry.intervention(method).configure(source).model_dump(mode="json")
+    tuned = {"alpha"} if preset != "testbed" else set()
+    differing = {key for key, value in made.settings.items() if alone[key] != value}
+    assert differing <= tuned
+    assert alone.keys() - made.settings.keys() == {"lr", "storage"}
+
+
+def test_published_is_news_also_without_a_preset() -> None:
+    assert Sure() == Sure.configure("published") == Sure.configure("muse_news")
+    assert (Sure().storage, Sure(method="gd").settings["epochs"], Sure(method="gd").settings["alpha"]) == (
+        "bfloat16",
+        10,
+        50,
+    )
+    assert Sure(method="rmu").settings["max_batches"] == 250  # not on MUSE: its own
+
+
+def test_the_reference_is_computed_once() -> None:
+    subject = testbed()
+    passes: list[None] = []
+    subject.model.register_forward_hook(lambda *_: passes.append(None))
+    subject.apply(sure("npo"), CONTEXT)
+    assert len(passes) == 9  # 3 batches: the reference, the saliency, the training
+
+
 def test_equal_seeds_give_equal_bits() -> None:
     first, again = testbed(), testbed()
     first.apply(sure("npo_klr"), CONTEXT)

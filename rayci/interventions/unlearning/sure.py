@@ -6,7 +6,8 @@ arXiv 2410.16454. A module is one linear (with its bias, where the wrapped metho
 it) among the parameters that the wrapped method trains; L_forget is the mean over the batches of
 one pass of its forget loss. The percentile interpolates linearly between the s_i. Chosen modules
 are trained by the wrapped method with a large learning rate, all else is untouched bit for bit.
-The presets hold the published α and γ of each wrapped method; `published` takes those of NEWS.
+The presets hold the published α and γ of each wrapped method, on top of its own settings on MUSE,
+on which that paper works; `published` is NEWS. A method without settings on MUSE keeps its own.
 Deviation: the authors' code computed the mask and never applied it.
 """
 
@@ -29,10 +30,8 @@ from rayci.kinds import Kind
 from rayci.model.modules import weight
 from rayci.subject import Subject
 
-_NEWS = {"gd": (50.0, 95.0), "ga_klr": (10.0, 90.0), "npo_gdr": (50.0, 95.0), "npo_klr": (10.0, 90.0)}
 _TUNED: Mapping[str, Mapping[str, tuple[float, float]]] = {
-    "published": _NEWS,
-    "muse_news": _NEWS,
+    "muse_news": {"gd": (50.0, 95.0), "ga_klr": (10.0, 90.0), "npo_gdr": (50.0, 95.0), "npo_klr": (10.0, 90.0)},
     "muse_books": {"gd": (400.0, 99.0), "ga_klr": (20.0, 90.0), "npo_gdr": (300.0, 99.0), "npo_klr": (20.0, 90.0)},
 }
 """Preset -> wrapped method -> (α, γ), as published."""
@@ -67,27 +66,37 @@ def saliency(subject: Subject, training: Training, modules: Mapping[str, list[st
 
 def trained_modules(subject: Subject, training: Training) -> dict[str, list[str]]:
     """Every linear whose weight the training would change, with the names of its parameters in it."""
-    names = set(training.names)
-    found = {}
+    trained = set(training.names)
+    modules = {}
     for linear, _ in subject.linears():
-        inside = [name for name in (f"{linear}.weight", f"{linear}.bias") if name in names]
+        inside = [name for name in (f"{linear}.weight", f"{linear}.bias") if name in trained]
         if f"{linear}.weight" in inside:
-            found[linear] = inside
-    return found
+            modules[linear] = inside
+    return modules
 
 
 def wrapped(method: str) -> type[Unlearner]:
     """The class of a method that SURE can wrap; RequestError for any other name."""
-    found = registry.intervention(method)
-    if not issubclass(found, Unlearner):
+    named = registry.intervention(method)
+    if not issubclass(named, Unlearner):
         raise RequestError(f"sure cannot wrap {method}", allowed="an unlearning method that trains weights")
-    return found
+    return named
+
+
+def inherited(preset: str, method: str) -> dict[str, Any]:
+    """Every setting of the wrapped method under a preset of SURE, but for those in `_OWN`."""
+    source = _source(preset)
+    settings = {"alpha": _TUNED[source][method][0]} if method in _TUNED.get(source, {}) else {}
+    inner = wrapped(method)
+    made = inner.configure(source if source in inner.presets else "published", settings=settings)
+    return made.model_dump(mode="json", exclude=set(_OWN))
 
 
 class Sure(Intervention):
     """Another unlearning method on the most salient modules alone, with a large learning rate."""
 
     name: ClassVar[str] = "sure"
+    version: ClassVar[int] = 2
     kind: ClassVar[Kind] = Kind.UNLEARN
     parts: ClassVar[frozenset[str]] = frozenset({"forget"})
     no_experts: ClassVar[str] = (
@@ -96,21 +105,20 @@ class Sure(Intervention):
     needs: ClassVar[frozenset[str]] = Needs()  # type: ignore[assignment]
     strength: ClassVar[Strength | None] = Strength("percentile", "percentile of saliency", 0, 100, (50, 90, 95, 99))
     presets: ClassVar[Mapping[str, Preset]] = {
-        "testbed": {"lr": 3e-3, "percentile": 70.0},
-        "muse_news": {"storage": "bfloat16"},
-        "muse_books": {"storage": "bfloat16"},
+        "testbed": {"lr": 3e-3, "percentile": 70.0, "storage": "float32"},
+        "muse_news": {},
+        "muse_books": {},
     }
 
     method: str = "npo_klr"
     """Name of the wrapped unlearning method."""
     settings: dict[str, Any] = Field(default={}, validate_default=True)
-    """Settings of the wrapped method but `lr` and `storage`; what is not given is its default, with
-    SURE's α for NEWS where one is published."""
+    """Settings of the wrapped method but `lr` and `storage`; what is not given is as in the preset."""
     percentile: Annotated[float, Field(ge=0, le=100)] = 90.0
     """γ: modules below this percentile of saliency stay untouched."""
     lr: Annotated[float, Field(gt=0)] = 1e-4
     """Learning rate of the chosen modules, constant; the literature tries 5e-5 to 2e-4."""
-    storage: Storage = "float32"
+    storage: Storage = "bfloat16"
     """Precision of the chosen modules' weights between steps."""
 
     @field_validator("method")
@@ -132,7 +140,7 @@ class Sure(Intervention):
             if key in given:
                 raise ValueError(f"{key} of {method} is sure's own setting {key}")
         try:
-            inner = wrapped(method).configure(settings={**_alpha("published", method), **given})
+            inner = wrapped(method).configure(settings={**inherited("published", method), **given})
         except RequestError as error:
             raise ValueError(_sentence(error)) from None
         return inner.model_dump(mode="json", exclude=set(_OWN))
@@ -146,10 +154,9 @@ class Sure(Intervention):
         method = given.get("method", cls.model_fields["method"].default)
         nested = given.get("settings", {})
         if isinstance(method, str) and isinstance(nested, Mapping):
-            inherited = {k: v for k, v in wrapped(method).presets.get(preset, {}).items() if k not in _OWN}
-            given["settings"] = {**inherited, **_alpha(preset, method), **nested}
-            if method in _TUNED.get(preset, {}):
-                given.setdefault("percentile", _TUNED[preset][method][1])
+            given["settings"] = {**inherited(preset, method), **nested}
+            if method in _TUNED.get(_source(preset), {}):
+                given.setdefault("percentile", _TUNED[_source(preset)][method][1])
         return super().configure(preset, strength, given)
 
     @property
@@ -183,9 +190,9 @@ class Sure(Intervention):
         return trainer.receipt(**counts, modules=len(chosen), candidates=len(modules))
 
 
-def _alpha(preset: str, method: str) -> dict[str, float]:
-    tuned = _TUNED.get(preset, {}).get(method)
-    return {} if tuned is None else {"alpha": tuned[0]}
+def _source(preset: str) -> str:
+    """The preset of the wrapped method that belongs to one of SURE's."""
+    return "muse_news" if preset == "published" else preset
 
 
 def _sentence(error: RequestError) -> str:
