@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayci import table
+from rayci.forecast.estimator import Estimator
+from rayci.forecast.timing import known_times
 from rayci.planning import spec as specs
 from rayci.planning import yaml_source
 from rayci.planning.plan import Plan
 from rayci.planning.spec import Spec
-from rayci.planning.sweep import Sweep
+from rayci.planning.sweep import Blame, Sweep
 from rayci.trials.assignment import Assignment, absolute
+from rayci.trials.capacity import fitting_reservations
 from rayci.trials.knobs import DEFAULT, Knobs
+from rayci.trials.process import put_back
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.selection import Selection
 from rayci.trials.settle import forget_failures, settle
@@ -49,48 +54,62 @@ def launch(spec: Spec | Path | str, knobs: Knobs = DEFAULT, /, **changes: Any) -
     `changes` are fields of `Knobs`. Ray does not start where nothing is left to do. Raises
     RequestError, before anything is written, for what is wrong.
     """
-    knobs = replace(knobs, **changes)
+    with put_back():
+        return _launch(spec, replace(knobs, **changes))
+
+
+def _launch(spec: Spec | Path | str, knobs: Knobs) -> Run:
     source = None
     if not isinstance(spec, Spec):
         source = yaml_source.read(Path(spec))
         spec = specs.from_source(source)
     selection = Selection.of(spec, knobs.only, knobs.replicate, knobs.seed)
     sweep = Sweep.open(absolute(spec), source)
-    # Rows of another sweep may lie at the same place.
-    place = f"{str(knobs.storage).rstrip('/')}/{spec.name}-{sweep.fingerprint[:12]}" if knobs.storage else None
-    folder = RunFolder(Path(knobs.out or Path("runs") / spec.name), knobs.store, place)
+    folder = _folder(sweep, knobs)
     folder.check(sweep)
     knobs.check()
     plan = sweep.planner.plan()
     wanted = selection.indices(plan)
+    estimator = Estimator(sweep.planner, known_times(spec.model, folder.root))
+    reserve = partial(fitting_reservations, plan, estimator=estimator, knobs=knobs, blame=Blame(source))
+    nothing_done = knobs.store is knobs.storage is None and not folder.root.exists()
+    reservations = reserve(wanted) if nothing_done else None  # refused before anything is written
     with folder.locked():
         folder.open_store().check()
         folder.describe(sweep, plan)
-        if knobs.retry_failed:
-            forget_failures(folder, plan)
-        done = folder.done(plan)
-        new = folder.own_store and not done  # its store is empty
-        if knobs.sharing and not new and len(done) < len(plan.stages):
-            done = settle(sweep, plan, folder, done)
+        done = _done(sweep, plan, folder, knobs)
         todo = [i for i in wanted if any(stage.fingerprint not in done for stage in plan.trials[i].stages)]
         if not todo:
             counts = {"total": len(wanted), "done": len(wanted)}
             return Run(plan, folder, True, False, counts, tuple(folder.notes))
-        return _run(sweep, plan, folder, wanted, todo, done, knobs)
+        from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
+
+        folder.tidy()
+        reservations = reservations or reserve(todo)
+        assignment = Assignment(sweep.spec, folder.workers_parts, folder.store, knobs)
+        experiments = Experiments(estimator, plan, assignment, folder, reservations, todo, done, total=len(wanted))
+        counts, notes = experiments.run()
+        folder.fetch(plan)
+        if counts["given_up"]:
+            settle(sweep, plan, folder, folder.done(plan), ended=True)
+        asked = {stage.fingerprint for i in wanted for stage in plan.trials[i].stages}
+        complete = all(folder.part(stage).is_file() for stage in asked)
+        return Run(plan, folder, complete, True, counts, (*folder.notes, *notes))
 
 
-def _run(
-    sweep: Sweep, plan: Plan, folder: RunFolder, wanted: list[int], todo: list[int], done: set[str], knobs: Knobs
-) -> Run:
-    from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
+def _done(sweep: Sweep, plan: Plan, folder: RunFolder, knobs: Knobs) -> set[str]:
+    """Stages that have their rows, or can get them without computing."""
+    if knobs.retry_failed:
+        forget_failures(folder, plan)
+    done = folder.done(plan)
+    new = folder.own_store and not done  # its store is empty
+    if knobs.sharing and not new and len(done) < len(plan.stages):
+        done = settle(sweep, plan, folder, done)
+    return done
 
-    folder.tidy()
-    assignment = Assignment(sweep.spec, folder.workers_parts, folder.store, knobs)
-    experiments = Experiments(sweep, plan, assignment, folder, todo, done, total=len(wanted))
-    counts, notes = experiments.run()
-    folder.fetch(plan)
-    if counts["given_up"]:
-        settle(sweep, plan, folder, folder.done(plan), ended=True)
-    asked = {stage.fingerprint for i in wanted for stage in plan.trials[i].stages}
-    complete = all(folder.part(stage).is_file() for stage in asked)
-    return Run(plan, folder, complete, True, counts, (*folder.notes, *notes))
+
+def _folder(sweep: Sweep, knobs: Knobs) -> RunFolder:
+    # Rows of another sweep may lie at the same place.
+    name = f"{sweep.spec.name}-{sweep.fingerprint[:12]}"
+    place = f"{str(knobs.storage).rstrip('/')}/{name}" if knobs.storage else None
+    return RunFolder(Path(knobs.out or Path("runs") / sweep.spec.name), knobs.store, place)

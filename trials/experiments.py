@@ -12,18 +12,17 @@ from ray import tune
 
 from rayci.errors import StorageError
 from rayci.forecast.estimator import Estimator
-from rayci.forecast.timing import known_times
 from rayci.planning.lifetimes import Lifetimes
 from rayci.planning.plan import Plan
 from rayci.planning.schedule import Schedule, at_hand
-from rayci.planning.sweep import Sweep
 from rayci.storage.stages import Outcome
+from rayci.trials import machine
 from rayci.trials.assignment import Assignment, trial_config
-from rayci.trials.cluster import CLUSTER_PENDING, connected, local_workers, nodes_lost
+from rayci.trials.cluster import connected, nodes_lost
 from rayci.trials.free_workers import FreeWorkers
 from rayci.trials.loggers import callbacks
 from rayci.trials.progress import ProgressBar, Silent
-from rayci.trials.reservations import reservations_of
+from rayci.trials.reservations import Reservations
 from rayci.trials.run_folder import LOST, RunFolder
 from rayci.trials.search import Hooks, PrefixSearcher
 from rayci.trials.trainable import CompositionTrial
@@ -44,19 +43,19 @@ class Experiments:
 
     def __init__(
         self,
-        sweep: Sweep,
+        estimator: Estimator,
         plan: Plan,
         assignment: Assignment,
         folder: RunFolder,
+        reservations: Reservations,
         todo: list[int],
         done: Collection[str],
         *,
         total: int,
     ) -> None:
         self._plan, self._assignment, self._folder, self._knobs = plan, assignment, folder, assignment.knobs
-        self._workers = self._knobs.workers or local_workers(sweep.spec.resources.cpus, sweep.spec.resources.threads)
+        self._reservations, self._workers = reservations, machine.workers(self._knobs, plan.spec.resources)
         self._store = folder.open_store()
-        estimator = Estimator(sweep.planner, known_times(plan.spec.model, folder.root))
         stored = self._store.stored()
         ready = set(done)
         if self._knobs.sharing:
@@ -65,7 +64,6 @@ class Experiments:
         self._free(self._lifetimes.unneeded(stored))  # what a killed run left behind
         seconds = estimator.stage_seconds(plan)
         self._schedule = Schedule(plan, todo, ready, seconds=seconds, sharing=self._knobs.sharing)
-        self._reservations = reservations_of(plan, estimator)
         left = {s.fingerprint: seconds(s) for i in todo for s in plan.trials[i].stages if s.fingerprint not in done}
         self._fetched = time.monotonic()
         self._bar = ProgressBar(
@@ -74,14 +72,9 @@ class Experiments:
 
     def run(self) -> tuple[dict[str, int], list[str]]:
         """Run to the end or to an interruption; counts and notes."""
-        resources, knobs = self._plan.spec.resources, self._knobs
-        with connected(
-            address=knobs.address,
-            workers=knobs.workers or CLUSTER_PENDING if knobs.address else self._workers,
-            cpus=resources.cpus,
-            threads=resources.threads,
-            gpus=resources.gpus != 0,
-        ):
+        resources = self._plan.spec.resources
+        gpus = machine.gpus(resources, self._reservations, self._workers)
+        with connected(self._knobs, resources, workers=self._workers, gpus=gpus):
             try:
                 while not self._schedule.empty:
                     searcher = self._experiment()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rayci.errors import RequestError
-from rayci.trials.cluster import check_address
+from rayci.trials.address import check_address
 from rayci.trials.loggers import known_loggers
 
 GIB = 2**30

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer
+from rayci.trials.ray_internals import default_score
 
 
 def available_first(node: dict[str, float], demands: list[dict[str, float]], node_type: str, **summary: Any) -> Any:
@@ -19,6 +19,6 @@ def available_first(node: dict[str, float], demands: list[dict[str, float]], nod
     nothing fits, else a tuple; the highest wins, and among equals the last name by the alphabet. Ray
     forgets a failure after half an hour (`AUTOSCALER_NODE_AVAILABILITY_MAX_STALENESS_S`).
     """
-    score = _default_utilization_scorer(node, demands, node_type, **summary)
+    score = default_score(node, demands, node_type, **summary)
     known = summary["node_availability_summary"].node_availabilities.get(node_type)
     return None if score is None else (known is None or known.is_available, *score)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rayci.errors import RequestError
@@ -18,15 +18,23 @@ class Reservations:
     """The reservation of every trial, by its index in the plan."""
 
     cpus: float
-    first: Callable[[int], float]
-    """GPUs of a trial before anything went wrong."""
+    first: Sequence[float]
+    """GPUs of each trial before anything went wrong."""
     most: float
     """GPUs that a trial may grow to."""
     _grown: dict[int, float] = field(default_factory=dict)
 
+    def largest(self) -> float:
+        """GPUs of the trial that reserves most before anything went wrong."""
+        return max(self.first, default=0.0)
+
+    def cap(self, gpus: float) -> None:
+        """Let no trial grow beyond what a node has; what is reserved from the start stays."""
+        self.most = min(self.most, gpus)
+
     def gpus(self, index: int) -> float:
         """GPUs that the trial reserves now."""
-        return self._grown.get(index, self.first(index))
+        return self._grown.get(index, self.first[index])
 
     def of(self, index: int) -> dict[str, float]:
         """The reservation as Ray names it."""
@@ -38,9 +46,9 @@ class Reservations:
         return gpus == 0 or gpus >= self.most
 
     def enlarge(self, index: int) -> None:
-        """Reserve the next larger share from now on."""
+        """Reserve the next larger share from now on, as far as it may grow."""
         gpus = self.gpus(index)
-        self._grown[index] = next((step for step in STEPS if step > gpus), gpus)
+        self._grown[index] = max(gpus, min(self.most, next((step for step in STEPS if step > gpus), gpus)))
 
 
 def reservations_of(plan: Plan, estimator: Estimator) -> Reservations:
@@ -58,11 +66,10 @@ def reservations_of(plan: Plan, estimator: Estimator) -> Reservations:
                     allowed="a number of GPUs",
                 )
             share[text] = gpus
-        return Reservations(
-            resources.cpus, lambda index: share[plan.trials[index].composition], resources.max_gpus or STEPS[-1]
-        )
-    fixed = resources.gpus
-    return Reservations(resources.cpus, lambda index: fixed, resources.max_gpus or max(1.0, fixed))
+        first = [share[trial.composition] for trial in plan.trials]
+        return Reservations(resources.cpus, first, resources.max_gpus or STEPS[-1])
+    fixed = [resources.gpus] * len(plan.trials)
+    return Reservations(resources.cpus, fixed, resources.max_gpus or max(1.0, resources.gpus))
 
 
 def _gpu_memory(given: float | None) -> float:

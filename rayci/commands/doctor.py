@@ -74,6 +74,14 @@ def _ray() -> Finding:
     found = version("ray")
     if importlib.util.find_spec("ray.tune") is None:
         return Finding("Ray", "problem", f"{found} without Tune", "pip install 'ray[tune]'")
+    from rayci.trials.auth_token import exposed_token
+    from rayci.trials.ray_internals import missing
+
+    if lost := missing():
+        parts = "; ".join(f"without {internal} (Ray {internal.seen}) {internal.lost}" for internal in lost)
+        return Finding("Ray", "note", f"{found}: {parts}", "pip install 'ray[tune]>=2.60,<2.61'")
+    if (token := exposed_token()) is not None:
+        return Finding("Ray", "note", f"{found}: others can read {token}", f"chmod 600 {token}")
     return Finding("Ray", "ok", found)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rayci.errors import RequestError
-from rayci.trials.cluster import check_address
+from rayci.trials.address import check_address
 
 from . import nodes
 
@@ -46,7 +46,7 @@ def head(port: int, tmp_path: Path) -> Iterator[nodes.Node]:
 def check(port: int, **env: str) -> subprocess.CompletedProcess[str]:
     """`check_address` in a process of its own: Ray reads a token once."""
     code = (
-        "import sys; from rayci.trials.cluster import check_address; from rayci.errors import RequestError\n"
+        "import sys; from rayci.trials.address import check_address; from rayci.errors import RequestError\n"
         "try: check_address(sys.argv[1])\nexcept RequestError as error: sys.exit(str(error))"
     )
     command = [sys.executable, "-c", code, f"127.0.0.1:{port}"]

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from rayci import table
+from rayci.forecast.estimator import Estimator
+from rayci.forecast.timing import known_times
 from rayci.kinds import Status
 from rayci.model import loading
 from rayci.planning.plan import Plan
@@ -22,6 +24,7 @@ from rayci.storage.parts import Parts
 from rayci.storage.stages import Outcome, StageStore
 from rayci.trials.assignment import Assignment
 from rayci.trials.experiments import Experiments
+from rayci.trials.reservations import reservations_of
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.settle import forget_failures, settle
 
@@ -44,7 +47,9 @@ def sweep() -> Sweep:
 def experiments(sweep: Sweep, plan: Plan, folder: RunFolder, done: set[str]) -> Experiments:
     todo = [i for i, trial in enumerate(plan.trials) if any(stage.fingerprint not in done for stage in trial.stages)]
     assignment = Assignment(sweep.spec, folder.workers_parts, folder.store)
-    return Experiments(sweep, plan, assignment, folder, todo, done, total=len(plan.trials))
+    estimator = Estimator(sweep.planner, known_times(SPEC.model, folder.root))
+    reservations = reservations_of(plan, estimator)
+    return Experiments(estimator, plan, assignment, folder, reservations, todo, done, total=len(plan.trials))
 
 
 @pytest.mark.parametrize("weights", ["whole", "set aside", "of a writer that died"])

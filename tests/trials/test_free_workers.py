@@ -14,10 +14,12 @@ from ray import tune
 
 from rayci.planning.plan import make
 from rayci.planning.schedule import Schedule
-from rayci.planning.spec import Spec
+from rayci.planning.spec import Resources, Spec
 from rayci.trials import free_workers
 from rayci.trials.cluster import QUIET, connected
 from rayci.trials.free_workers import FreeWorkers
+from rayci.trials.knobs import Knobs
+from rayci.trials.process import put_back
 from rayci.trials.progress import Silent
 from rayci.trials.reservations import Reservations
 from rayci.trials.search import PrefixSearcher
@@ -61,7 +63,7 @@ def searcher(at_once: int | None) -> PrefixSearcher:
         Schedule(plan, range(TRIALS), sharing=False),
         lambda index: {"index": index},
         lambda index: [],
-        Reservations(1, lambda index: 0, 1),
+        Reservations(1, [0] * 100, 1),
         TRIALS,
         at_once=at_once,
     )
@@ -70,7 +72,7 @@ def searcher(at_once: int | None) -> PrefixSearcher:
 def test_both_workers_come_up(tmp_path: Path) -> None:
     Seen.workers.clear()
     before = {name: os.environ.get(name) for name in QUIET}
-    with connected(address=None, workers=2, cpus=1, threads=1, gpus=False):
+    with put_back(), connected(Knobs(), Resources(), workers=2):
         tune.Tuner(
             tune.with_resources(short(), {"cpu": 1}),
             tune_config=tune.TuneConfig(

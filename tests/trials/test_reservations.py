@@ -18,7 +18,7 @@ def test_the_smallest_step_that_fits(memory: float, share: float) -> None:
 
 
 def test_growing_ends_at_the_most() -> None:
-    reservations = Reservations(cpus=2, first=lambda index: 0.25 if index else 0.3, most=1)
+    reservations = Reservations(cpus=2, first=[0.3, 0.25], most=1)
     seen = []
     while not reservations.last(1):
         seen.append(reservations.of(1))
@@ -30,4 +30,4 @@ def test_growing_ends_at_the_most() -> None:
 
 
 def test_without_a_gpu_there_is_nothing_to_grow() -> None:
-    assert Reservations(cpus=1, first=lambda index: 0, most=1).last(0)
+    assert Reservations(cpus=1, first=[0, 0], most=1).last(0)

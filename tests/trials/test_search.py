@@ -29,7 +29,7 @@ def test_a_trial_that_died_with_its_node_is_run_again(with_its_node: bool) -> No
         Schedule(plan, range(len(plan.trials))),
         lambda index: {"index": index},
         lambda index: [stage.fingerprint for stage in plan.trials[index].stages],
-        Reservations(1, lambda index: 0, 1),
+        Reservations(1, [0] * len(plan.trials), 1),
         100,
         Hooks(lost=lost.append, nodes_lost=lambda: gone[0]),
     )
