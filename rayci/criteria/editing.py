@@ -2,8 +2,8 @@
 
     F1 = 2·|P ∩ T| / (|P| + |T|), 0 where the intersection is empty
 
-P: tokens generated greedily, special and bare-space tokens removed, as many as the target has;
-T: the target's. Success on the edit prompt, generalization over all rephrases, locality against
+Special and bare-space tokens are removed from both first. P: tokens generated greedily, as many as
+are left of the target; T: the target's. Success on the edit prompt, generalization over all rephrases, locality against
 the gold answers of unrelated prompts (arXiv 2407.06483, section 3).
 """
 
@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import ClassVar
 
+from transformers import PreTrainedTokenizerBase
+
 from rayci.context import Context
-from rayci.criteria.generation import greedy
+from rayci.criteria.generation import Counts, greedy
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.data.records import EditRecord, QuestionAnswer
 from rayci.errors import DataError, MeasurementError
@@ -30,13 +33,19 @@ def set_f1(predicted: Iterable[int], target: Iterable[int]) -> float:
     return 2 * shared / (len(left) + len(right)) if shared else 0.0
 
 
-def content(subject: Subject, tokens: Iterable[int]) -> list[int]:
-    """Tokens without special ones and without bare spaces."""
-    special = set(subject.tokenizer.all_special_ids)
-    return [token for token in tokens if token not in special and str(subject.tokenizer.decode([token])).strip(" ")]
+def is_content(tokenizer: PreTrainedTokenizerBase) -> Counts:
+    """Tells special tokens and bare spaces from all others."""
+    special = set(tokenizer.all_special_ids)
+
+    @cache
+    def counts(token: int) -> bool:
+        return token not in special and bool(str(tokenizer.decode([token])).strip(" "))
+
+    return counts
 
 
 class _EditCriterion(Criterion):
+    version: ClassVar[int] = 2
     scale: ClassVar[Scale] = UNIT_INTERVAL
     needs: ClassVar[frozenset[str]] = frozenset({"edits"})
     per_edit_batch: ClassVar[bool] = True
@@ -47,13 +56,8 @@ class _EditCriterion(Criterion):
 
     def measure(self, subject: Subject, context: Context) -> Reading:
         owners, items = self._items(context)
-        targets = [target_ids(subject.tokenizer, item.answer) for item in items]
-        outputs = greedy(subject, [item.prompt for item in items], list(map(len, targets)))
-        per_edit: dict[int, list[float]] = {}
-        for owner, output, target in zip(owners, outputs, targets, strict=True):
-            score = set_f1(content(subject, output), content(subject, target))
-            per_edit.setdefault(owner, []).append(score)
-        return mean_reading([sum(values) / len(values) for values in per_edit.values()], outputs)
+        outputs, targets = answers(subject, items)
+        return _mean_over_edits(owners, map(set_f1, outputs, targets), outputs)
 
     def _items(self, context: Context) -> tuple[list[int], list[QuestionAnswer]]:
         pairs = [(index, item) for index, edit in enumerate(context.edits) for item in self.questions(edit)]
@@ -64,6 +68,21 @@ class _EditCriterion(Criterion):
                 hint="edit records with `rephrases` and `locality`",
             )
         return [index for index, _ in pairs], [item for _, item in pairs]
+
+
+def answers(subject: Subject, items: Sequence[QuestionAnswer]) -> tuple[list[list[int]], list[list[int]]]:
+    """Content tokens of each greedy continuation, at most as many as its gold answer has, and the answer's."""
+    counts = is_content(subject.tokenizer)
+    targets = [[token for token in target_ids(subject.tokenizer, item.answer) if counts(token)] for item in items]
+    return greedy(subject, [item.prompt for item in items], list(map(len, targets)), counts), targets
+
+
+def _mean_over_edits(owners: Sequence[int], scores: Iterable[float], outputs: list[list[int]]) -> Reading:
+    """Mean over edits of each edit's mean score; `owners` says which edit an item is of."""
+    per_edit: dict[int, list[float]] = {}
+    for owner, score in zip(owners, scores, strict=True):
+        per_edit.setdefault(owner, []).append(score)
+    return mean_reading([sum(values) / len(values) for values in per_edit.values()], outputs)
 
 
 class EditSuccess(_EditCriterion):
@@ -101,15 +120,10 @@ class EditLocalityAgreement(EditLocality):
 
     def measure(self, subject: Subject, context: Context) -> Reading:
         owners, items = self._items(context)
-        lengths = [len(target_ids(subject.tokenizer, item.answer)) for item in items]
-        outputs = greedy(subject, [item.prompt for item in items], lengths)
+        outputs, _ = answers(subject, items)
         before = outputs if context.reference is None else context.reference
         if len(before) != len(outputs):
             raise MeasurementError("the untouched model was measured on other prompts")
-        per_edit: dict[int, list[float]] = {}
-        for owner, now, then in zip(owners, outputs, before, strict=True):
-            same = now == list(then)  # two empty continuations agree although they share no token
-            per_edit.setdefault(owner, []).append(
-                1.0 if same else set_f1(content(subject, now), content(subject, then))
-            )
-        return mean_reading([sum(values) / len(values) for values in per_edit.values()], outputs)
+        # two empty continuations agree although they share no token
+        scores = [1.0 if now == list(then) else set_f1(now, then) for now, then in zip(outputs, before, strict=True)]
+        return _mean_over_edits(owners, scores, outputs)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from rayci.errors import MeasurementError
 from rayci.model.encoding import chunks, left_padded, prompt_ids
@@ -15,34 +15,58 @@ from rayci.subject import Subject
 
 GENERATION_BATCH = 256
 """Prompts in one forward pass; does not change the greedy tokens."""
+SPARE = 8
+"""How many tokens that do not count are made up for by further ones."""
+
+Counts = Callable[[int], bool]
+"""Whether a token id counts."""
 
 
 @torch.no_grad()
-def greedy(subject: Subject, prompts: Sequence[str], lengths: Sequence[int]) -> list[list[int]]:
-    """Greedy token ids of each prompt, at most `lengths[i]` new tokens, in the order given."""
+def greedy(subject: Subject, prompts: Sequence[str], lengths: Sequence[int], counts: Counts) -> list[list[int]]:
+    """Greedy token ids of each prompt, the first `lengths[i]` that count, in the order given.
+
+    What does not count is left out before the cut; a row ends after `lengths[i] + SPARE` tokens.
+    """
     order = sorted(range(len(prompts)), key=lambda index: (lengths[index], len(prompts[index])))
     outputs: list[list[int]] = [[] for _ in prompts]
     for group in chunks(order, GENERATION_BATCH):
         rows = [prompt_ids(subject.tokenizer, prompts[index]) for index in group]
-        most = max(lengths[index] for index in group)
-        for index, tokens in zip(group, _continue(subject, rows, most), strict=True):
-            outputs[index] = tokens[: lengths[index]]
+        enough = _Enough([lengths[index] for index in group], counts)
+        for index, tokens in zip(group, _continue(subject, rows, enough), strict=True):
+            own = tokens[: lengths[index] + SPARE]  # however long the others of the batch went on
+            outputs[index] = [token for token in own if counts(token)][: lengths[index]]
     return outputs
 
 
-def _continue(subject: Subject, rows: Sequence[list[int]], most: int) -> list[list[int]]:
+def _continue(subject: Subject, rows: Sequence[list[int]], enough: _Enough) -> list[list[int]]:
     ids, mask = (part.to(subject.device) for part in left_padded(subject.tokenizer, rows))
     generate: Any = subject.model.generate
     watch = LogitsProcessorList([_RefuseNan()])
     generated = generate(
         input_ids=ids,
         attention_mask=mask,
-        max_new_tokens=most,
+        max_new_tokens=enough.most + SPARE,
         do_sample=False,
         pad_token_id=subject.tokenizer.pad_token_id,
         logits_processor=watch,
+        stopping_criteria=StoppingCriteriaList([enough]),
     )
     return [list(row) for row in generated[:, ids.shape[1] :].tolist()]
+
+
+class _Enough(StoppingCriteria):
+    """Ends a batch once each row has as many tokens that count as it wants."""
+
+    def __init__(self, lengths: Sequence[int], counts: Counts) -> None:
+        self.most = max(lengths)
+        self._missing, self._counts = list(lengths), counts
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        for row, token in enumerate(input_ids[:, -1].tolist()):
+            self._missing[row] -= self._counts(token)
+        done = max(self._missing) <= 0
+        return torch.full((len(input_ids),), done, device=input_ids.device)
 
 
 class _RefuseNan(LogitsProcessor):

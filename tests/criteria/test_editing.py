@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,8 +12,15 @@ import torch
 
 from rayci import registry
 from rayci.context import Context
-from rayci.criteria.editing import EditGeneralization, EditLocality, EditLocalityAgreement, EditSuccess, content, set_f1
-from rayci.criteria.generation import greedy
+from rayci.criteria.editing import (
+    EditGeneralization,
+    EditLocality,
+    EditLocalityAgreement,
+    EditSuccess,
+    is_content,
+    set_f1,
+)
+from rayci.criteria.generation import SPARE, greedy
 from rayci.criterion import mean_reading
 from rayci.data.records import EditRecord, QuestionAnswer
 from rayci.errors import DataError, MeasurementError
@@ -20,7 +28,7 @@ from rayci.interventions.compression.wanda import Wanda
 from rayci.interventions.editing.finetuning import FineTuning
 from rayci.subject import Subject
 from rayci.testbed import collection
-from tests.models import ARCHITECTURES, testbed, tiny
+from tests.models import ARCHITECTURES, testbed, tiny, tokenizer
 
 CONTEXT = Context(collection(), batch_size=8)
 
@@ -42,12 +50,57 @@ def test_set_f1_by_hand(predicted: list[int], target: list[int], score: float) -
     assert set_f1(predicted, target) == pytest.approx(score)
 
 
-def test_content_drops_special_and_bare_space_tokens() -> None:
-    subject = tiny()
-    space, line_break = (subject.tokenizer.get_vocab()[piece] for piece in ("Ġ", "Ċ"))
-    word = subject.tokenizer(" the", add_special_tokens=False)["input_ids"]
-    assert len(word) == 1
-    assert content(subject, [0, space, *word, 1, line_break, *word]) == [*word, line_break, *word]
+def token(text: str) -> int:
+    """The one token of a text or piece."""
+    known: dict[str, int] = tokenizer().get_vocab()
+    return known[text.replace(" ", "Ġ").replace("\n", "Ċ")]
+
+
+def test_special_and_bare_space_tokens_are_no_content() -> None:
+    counts, word, line_break = is_content(tokenizer()), token(" the"), token("\n")
+    tokens = [0, token(" "), word, 1, line_break, word]
+    assert list(filter(counts, tokens)) == [word, line_break, word]
+
+
+def chained(*tokens: int) -> Subject:
+    """A model that says these tokens one after the other, whatever came before the first."""
+    subject = tiny(hidden_size=32)
+    with torch.no_grad():
+        for name, value in subject.model.named_parameters():
+            value.fill_(1.0 if "norm" in name else 0.0)
+        states = torch.eye(32)
+        embeddings, head = subject.model.get_input_embeddings().weight, subject.model.get_output_embeddings().weight
+        embeddings[:] = states[31]  # type: ignore[index]
+        head[tokens[0]] = states[31]  # type: ignore[index]
+        for place, (now, following) in enumerate(itertools.pairwise(tokens)):
+            embeddings[now] = states[place]  # type: ignore[index]
+            head[following] += states[place]  # type: ignore[index]
+    return subject
+
+
+@pytest.mark.parametrize(
+    ("said", "target", "score"),
+    [
+        ((" ", " the", " a"), "the a", 1.0),  # a bare space is not one of the two that are compared
+        ((" the", " ", " a"), "the a", 1.0),
+        ((" the", " a", " in"), "the a", 1.0),  # no longer than the target
+        ((" in", " ", " a"), "the a", 0.5),
+        ((" the", " a"), "  the", 1.0),  # the target's own space makes nothing longer
+    ],
+)
+def test_what_is_no_content_is_removed_before_the_cut(said: tuple[str, ...], target: str, score: float) -> None:
+    subject = chained(*map(token, said))
+    edit = EditRecord("Ada", "Ada is", target, "b")
+    context = Context(replace(CONTEXT.data, edits=(edit,)), batch_size=1)
+    reading = EditSuccess().measure(subject, context)
+    assert reading.value == pytest.approx(score)
+    assert reading.records is not None
+    assert len(reading.records[0]) <= len(target.split())
+
+
+def test_nothing_comes_after_the_end_of_text() -> None:
+    subject = chained(token(" the"), 0, token(" a"))
+    assert greedy(subject, ["Ada is"], [3], is_content(tokenizer())) == [[token(" the")]]
 
 
 def test_mean_and_standard_error_by_hand() -> None:
@@ -59,19 +112,19 @@ def test_mean_and_standard_error_by_hand() -> None:
 
 
 def one_by_one(subject: Subject, prompt: str, answer: str) -> float:
-    """F1 of one prompt: generate without padding, filter, compare sets."""
-    tokenizer = subject.tokenizer
-    target = tokenizer(" " + answer, add_special_tokens=False)["input_ids"]
-    ids = torch.tensor([tokenizer(prompt)["input_ids"]])
+    """F1 of one prompt: generate without padding, filter, cut, compare sets."""
+    special = {0, 1, token(" ")}
+    target = tokenizer()(" " + answer, add_special_tokens=False)["input_ids"]
+    ids = torch.tensor([tokenizer()(prompt)["input_ids"]])
     generate: Any = subject.model.generate
+    most = len(target) + SPARE
     output = generate(
-        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=len(target), do_sample=False, pad_token_id=1
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=most, do_sample=False, pad_token_id=1
     )
-    special = {tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.get_vocab()["Ġ"]}  # the last is the bare space
-    got = {token for token in output[0, ids.shape[1] :].tolist() if token not in special}
-    wanted = {token for token in target if token not in special}
-    shared = got & wanted
-    return 2 * len(shared) / (len(got) + len(wanted)) if shared else 0.0
+    wanted = [token for token in target if token not in special]
+    got = [token for token in output[0, ids.shape[1] :].tolist() if token not in special][: len(wanted)]
+    shared = set(got) & set(wanted)
+    return 2 * len(shared) / (len(set(got)) + len(set(wanted))) if shared else 0.0
 
 
 def questions(edit: EditRecord, name: str) -> Iterator[tuple[str, str]]:
@@ -116,8 +169,9 @@ def test_left_padding_changes_no_continuation(kind: str) -> None:
     subject = tiny(kind)
     prompts = [prompt for edit in CONTEXT.edits[:4] for prompt in (edit.prompt, *edit.rephrases[:2])] + ["Who", "A b c"]
     lengths = [1 + index % 4 for index in range(len(prompts))]
-    together = greedy(subject, prompts, lengths)
-    alone = [greedy(subject, [prompt], [length])[0] for prompt, length in zip(prompts, lengths, strict=True)]
+    counts = is_content(subject.tokenizer)
+    together = greedy(subject, prompts, lengths, counts)
+    alone = [greedy(subject, [prompt], [length], counts)[0] for prompt, length in zip(prompts, lengths, strict=True)]
     assert together == alone
     assert all(len(row) <= length for row, length in zip(together, lengths, strict=True))
 
