@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from rayci.analysis.html_report import report
     from rayci.analysis.metric_table import metrics
     from rayci.analysis.sources import load
+    from rayci.analysis.usability import ruinous_steps
     from rayci.analysis.win_counts import wins
 
-__all__ = ["composable_share", "curves", "load", "metrics", "report", "wins"]
+__all__ = ["composable_share", "curves", "load", "metrics", "report", "ruinous_steps", "wins"]
 
 _HOMES = {
     "composable_share": "epsilon",
@@ -26,6 +27,7 @@ _HOMES = {
     "load": "sources",
     "metrics": "metric_table",
     "report": "html_report",
+    "ruinous_steps": "usability",
     "wins": "win_counts",
 }
 """Public function -> its module. No module has a public function's name: importing it would hide the function."""

@@ -20,6 +20,7 @@ from rayci.analysis.figures import figure_dict
 from rayci.analysis.heat import heat_rows
 from rayci.analysis.metric_table import metrics
 from rayci.analysis.reading_point import At
+from rayci.analysis.usability import ruinous_steps
 from rayci.errors import RequestError
 from rayci.kinds import Scale, Status
 from rayci.table import ResultTable
@@ -83,6 +84,7 @@ def _context(table: ResultTable, frame: Any, title: str | None) -> dict[str, Any
         "title": title or f"{', '.join(sweeps)}: what survives composition",
         "counts": _counts(table, records),
         "headlines": findings.headlines(records, scales),
+        "ruinous": ruinous_steps(table),
         "findings": findings.per_criterion(records),
         "criteria": [(name, better(scales[name])) for name in criteria],
         "heat": heat_rows(records, scales),

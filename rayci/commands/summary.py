@@ -57,7 +57,7 @@ def print_run(run: Run, spec: Path) -> bool:
         "failures": _print_failures(table, spec),
     }
     pairs(summary)
-    for note in run.notes:
+    for note in (*run.notes, *analysis.ruinous_steps(table)):
         out.print(f" [dim]note[/dim]   {escape(note)}", soft_wrap=True)
     for name, path in (("table", run.folder.parts), ("report", analysis.report(table, run.folder.root))):
         out.print(f" [dim]{name}[/dim]  {path}", soft_wrap=True)  # whole, so that it can be copied
