@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,6 @@ def hash_file(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def hash_files(paths: Iterable[Path]) -> str:
-    """Fingerprint of several files by name and content, whatever folder they lie in."""
-    return fingerprint({path.name: hash_file(path) for path in paths})
 
 
 def derive_seed(*parts: int | str) -> int:

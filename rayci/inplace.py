@@ -16,6 +16,7 @@ from rayci.errors import DataError, RequestError
 from rayci.intervention import Intervention
 from rayci.kinds import Recompress
 from rayci.model import loading
+from rayci.model.folder import TESTBED, locate
 from rayci.planning.chain import chain_of
 from rayci.planning.composition import Step, parse
 from rayci.subject import Subject
@@ -44,7 +45,7 @@ def apply(
     Raises RequestError before any weight is touched; InterventionError where a method fails.
     """
     steps = parse(composition)
-    chosen = preset or ("testbed" if model == loading.TESTBED else "published")
+    chosen = preset or ("testbed" if model == TESTBED else "published")
 
     def configure(step: Step) -> Intervention:
         given = {**(settings or {}).get(step.method, {}), **step.settings}
@@ -66,7 +67,7 @@ def apply(
 
 def _subject(model: PreTrainedModel | str | Path, tokenizer: PreTrainedTokenizerBase | None) -> Subject:
     if isinstance(model, (str, Path)):
-        return loading.load(loading.locate(str(model)))
+        return loading.load(locate(str(model)))
     if tokenizer is None:
         raise RequestError("a model object needs its tokenizer", hint="rayci.apply(model, composition, tokenizer)")
     return loading.wrap(model, tokenizer)
@@ -75,7 +76,7 @@ def _subject(model: PreTrainedModel | str | Path, tokenizer: PreTrainedTokenizer
 def _collection(
     model: object, edits: Sequence[EditRecord | Mapping[str, Any]], forget: Sequence[str], retain: Sequence[str]
 ) -> Collection:
-    if model == loading.TESTBED and not (edits or forget or retain):
+    if model == TESTBED and not (edits or forget or retain):
         from rayci.testbed import collection
 
         return collection()

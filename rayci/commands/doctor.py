@@ -129,6 +129,6 @@ def _predecessors() -> Finding:
 
 
 def _testbed() -> Finding:
-    from rayci.model.loading import identity, locate
+    from rayci.model.folder import hash_files, identity, locate
 
-    return Finding("testbed", "ok", f"checkpoint {identity(locate('testbed'))[:12]}")
+    return Finding("testbed", "ok", f"checkpoint {identity(hash_files(locate('testbed')))[:12]}")

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from rayci.errors import RequestError
-from rayci.model.loading import TESTBED
+from rayci.model.folder import TESTBED
 from rayci.model.modules import module_map
 from rayci.subject import Subject
 

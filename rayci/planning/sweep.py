@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,8 +16,10 @@ from rayci.data.records import Collection
 from rayci.errors import DataError, RequestError
 from rayci.fingerprint import fingerprint
 from rayci.intervention import Intervention
-from rayci.model import loading
-from rayci.model.modules import ModuleMap, find_map
+from rayci.model.folder import Hashes, configuration, hash_files, locate, verify
+from rayci.model.folder import identity as model_identity
+from rayci.model.integrity import examine
+from rayci.model.modules import ModuleMap, find_map, module_map
 from rayci.planning import identity
 from rayci.planning.plan import Planner
 from rayci.planning.spec import Spec
@@ -49,20 +50,23 @@ class Sweep:
     folder: Path
     """Folder of the model's weights on this machine."""
     data: Collection
+    hashed: Hashes | None = None
+    """The model's files as another process has hashed them; None where this process is to do it."""
 
     @classmethod
-    def open(cls, spec: Spec, source: Source | None = None) -> Sweep:
+    def open(cls, spec: Spec, source: Source | None = None, hashed: Hashes | None = None) -> Sweep:
         """Find the model and read the data; RequestError for whatever the spec needs and lacks.
 
-        `source` is where the spec was read, so that messages name file and line.
+        `source` is where the spec was read, so that messages name file and line. With the hashes of
+        a process that has opened the sweep before, the model's files are compared with them, and
+        neither examined nor hashed again.
         """
         blame = Blame(source)
-        with blame("model"):
-            folder = loading.locate(spec.model)
+        folder = _checked_folder(spec, hashed, blame)
         with blame("data"):
             data = collect(spec.data, spec.model)
             _refuse_overlap(data)
-        sweep = cls(spec, folder, data)
+        sweep = cls(spec, folder, data, hashed)
         sweep.check(blame)
         return sweep
 
@@ -112,8 +116,13 @@ class Sweep:
         )
 
     @cached_property
+    def hashes(self) -> Hashes:
+        """The model's files by name with hash, size and time."""
+        return hash_files(self.folder, code=self.spec.trust_remote_code) if self.hashed is None else self.hashed
+
+    @cached_property
     def _model(self) -> str:
-        return loading.identity(self.folder)
+        return model_identity(self.hashes)
 
     def model(self) -> str:
         return self._model
@@ -127,8 +136,7 @@ class Sweep:
 
     @cached_property
     def _architecture(self) -> str | None:
-        kind: str | None = json.loads((self.folder / "config.json").read_text()).get("model_type")
-        return kind
+        return configuration(self.folder).get("model_type")
 
     @cached_property
     def _parts(self) -> dict[tuple[str, int | None], str]:
@@ -151,6 +159,19 @@ class Sweep:
         data = {part: self.part(part, batch if part == "edits" else None) for part in sorted(criterion.needs)}
         draw = (self.spec.seed, seed or 0, replicate or 0) if criterion.seeded else None
         return identity.of_measurement(criterion, data, draw)
+
+
+def _checked_folder(spec: Spec, hashed: Hashes | None, blame: Blame) -> Path:
+    """The model's folder: whole and of a known architecture, or as it was hashed elsewhere."""
+    with blame("model"):
+        folder = locate(spec.model, code=spec.trust_remote_code)
+        if hashed is not None:
+            verify(folder, hashed, code=spec.trust_remote_code)
+            return folder
+        model = examine(folder, trust_remote_code=spec.trust_remote_code)
+    with blame("modules"):
+        module_map(model, spec.modules)
+    return folder
 
 
 def parts_of(data: Collection) -> list[str]:

@@ -1,0 +1,180 @@
+"""A model's folder: where it lies, which of its files decide what the model does, and their identity.
+
+The driver hashes the files once and hands the hashes to its workers, which compare sizes and
+times: weights of many gigabytes are read again only where a node has a copy of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rayci.errors import RequestError
+from rayci.fingerprint import fingerprint, hash_file
+
+TESTBED = "testbed"
+_ALLOWED = "testbed, a folder, or a hub id owner/name[@revision]"
+_WEIGHTS = "model.safetensors"
+_INDEX = f"{_WEIGHTS}.index.json"
+_CONFIGURATION = ("config.json", "generation_config.json")
+_TOKENIZER = (
+    "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "*.model", "*.tiktoken"
+)  # fmt: skip
+_CODE = "**/*.py"
+
+
+@dataclass(frozen=True, slots=True)
+class HashedFile:
+    """A file as it was when it was hashed."""
+
+    digest: str
+    """Hex sha256 of its content."""
+    size: int
+    """Bytes."""
+    modified: int
+    """Time of the last change in nanoseconds."""
+
+
+Hashes = Mapping[str, HashedFile]
+"""Path inside the folder -> what was hashed, for every file that decides what the model does."""
+
+
+def locate(source: str, *, code: bool = False) -> Path:
+    """The folder of a model: `testbed`, a folder, or `owner/name[@revision]` from the hub, `code` included if asked.
+
+    Raises RequestError where it is missing or lacks configuration, safetensors weights or tokenizer.
+    """
+    if source == TESTBED:
+        from rayci.testbed import checkpoint
+
+        return checkpoint()
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        if source.startswith((".", "/", "~")) or source.count("/") != 1:
+            raise RequestError(f"no model folder {source}", allowed=_ALLOWED)
+        folder = _download(source, code)
+    configuration(folder)
+    weight_files(folder)
+    if not _matching(folder, _TOKENIZER):
+        raise RequestError(f"{folder} holds no tokenizer", hint="tokenizer.save_pretrained(folder)")
+    return folder
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """What `config.json` says; RequestError where it is no JSON object."""
+    return _read_object(folder / "config.json", f"{folder} is not a readable model folder", "a folder with config.json")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that transformers reads: one, or those that the index names, sorted.
+
+    RequestError where there are none, or one that the index names is not there.
+    """
+    if (folder / _WEIGHTS).is_file():
+        return [folder / _WEIGHTS]
+    if not (folder / _INDEX).is_file():
+        raise RequestError(f"{folder} holds no {_WEIGHTS} and no index of it", hint="model.save_pretrained(folder)")
+    shards = _read_object(folder / _INDEX, f"{_INDEX} is not readable", "fetch it again").get("weight_map")
+    names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing or not names:
+        what = f"lacks {', '.join(missing)}, which {_INDEX} names" if names else f"has an empty {_INDEX}"
+        raise RequestError(f"{folder} {what}", hint="fetch the folder again")
+    return [folder / name for name in names]
+
+
+def hash_files(folder: Path, *, code: bool = False) -> Hashes:
+    """Hash every file that decides what the model does; the `*.py` among them only where `code` may run."""
+    hashes: dict[str, HashedFile] = {}
+    for name, path in _deciding(folder, code).items():
+        state = path.stat()
+        hashes[name] = HashedFile(hash_file(path), state.st_size, state.st_mtime_ns)
+    return hashes
+
+
+def identity(hashes: Hashes) -> str:
+    """Fingerprint of names and contents; equal folders are the same model, wherever and whenever written."""
+    return fingerprint({name: file.digest for name, file in hashes.items()})
+
+
+def verify(folder: Path, hashes: Hashes, *, code: bool = False) -> None:
+    """RequestError where the folder on this machine is not the one that was hashed.
+
+    Size and time are compared, and where only the time differs, as in a copy, the content.
+    """
+    paths = _deciding(folder, code)
+    for name in sorted(paths.keys() | hashes.keys()):
+        both = name in paths and name in hashes
+        if not (both and _unchanged(paths[name], hashes[name])):
+            raise RequestError(
+                f"{folder / name} is not {'the same' if both else 'both'} here and where the sweep was started",
+                hint="the same model folder on every node, left alone while the sweep runs",
+            )
+
+
+def _unchanged(path: Path, file: HashedFile) -> bool:
+    state = path.stat()
+    if state.st_size != file.size:
+        return False
+    return state.st_mtime_ns == file.modified or hash_file(path) == file.digest
+
+
+def _deciding(folder: Path, code: bool) -> dict[str, Path]:
+    """Files by their path inside the folder."""
+    paths = {*weight_files(folder), *_matching(folder, (*_CONFIGURATION, *_TOKENIZER))}
+    if code:
+        _refuse_foreign_code(folder)
+        paths |= _matching(folder, (_CODE,))
+    return {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+def _refuse_foreign_code(folder: Path) -> None:
+    """RequestError where the code to run lies in another repository, so that nobody knows what it will be."""
+    places = configuration(folder).get("auto_map")
+    foreign = [str(place) for place in places.values() if "--" in str(place)] if isinstance(places, dict) else []
+    if foreign:
+        raise RequestError(
+            f"the code of {folder} lies in another repository, where it may change: {', '.join(foreign)}",
+            hint="the code's *.py beside config.json, and `auto_map` without `owner/name--`",
+        )
+
+
+def _matching(folder: Path, patterns: tuple[str, ...]) -> set[Path]:
+    """Regular files; RequestError for what would never end, a FIFO or a device."""
+    paths = {path for pattern in patterns for path in folder.glob(pattern) if not path.is_dir()}
+    strange = sorted(str(path) for path in paths if not path.is_file())
+    if strange:
+        raise RequestError(f"{strange[0]} is not a regular file", hint="a copy of the file, or a link to one")
+    return paths
+
+
+def _read_object(path: Path, problem: str, hint: str) -> dict[str, Any]:
+    try:
+        if not path.is_file():
+            raise OSError(f"{path.name} is not a file there")
+        value = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise RequestError(f"{problem}: {error}", hint=hint) from None
+    if not isinstance(value, dict):
+        raise RequestError(f"{problem}: {path.name} holds {value!r:.60}", allowed="a JSON object", hint=hint)
+    return value
+
+
+def _download(source: str, code: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    name, _, revision = source.partition("@")
+    patterns = ["*.safetensors", "*.json", *_TOKENIZER, *(["*.py"] if code else [])]
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise RequestError(
+            f"model {source} could not be fetched: {reason}",
+            allowed=_ALLOWED,
+            hint="check the name and the network; gated models need `hf auth login`",
+        ) from None
