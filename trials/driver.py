@@ -21,7 +21,7 @@ from rayci.trials.knobs import DEFAULT, Knobs
 from rayci.trials.process import put_back
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.selection import Selection
-from rayci.trials.settle import forget_failures, settle
+from rayci.trials.settle import rows_at_hand, settle
 
 if TYPE_CHECKING:
     from rayci.table import ResultTable
@@ -32,6 +32,7 @@ class Run:
     """A sweep that was run: where its results are and how it went."""
 
     plan: Plan
+    """What was asked for: the sweep's trials, or those of them that were chosen."""
     folder: RunFolder
     complete: bool
     """Whether every stage that was asked for has its rows; False after an interruption."""
@@ -70,18 +71,20 @@ def _launch(spec: Spec | Path | str, knobs: Knobs) -> Run:
     knobs.check()
     plan = sweep.planner.plan()
     wanted = selection.indices(plan)
+    asked = Plan(plan.spec, tuple(plan.trials[index] for index in wanted))
     estimator = Estimator(sweep.planner, known_times(spec.model, folder.root))
     reserve = partial(fitting_reservations, plan, estimator=estimator, knobs=knobs, blame=Blame(source))
     nothing_done = knobs.store is knobs.storage is None and not folder.root.exists()
     reservations = reserve(wanted) if nothing_done else None  # refused before anything is written
     with folder.locked():
         folder.open_store().check()
-        folder.describe(sweep, plan)
-        done = _done(sweep, plan, folder, knobs)
+        folder.describe(sweep, plan, asked)
+        done = rows_at_hand(sweep, plan, folder, sharing=knobs.sharing, retry_failed=knobs.retry_failed)
         todo = [i for i in wanted if any(stage.fingerprint not in done for stage in plan.trials[i].stages)]
         if not todo:
             counts = {"total": len(wanted), "done": len(wanted)}
-            return Run(plan, folder, True, False, counts, tuple(folder.notes))
+            folder.report_progress(counts)
+            return Run(asked, folder, True, False, counts, tuple(folder.notes))
         from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
 
         folder.tidy()
@@ -91,21 +94,9 @@ def _launch(spec: Spec | Path | str, knobs: Knobs) -> Run:
         counts, notes = experiments.run()
         folder.fetch(plan)
         if counts["given_up"]:
-            settle(sweep, plan, folder, folder.done(plan), ended=True)
-        asked = {stage.fingerprint for i in wanted for stage in plan.trials[i].stages}
-        complete = all(folder.part(stage).is_file() for stage in asked)
-        return Run(plan, folder, complete, True, counts, (*folder.notes, *notes))
-
-
-def _done(sweep: Sweep, plan: Plan, folder: RunFolder, knobs: Knobs) -> set[str]:
-    """Stages that have their rows, or can get them without computing."""
-    if knobs.retry_failed:
-        forget_failures(folder, plan)
-    done = folder.done(plan)
-    new = folder.own_store and not done  # its store is empty
-    if knobs.sharing and not new and len(done) < len(plan.stages):
-        done = settle(sweep, plan, folder, done)
-    return done
+            settle(sweep, plan, folder, folder.done(sweep, plan), ended=True)
+        complete = all(folder.part(stage).is_file() for stage in asked.stages)
+        return Run(asked, folder, complete, True, counts, (*folder.notes, *notes))
 
 
 def _folder(sweep: Sweep, knobs: Knobs) -> RunFolder:

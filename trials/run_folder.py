@@ -1,8 +1,9 @@
 """The folder of one run: what is in it, who may write to it, what is done.
 
 runs/<name>/
-    run.json        the sweep: spec, fingerprint, counts of the plan
+    run.json        the sweep: spec, fingerprint, counts of the plan, what was asked for last
     table/          Parquet parts, one a stage
+    aside/          parts that were damaged or of another sweep; nobody reads them
     store/          stage store (unless given elsewhere)
     progress.json   last known state, for `rayci status`
     tune/           TensorBoard's files, where they are asked for
@@ -12,7 +13,6 @@ runs/<name>/
 from __future__ import annotations
 
 import fcntl
-import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,16 +24,22 @@ from rayci import table
 from rayci.errors import CorruptionError, RequestError, StorageError
 from rayci.planning.plan import Plan
 from rayci.planning.sweep import Sweep
+from rayci.running.rows import fault
 from rayci.storage.atomic import replacing
+from rayci.storage.entries import decode, encode
 from rayci.storage.parts import Parts
 from rayci.storage.stages import StageStore, located
 
 LOST = "the worker died in this stage, and died again when it was retried"
 """Reason of rows that the same command tries to replace."""
 
-
 DEAD_AFTER = 3600.0
 """Seconds without a change after which a half-written part is nobody's."""
+
+_LOCK = ".lock"
+
+_TOLD = 10
+"""Parts set aside that have a note of their own."""
 
 
 class RunFolder:
@@ -47,7 +53,7 @@ class RunFolder:
         """
         self.root = root.expanduser().resolve()
         place = str(self.root) if storage is None else located(storage).rstrip("/")
-        self.parts = self.root / "table"
+        self.parts, self.aside = self.root / "table", self.root / "aside"
         self.workers_parts = f"{place}/table"
         self.own_store = store is None
         self.store = f"{place}/store" if store is None else located(store)
@@ -84,26 +90,45 @@ class RunFolder:
         """RequestError where the folder holds something else than this sweep; writes nothing."""
         if self.root.exists() and not self.root.is_dir():
             raise RequestError(f"{self.root} is a file", at="--out", hint="a folder that does not exist yet")
-        known = self.described()
-        if known is None:
-            if self.root.is_dir() and any(not path.name.startswith(".") for path in self.root.iterdir()):
-                raise RequestError(f"{self.root} is not a run folder", at="--out", hint="an empty or new folder")
-            return
-        if known["fingerprint"] != sweep.fingerprint:
+        run = self.described()
+        sweeps = {run["fingerprint"]} if run is not None else self._sweeps_of_parts()
+        if sweeps and sweep.fingerprint not in sweeps:
             raise RequestError(
                 f"{self.root} holds another sweep: its spec, model or data has changed since",
                 at="--out",
                 hint=f"--out {self.root.name}-2 --store {self.root}/store reuses what was computed",
             )
+        if not sweeps and self.root.is_dir() and not self._is_ours():
+            raise RequestError(f"{self.root} is not a run folder", at="--out", hint="an empty or new folder")
 
-    def describe(self, sweep: Sweep, plan: Plan) -> None:
-        """Write what the run is."""
-        spec = sweep.spec.model_dump(mode="json")
-        self._write("run.json", {"fingerprint": sweep.fingerprint, "spec": spec, "plan": plan.summary()})
+    def _sweeps_of_parts(self) -> set[str]:
+        """Fingerprints of the sweeps that whole parts here are of: what is known where `run.json` is lost."""
+        sweeps = set()
+        for path in self.parts.glob("[!.]*.parquet"):
+            with suppress(CorruptionError):
+                sweeps.add(table.read_part(path).sweep)
+        return sweeps
+
+    def _is_ours(self) -> bool:
+        """Whether a run was started here, or nothing is here."""
+        names = {path.name for path in self.root.iterdir()}
+        return bool(names & {table.RUN_FILE, _LOCK}) or all(name.startswith(".") for name in names)
+
+    def describe(self, sweep: Sweep, plan: Plan, asked: Plan) -> None:
+        """Write what the run is, and which of its trials were asked for."""
+        if self.described() is None and self.parts.is_dir():
+            self.notes.append(f"{self.root / table.RUN_FILE} was lost or damaged; it was written anew")
+        entry = {
+            "fingerprint": sweep.fingerprint,
+            "spec": sweep.spec.model_dump(mode="json"),
+            "plan": plan.summary(),
+            "asked": {"trials": len(asked.trials), "stages": list(asked.stages)},
+        }
+        self._write(table.RUN_FILE, entry)
 
     def described(self) -> dict[str, Any] | None:
-        """What `describe` wrote, or None."""
-        return self._read("run.json")
+        """What `describe` wrote; None where it is lost or damaged."""
+        return self._read(table.RUN_FILE)
 
     def report_progress(self, state: dict[str, Any]) -> None:
         """Write the last known state of the run, if there is room: it is there to be looked at."""
@@ -115,16 +140,19 @@ class RunFolder:
         return self._read("progress.json")
 
     def state(self) -> dict[str, Any]:
-        """How far the run is, read from the folder alone; RequestError where it is none."""
-        known = self.described()
-        if known is None:
+        """How far the run is with what was asked for last, from the folder alone; RequestError where it is none."""
+        run = self.described()
+        if run is None:
             raise RequestError(
-                f"{self.root} is not a run folder", hint="rayci run SPEC makes one, by default runs/<name>"
+                f"{self.root} is not a run folder, or its {table.RUN_FILE} is damaged",
+                hint="rayci run SPEC makes one, by default runs/<name>, and mends it",
             )
         progress = self.progress() or {}
-        stages = known["plan"]["stages_computed"] + 1
-        done = len(list(self.parts.glob("[!.]*.parquet")))
-        state = "finished" if done >= stages else "running" if self._held() else "stopped: the same command continues"
+        stages, trials = run["asked"]["stages"], run["asked"]["trials"]
+        done = sum(self.part(stage).is_file() for stage in stages)
+        state = (
+            "finished" if done == len(stages) else "running" if self._held() else "stopped: the same command continues"
+        )
         counts = {key: progress[key] for key in ("done", "running", "waiting", "failed", "given_up") if key in progress}
         now: dict[str, Any] = {}
         if state != "running":
@@ -133,11 +161,12 @@ class RunFolder:
             now = {
                 key: progress[key] for key in ("gpus_reserved", "gpus", "seconds_left") if progress.get(key) is not None
             }
-        trials = {"trials": known["plan"]["trials"], **{f"trials_{key}": value for key, value in counts.items()}}
-        return {"state": state, "stages": stages, "stages_done": done, **trials, **now, "folder": str(self.root)}
+        rest = {} if trials == run["plan"]["trials"] else {"trials_of_the_sweep": run["plan"]["trials"]}
+        words = {"trials": trials, **{f"trials_{key}": value for key, value in counts.items()}, **rest}
+        return {"state": state, "stages": len(stages), "stages_done": done, **words, **now, "folder": str(self.root)}
 
     def _held(self) -> bool:
-        lock = self.root / ".lock"
+        lock = self.root / _LOCK
         if not lock.exists():
             return False
         with lock.open() as stream:
@@ -151,7 +180,7 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the run for one driver; RequestError where another process has it."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("a") as stream:
+        with (self.root / _LOCK).open("a") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -160,39 +189,51 @@ class RunFolder:
                 ) from None
             yield
 
-    def done(self, plan: Plan) -> set[str]:
+    def done(self, sweep: Sweep, plan: Plan) -> set[str]:
         """Stages whose rows are on disk.
 
-        A damaged part is set aside and counts as not done; so does a stage that a worker died in:
-        what killed it may be gone, unlike a method's failure.
+        A part that is damaged, of another sweep or of another stage is set aside and counts for
+        nothing. A stage that a worker died in is not done either: what killed it may be gone,
+        unlike a method's failure.
         """
-        found = set()
         self.fetch(plan)
-        for stage in plan.stages:
-            path = self.part(stage)
-            if not path.is_file():
-                continue
+        done, aside = set(), []
+        for path in sorted(self.parts.glob("[!.]*.parquet")):
+            stage = plan.stages.get(path.stem)
             try:
-                rows = table.read_part(path).rows
+                part = table.read_part(path)
+                if stage is None:
+                    raise CorruptionError(f"{path}: not a stage of this sweep")
+                if reason := fault(sweep, stage, part):
+                    raise CorruptionError(f"{path}: {reason}")
             except CorruptionError as error:
-                aside = path.rename(path.with_name(f".damaged-{uuid.uuid4().hex[:8]}-{path.name}"))
-                self.notes.append(f"{error}; it was set aside as {aside.name}, and its rows are written again")
-                self.forget(stage)
+                aside.append(f"{error}; it was set aside as {self._set_aside(path)}")
+                if stage is not None:
+                    self.forget(path.stem)
                 continue
-            if any(LOST in (reason or "") for reason in rows.column("reason").unique().to_pylist()):
-                self.forget(stage)
-                self.open_store().forget(stage)
+            if any(LOST in (reason or "") for reason in part.rows.column("reason").unique().to_pylist()):
+                self.forget(path.stem)
+                self.open_store().forget(path.stem)
                 continue
-            found.add(stage)
-        return found
+            done.add(path.stem)
+        self.notes += aside[:_TOLD]
+        if len(aside) > _TOLD:
+            self.notes.append(f"{len(aside) - _TOLD} more parts were set aside in {self.aside}")
+        return done
 
-    def _write(self, name: str, value: dict[str, Any]) -> None:
+    def _set_aside(self, path: Path) -> str:
+        """Move a part to where nobody reads it; returns its new place."""
+        target = self.aside / f"{uuid.uuid4().hex[:8]}-{path.name}"
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+        return str(target.relative_to(self.root))
+
+    def _write(self, name: str, entry: dict[str, Any]) -> None:
         with replacing(self.root / name) as temporary:
-            temporary.write_text(json.dumps(value, indent=1))
+            temporary.write_bytes(encode(entry, name, indent=1))
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            value = json.loads((self.root / name).read_text())
-        except (OSError, ValueError):
+            return decode((self.root / name).read_bytes(), name)
+        except (OSError, CorruptionError):
             return None
-        return value if isinstance(value, dict) else None

@@ -15,6 +15,16 @@ from rayci.storage.stages import Outcome, StageStore
 from rayci.trials.run_folder import LOST, RunFolder
 
 
+def rows_at_hand(sweep: Sweep, plan: Plan, folder: RunFolder, *, sharing: bool, retry_failed: bool) -> set[str]:
+    """Stages that have their rows, or get them from the store without computing."""
+    if retry_failed:
+        forget_failures(sweep, plan, folder)
+    done = folder.done(sweep, plan)
+    if sharing and len(done) < len(plan.stages) and not folder.open_store().empty:
+        return settle(sweep, plan, folder, done)
+    return done
+
+
 def settle(sweep: Sweep, plan: Plan, folder: RunFolder, done: Collection[str], *, ended: bool = False) -> set[str]:
     """Write the rows of stages that the store has readings of, or a failure; the stages with rows then.
 
@@ -23,25 +33,25 @@ def settle(sweep: Sweep, plan: Plan, folder: RunFolder, done: Collection[str], *
     to be tried again.
     """
     store, parts = folder.open_store(), Parts(folder.parts)
-    outcomes = {mark: store.outcome(mark) for mark in plan.stages}
-    for mark, outcome in outcomes.items():
-        if not ended and mark not in done and outcome is not None and outcome.failure == LOST:
-            store.forget(mark)
-            outcomes[mark] = None
-    found = set(done)
+    outcomes = {fingerprint: store.outcome(fingerprint) for fingerprint in plan.stages}
+    for fingerprint, outcome in outcomes.items():
+        if not ended and fingerprint not in done and outcome is not None and outcome.failure == LOST:
+            store.forget(fingerprint)
+            outcomes[fingerprint] = None
+    written = set(done)
     for trial in plan.trials:
         blocked: str | None = None
         for stage in trial.stages:
-            mark = stage.fingerprint
-            outcome = outcomes[mark] if blocked is None else None
-            if mark not in found:
+            outcome = outcomes[stage.fingerprint] if blocked is None else None
+            if stage.fingerprint not in written:
                 rows = _rows(sweep, store, stage, blocked, outcome)
                 if rows is not None:
-                    publish(sweep, parts, trial, stage, plan.owners[mark], rows, outcome)
-                    found.add(mark)
+                    publish(sweep, parts, trial, stage, plan.owners[stage.fingerprint], rows, outcome)
+                    written.add(stage.fingerprint)
             if outcome is not None and outcome.failure is not None:
                 blocked = blocked_by(stage, outcome.failure)
-    return found
+    folder.notes += store.take_notes()
+    return written
 
 
 def _rows(
@@ -57,10 +67,10 @@ def _rows(
     return stored_readings(sweep, store, stage)
 
 
-def forget_failures(folder: RunFolder, plan: Plan) -> None:
+def forget_failures(sweep: Sweep, plan: Plan, folder: RunFolder) -> None:
     """Remove rows, outcomes and readings of every stage that has a row without a value."""
     store = folder.open_store()
-    for stage in folder.done(plan):
+    for stage in folder.done(sweep, plan):
         if set(table.read_part(folder.part(stage)).rows.column("status").to_pylist()) != {Status.OK}:
             folder.forget(stage)
             store.forget(stage)

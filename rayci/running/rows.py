@@ -18,7 +18,7 @@ from rayci.planning.plan import Stage, Trial
 from rayci.planning.sweep import Sweep
 from rayci.storage.parts import Parts
 from rayci.storage.stages import Outcome
-from rayci.table import Row, StepCell
+from rayci.table import Part, Row, StepCell
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,22 @@ def rows(
             versions=versions(),
             recorded_at=datetime.now(UTC),
         )
+
+
+def fault(sweep: Sweep, stage: Stage, part: Part) -> str | None:
+    """Why a part does not hold the rows of this stage, all of them and no others; None where it does."""
+    name = stage.chain or "the untouched model"
+    facts = {"sweep_fingerprint": sweep.fingerprint, "stage_fingerprint": stage.fingerprint, "final": stage.final}
+    for column, value in facts.items():
+        if part.rows.column(column).unique().to_pylist() != [value]:
+            return f"its {column.replace('_', ' ')} is not that of {name}"
+    asked = {(c.name, replicate) for c in sweep.criteria for replicate in replicates(sweep, c, stage)}
+    held = zip(part.rows.column("criterion").to_pylist(), part.rows.column("replicate").to_pylist(), strict=True)
+    if set(held) != asked:
+        return f"its criteria and replicates are not those of {name}"
+    if part.scales != {criterion.name: criterion.scale for criterion in sweep.criteria}:
+        return "its scales are not those of the criteria"
+    return None
 
 
 def publish(

@@ -43,6 +43,9 @@ class Files(Protocol):
     def listing(self, folder: str) -> dict[str, float]:
         """File name without the folder -> time of its last change, seconds since 1970."""
 
+    def folders(self) -> set[str]:
+        """Names of the folders at the top."""
+
     def sizes(self) -> dict[str, int]:
         """Name -> bytes of every file: long for a large store."""
 
@@ -104,6 +107,9 @@ class LocalFiles:
                     found[entry.name] = entry.stat().st_mtime
         return found
 
+    def folders(self) -> set[str]:
+        return {path.name for path in self.root.iterdir() if path.is_dir()} if self.root.is_dir() else set()
+
     def sizes(self) -> dict[str, int]:
         files = (path for path in self.root.rglob("*") if path.is_file())
         return {path.relative_to(self.root).as_posix(): path.stat().st_size for path in files}
@@ -158,12 +164,19 @@ class RemoteFiles:
             return bool(self._system.isfile(self._at(name)))
 
     def listing(self, folder: str) -> dict[str, float]:
+        return {name: _time(info) for name, info in self._listed(folder).items() if info["type"] == "file"}
+
+    def _listed(self, folder: str) -> dict[str, dict[str, Any]]:
+        """What fsspec says of everything in a folder, by name."""
         with self._answering():
             try:
-                found = self._system.ls(self._at(folder), detail=True)
+                listed = self._system.ls(self._at(folder).rstrip("/"), detail=True)
             except FileNotFoundError:
                 return {}
-            return {info["name"].rsplit("/", 1)[-1]: _time(info) for info in found if info["type"] == "file"}
+            return {info["name"].rstrip("/").rsplit("/", 1)[-1]: info for info in listed}
+
+    def folders(self) -> set[str]:
+        return {name for name, info in self._listed("").items() if info["type"] == "directory"}
 
     def sizes(self) -> dict[str, int]:
         with self._answering():

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from rayci.storage.files import Files
 
-_INDEX = "index"
-_COUNTED = f"{_INDEX}/counted"
+INDEX = "index"
+_COUNTED = f"{INDEX}/counted"
 """There where every stage has its entry; stores made before there was an index have none."""
 _DEAD_AFTER = 3600.0
 """Seconds after which what a writer began and did not finish is nobody's."""
@@ -87,7 +87,7 @@ class Room:
         for entry in self._entries():
             if entry.stage == stage and not entry.mark:
                 self._files.write(_name(stage, entry.size, mark), b"")
-                self._files.delete(f"{_INDEX}/{entry.name}")
+                self._files.delete(f"{INDEX}/{entry.name}")
         for name in (RECEIPTS, WEIGHTS):
             self._files.move(f"{folder(stage)}/{name}", f"{folder(stage)}/{mark}-{name}")
 
@@ -103,11 +103,11 @@ class Room:
             if name in own or (name.startswith(f".{WEIGHTS}.") and time.time() - changed > _DEAD_AFTER):
                 self._files.delete(f"{place}/{name}")
         if entry.name:
-            self._files.delete(f"{_INDEX}/{entry.name}")
+            self._files.delete(f"{INDEX}/{entry.name}")
 
     def _entries(self) -> list[_Entry]:
         found = []
-        for name, used in self._files.listing(_INDEX).items():
+        for name, used in self._files.listing(INDEX).items():
             stage, _, rest = name.partition("-")
             size, _, mark = rest.partition("-")
             if size.isdecimal():
@@ -129,4 +129,4 @@ class Room:
 
 
 def _name(stage: str, size: int, mark: str = "") -> str:
-    return f"{_INDEX}/{stage}-{size}" + (f"-{mark}" if mark else "")
+    return f"{INDEX}/{stage}-{size}" + (f"-{mark}" if mark else "")

@@ -24,7 +24,7 @@ from rayci.errors import CorruptionError, RequestError, StorageError
 from rayci.intervention import Receipt
 from rayci.storage.entries import decode, encode
 from rayci.storage.files import open_files
-from rayci.storage.room import RECEIPTS, WEIGHTS, Room, folder
+from rayci.storage.room import INDEX, RECEIPTS, WEIGHTS, Room, folder
 
 _KEPT = "kept/"
 _READS = 3
@@ -75,6 +75,11 @@ class StageStore:
         """What could not be stored or read since the last call, and why."""
         notes, self._notes = self._notes, []
         return list(dict.fromkeys(notes))
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was ever stored here."""
+        return not self._files.folders() - {INDEX}
 
     def stored(self) -> set[str]:
         """Stages with weights."""

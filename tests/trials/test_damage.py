@@ -81,10 +81,10 @@ def test_failures_are_retried_beside_a_damaged_part(sweep: Sweep, tmp_path: Path
         publish(sweep, Parts(folder.parts), trial, stage, trial.id, failed, None)
     cut = folder.part(trial.stages[0].fingerprint)
     cut.write_bytes(cut.read_bytes()[:100])
-    forget_failures(folder, plan)
+    forget_failures(sweep, plan, folder)
     (note,) = folder.notes
-    assert str(cut) in note and "set aside as .damaged-" in note
-    assert not folder.done(plan)
+    assert str(cut) in note and "set aside as aside/" in note
+    assert not folder.done(sweep, plan)
 
 
 def test_a_killed_worker_s_failure_gets_the_rows_that_the_worker_would_have_written(

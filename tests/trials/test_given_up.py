@@ -33,7 +33,7 @@ def test_lost_stages_are_rows_and_then_computed(ten_trials: Path, undisturbed: P
         folder.open_store().forget(stage.fingerprint)
     folder.open_store().put_outcome(lost.fingerprint, Outcome(0.0, None, LOST))
 
-    settle(sweep, plan, folder, folder.done(plan), ended=True)
+    settle(sweep, plan, folder, folder.done(sweep, plan), ended=True)
     rows = table.read(tmp_path / "run").frame.set_index("chain")
     assert set(rows.loc[lost.chain, "status"]) == {"failed"} and set(rows.loc[lost.chain, "reason"]) == {LOST}
     assert set(rows.loc[after.chain, "status"]) == {"skipped"}

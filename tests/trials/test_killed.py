@@ -80,7 +80,7 @@ def test_damaged_part_is_computed_again(what: str, ten_trials: Path, undisturbed
     victim.write_bytes(victim.read_bytes()[:200] if what == "truncated" else b"")
     finish(ten_trials, run)
     check(run, undisturbed)
-    assert len(list((run / "table").glob(".damaged-*"))) == 1
+    assert len(list((run / "aside").iterdir())) == 1
 
 
 def test_interrupted(ten_trials: Path, undisturbed: Path, tmp_path: Path) -> None:

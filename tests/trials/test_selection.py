@@ -13,6 +13,7 @@ from rayci.errors import RequestError
 from rayci.planning import plan, spec
 from rayci.trials import launch
 from rayci.trials.foreground import debug
+from rayci.trials.run_folder import RunFolder
 from rayci.trials.selection import Selection
 
 QUICKSTART = Path(__file__).parents[2] / "trials" / "specs" / "quickstart.yaml"
@@ -50,7 +51,10 @@ def test_what_is_not_in_the_sweep(only: list[str], replicate: int | None, seed: 
 
 def test_a_part_of_a_sweep_and_then_the_rest(ten_trials: Path, undisturbed: Path, tmp_path: Path) -> None:
     run = launch(ten_trials, out=tmp_path / "run", only=["rtn@4 > ft"], workers=1)
-    assert run.complete and run.counts["done"] == run.counts["total"] == 1
+    assert run.complete and run.counts["done"] == run.counts["total"] == run.plan.summary()["trials"] == 1
+    state = RunFolder(tmp_path / "run").state()
+    assert (state["state"], state["trials"], state["trials_done"]) == ("finished", 1, 1)
+    assert state["stages"] == state["stages_done"] == 4 and state["trials_of_the_sweep"] == 10
     expected = table.read(undisturbed).frame.set_index(["chain", "criterion"])["value"]
     found = table.read(tmp_path / "run").frame.set_index(["chain", "criterion"])["value"]
     assert set(found.index.get_level_values("chain")) == {"", "rtn@4", "rtn@4 > ft", "rtn@4 > ft > refit(rtn@4)"}
