@@ -6,14 +6,18 @@ other intervention's own criterion stays within its ε as well: name both criter
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rayci.analysis.bounded import joins
+import numpy as np
+from numpy.typing import NDArray
+
 from rayci.analysis.cells import chosen_criteria, final_cells
-from rayci.analysis.composability import order_sensitivity
-from rayci.analysis.curve import Curve, Family, families, family_curves, orders_of
+from rayci.analysis.curve import Family, families
 from rayci.analysis.intervals import summarise
+from rayci.analysis.piecewise import Array, share_above
+from rayci.analysis.samples import Samples, samples
 from rayci.errors import RequestError
 from rayci.table import ResultTable
 
@@ -26,10 +30,9 @@ COLUMNS = ("method_i", "method_j", "share", "low", "high", "n_points", "points_a
 def composable_share(table: ResultTable, epsilons: Mapping[str, float], along: str | None = None) -> pd.DataFrame:
     """For every pair, the share of γ at which every criterion named differs by at most its ε.
 
-    `epsilons`: criterion -> ε in the criterion's unit. A γ counts where both orders have a
-    value for every criterion (`n_points` of `points_asked`, fewest over replicates); the share is
-    per replicate, then averaged, with its 95 % interval. Null where no γ counts. Raises
-    RequestError for unknown criteria and negative ε.
+    `epsilons`: criterion -> ε in the criterion's unit. A γ counts where both orders have a value for every criterion
+    in every unit (`n_points` of `points_asked`); the share, exact for straight lines, is taken for each unit, then
+    averaged, with its 95 % interval. Null where no γ counts. Raises RequestError for unknown criteria and negative ε.
     """
     import pandas as pd
 
@@ -42,33 +45,24 @@ def composable_share(table: ResultTable, epsilons: Mapping[str, float], along: s
 
 
 def _row(family: Family, epsilons: Mapping[str, float]) -> dict[str, Any]:
-    held = {criterion: family_curves(family, criterion) for criterion in epsilons}
-    units = dict.fromkeys((c.replicate, c.seed) for members in held.values() for c in members)
-    # A criterion without replicates joins those of the others and adds none of its own.
-    own = [unit for unit in units if unit != (None, None)] or list(units)
-    verdicts = [
-        _verdicts(family, {k: [c for c in v if joins(c, unit)] for k, v in held.items()}, epsilons) for unit in own
-    ]
-    used = [verdict for verdict in verdicts if verdict]
-    summary = summarise([sum(verdict) / len(verdict) for verdict in used])
-    names = {"method_i": family.pair[0].label, "method_j": family.pair[1].label}
-    points = {"n_points": min(map(len, used), default=0), "points_asked": len(family.grid), "n_replicates": len(used)}
-    return {**names, "share": summary.mean, "low": summary.low, "high": summary.high, **points}
+    held = {criterion: samples(family, criterion) for criterion in epsilons}
+    units = max(len(measured.values) for measured in held.values())
+    counted = np.logical_and.reduce([measured.present & bool(len(measured.values)) for measured in held.values()])
+    points = np.flatnonzero(counted)
+    x = np.array([family.grid[point] or 0.0 for point in points])
+    leeway = [_leeway(held[criterion], epsilon, points, units) for criterion, epsilon in epsilons.items()]
+    together = np.concatenate(leeway, axis=1)
+    shares = [share_above(x, lines) for lines in together] if len(points) else []
+    summary = summarise(shares)
+    row = {"method_i": family.pair[0].label, "method_j": family.pair[1].label, "points_asked": len(family.grid)}
+    counts = {"n_points": len(points), "n_replicates": units if len(points) else 0}
+    return {**row, "share": summary.mean, "low": summary.low, "high": summary.high, **counts}
 
 
-def _verdicts(family: Family, held: Mapping[str, list[Curve]], epsilons: Mapping[str, float]) -> list[bool]:
-    """For each γ that counts, whether all criteria agree to within their ε."""
-    within = []
-    for gamma in family.grid:
-        gaps = {criterion: _gap(family, members, gamma) for criterion, members in held.items()}
-        known = {criterion: gap for criterion, gap in gaps.items() if gap is not None}
-        if len(known) == len(gaps):
-            within.append(all(gap <= epsilons[criterion] for criterion, gap in known.items()))
-    return within
-
-
-def _gap(family: Family, members: list[Curve], gamma: float | None) -> float | None:
-    by_order = {curve.order: curve.ok.get(gamma) for curve in members}
-    values = [by_order.get(order) for order in orders_of(family.pair)]
-    known = [value for value in values if value is not None]
-    return order_sensitivity(known) if len(known) == len(values) else None
+def _leeway(measured: Samples, epsilon: float, points: NDArray[np.intp], units: int) -> Array:
+    """What is left of ε `[units, lines, points]`: ε − d and ε + d of every two orders, lines where |d| is not."""
+    values = measured.values[..., points]
+    if len(values) != units:  # a criterion without units of its own stands for all
+        values = np.repeat(values.mean(axis=0, keepdims=True) if len(values) else values, units, axis=0)
+    pairs = itertools.permutations(range(len(measured.orders)), 2)
+    return np.stack([epsilon - (values[:, first] - values[:, second]) for first, second in pairs], axis=1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rayci.analysis.tables import pair_name, short
+from rayci.analysis.verdicts import DOES_NOT_MATTER, MATTERS, NOT_SHOWN
 from rayci.kinds import Kind, Scale
 
 _FORGETTING = ("wmdp", "verbmem", "knowmem_forget", "privleak", "rwku_")
@@ -61,18 +63,27 @@ def headlines(records: Sequence[Mapping[str, Any]], scales: Mapping[str, Scale])
     Criteria are compared by the share of their range, which is the only unit they have in common.
     """
     bounded = [record for record in records if _range(record, scales) and concerns(record)]
-    sensitive = [r for r in bounded if r["order_sensitivity"] is not None]
-    sentences = []
-    if sensitive:
-        top = max(sensitive, key=lambda r: r["order_sensitivity"] / _range(r, scales))
-        gap = f"{short(top['order_sensitivity'])}{_interval(top, 'order_sensitivity')}"
-        better = f"; {top['best_order']} is the better one" if top.get("best_order") else ""
-        where = f"{pair_name(top)} on {top['criterion']}"
-        sentences.append(f"Order matters most for {where}: the orders differ by {gap}{better}.")
-        flat = [r for r in sensitive if r["order_sensitivity"] / _range(r, scales) < 0.05]
-        share = f"{len(flat)} of {len(sensitive)}"
-        sentences.append(f"In {share} cells the order moves the criterion by less than 5 % of its range.")
-    return sentences + _extremes(bounded, scales)
+    return [*_orders(bounded, scales), *_extremes(bounded, scales)]
+
+
+def _orders(records: Sequence[Mapping[str, Any]], scales: Mapping[str, Scale]) -> list[str]:
+    """Where the order matters most, as far as that is shown, and how many cells say what."""
+    sensitive = [record for record in records if record["order_sensitivity"] is not None]
+    if not sensitive:
+        return []
+    verdicts = Counter(record.get("verdict") for record in sensitive)
+    shown = [record for record in sensitive if record.get("verdict") == MATTERS] or sensitive
+    top = max(shown, key=lambda record: record["order_sensitivity"] / _range(record, scales))
+    better = f"; {top['best_order']} is the better one" if top.get("best_order") else ""
+    doubt = "" if verdicts[MATTERS] else ", which is not shown to be more than noise"
+    differ = (
+        f"the orders differ by {short(top['order_sensitivity'])}{_interval(top, 'order_sensitivity')}{better}{doubt}"
+    )
+    sentences = [f"Order matters most for {pair_name(top)} on {top['criterion']}: {differ}."]
+    if any(verdicts[verdict] for verdict in (MATTERS, DOES_NOT_MATTER, NOT_SHOWN)):
+        told = f"order is shown to matter in {verdicts[MATTERS]}, shown not to matter in {verdicts[DOES_NOT_MATTER]}"
+        sentences.append(f"Of {len(sensitive)} cells, {told} and neither in the rest.")
+    return sentences
 
 
 def _extremes(records: Sequence[Mapping[str, Any]], scales: Mapping[str, Scale]) -> list[str]:

@@ -1,56 +1,75 @@
-"""Mean, standard error and bootstrap interval over replicates."""
+"""What units say together: Student-t means and tests, Holm's adjustment, equivalence."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy import stats
 
-RESAMPLES = 10_000
-_SEED = 20240706
-"""Fixed, so that the same table always gives the same interval."""
+LEVEL = 0.05
+LEAST_UNITS = 3
+"""Below three units there is no interval: of two values the values themselves say more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Replicates of one metric in the metric's own unit; None where it cannot be known."""
+    """Units of one metric in the metric's own unit; None where it cannot be known."""
 
     mean: float | None
     stderr: float | None
-    """Standard error of the mean (n − 1 in the variance); None below two replicates."""
+    """Standard error of the mean (n − 1 in the variance); None below two units."""
     low: float | None
-    """2.5 % end of the percentile bootstrap over replicates."""
+    """Lower end of the 95 % Student-t interval of the mean."""
     high: float | None
+    p: float | None
+    """Two-sided p of the mean being zero."""
     n: int
+
+    def within(self, margin: float) -> bool:
+        """Whether the mean is shown to lie inside ± `margin`: two one-sided tests at 5 %, the 90 % interval inside."""
+        if self.mean is None or self.stderr is None or self.n < LEAST_UNITS:
+            return False
+        return abs(self.mean) + float(stats.t.ppf(1 - LEVEL, self.n - 1)) * self.stderr < margin
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Mean over replicates, with interval from two finite replicates on.
+    """Mean over units with Student-t interval and p from three finite units on.
 
-    With few replicates the percentile bootstrap is coarse: for n = 2 it is the range of the
-    two. An infinite replicate makes the mean infinite and leaves no interval.
+    An infinite unit makes the mean infinite and leaves no interval; without units there is no mean.
     """
     count = len(values)
-    if count == 0:
-        return Summary(None, None, None, None, 0)
-    if not all(math.isfinite(value) for value in values):
-        mean = sum(values)
-        return Summary(None if math.isnan(mean) else mean, None, None, None, count)
+    numbers = np.asarray(values, dtype=np.float64)
+    if not count or np.isnan(numbers).any():
+        return Summary(None, None, None, None, None, count)
+    if not np.isfinite(numbers).all():
+        with np.errstate(invalid="ignore"):  # ∞ − ∞
+            total = float(numbers.sum())
+        return Summary(None if math.isnan(total) else total, None, None, None, None, count)
     mean = math.fsum(values) / count
     if count == 1:
-        return Summary(mean, None, None, None, 1)
-    stderr = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1) / count)
-    means = np.asarray(values, dtype=np.float64)[_resamples(count)].mean(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Summary(mean, stderr, float(low), float(high), count)
+        return Summary(mean, None, None, None, None, 1)
+    stderr = float(numbers.std(ddof=1) / math.sqrt(count))
+    if count < LEAST_UNITS:
+        return Summary(mean, stderr, None, None, None, count)
+    half = float(stats.t.ppf(1 - LEVEL / 2, count - 1)) * stderr
+    return Summary(mean, stderr, mean - half, mean + half, _p(mean, stderr, count), count)
 
 
-@cache
-def _resamples(count: int) -> NDArray[Any]:
-    """Indices `[RESAMPLES, count]`; one draw serves every metric with that many replicates."""
-    return np.random.default_rng([_SEED, count]).integers(0, count, size=(RESAMPLES, count))
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down adjustment over the p that are there, each in its place."""
+    known = sorted((p, place) for place, p in enumerate(ps) if p is not None)
+    adjusted: list[float | None] = [None] * len(ps)
+    least = 0.0
+    for rank, (p, place) in enumerate(known):
+        least = max(least, min(1.0, p * (len(known) - rank)))
+        adjusted[place] = least
+    return adjusted
+
+
+def _p(mean: float, stderr: float, count: int) -> float:
+    if stderr == 0.0:
+        return 1.0 if mean == 0.0 else 0.0
+    return float(2 * stats.t.sf(abs(mean) / stderr, count - 1))

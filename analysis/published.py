@@ -43,7 +43,7 @@ _SCALES = {
     "avg_bits": Scale(Direction.NONE, 0.0, None, None, "bits per weight"),
     "wmdp": Scale(Direction.LOWER, 0.0, 1.0, 0.25, "share"),
     "mmlu": Scale(Direction.HIGHER, 0.0, 1.0, 0.25, "share"),
-    "wikitext_ppl": Scale(Direction.LOWER, 1.0, None, None, ""),
+    "wikitext_ppl": Scale(Direction.LOWER, 1.0, None, logarithmic=True),
 }
 _PAPER = datetime(2024, 7, 1, tzinfo=UTC)
 """Month of the preprint's number; the paper does not date its measurements."""

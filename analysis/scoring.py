@@ -1,116 +1,145 @@
-"""Score one set of methods on one criterion: the orders' curves of one replicate to metrics.
+"""The metrics of one set of methods on one criterion, from its samples.
 
-A γ counts where every order of application has a value there. Where one has none the grid
-shrinks, and the score says on how many of how many points it stands, and why.
+Both metrics are taken on the mean curves over units: the published estimand. Their intervals come from each unit's own
+curve in the order that is best (or highest, or lowest) on the mean curves, segment by segment: its mean over units is
+the metric itself, and so is, to first order, its spread. The gap is linear and needs no such step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from rayci.analysis.composability import area, order_free_error, order_sensitivity
-from rayci.analysis.curve import ABSENT, Curve, orders_of
-from rayci.analysis.reading_point import same
-from rayci.analysis.variant import Variant
-from rayci.kinds import Scale
+import numpy as np
+
+from rayci.analysis.composability import badness, order_sensitivity
+from rayci.analysis.intervals import Summary, summarise
+from rayci.analysis.piecewise import Array, Kept, at, cut, segments, weigh, weights
+from rayci.kinds import Direction, Scale
 
 NO_TOP = "higher is better and the range has no top: no ideal to be away from"
 BOTH_INFINITE = "infinite in every order: ∞ − ∞"
+NO_AREA = "one point has no area on an axis that is not rescaled"
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """One γ of one order that has no value."""
+@dataclass(frozen=True)
+class Reach:
+    """Where along the axis a metric is taken."""
 
-    order: str
-    strength: float | None
-    """None where the order has no rows at all, or nothing is swept."""
-    reason: str
+    x: Array
+    """Places of the points that count, rising."""
+    ends: Array | None = None
+    """Places at which the kept ranges begin and end; None keeps everything."""
+    kept: Kept | None = None
+    """Which segments between `x` and `ends` together are kept."""
+    rescale: bool = True
+
+    def refined(self, places: Array) -> tuple[Array, Array]:
+        """All places with the ends of the kept ranges among them, and the weight of every segment between them."""
+        if self.ends is None or self.kept is None:
+            return places, weights(places, rescale=self.rescale)
+        coarse, fine = np.union1d(self.x, self.ends), np.union1d(places, self.ends)
+        inside = self.kept[np.clip(np.searchsorted(coarse, fine[:-1], side="right") - 1, 0, len(self.kept) - 1)]
+        return fine, weights(fine, inside, rescale=self.rescale)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Score:
-    """The metrics of one replicate, in the criterion's unit (times the axis' where not rescaled)."""
+    """The metrics of one cell, in the criterion's unit (times the axis' where not rescaled)."""
 
-    order_free_error: float | None
-    order_sensitivity: float | None
-    n_points: int
+    order_free_error: Summary
+    order_sensitivity: Summary
+    gap: Summary
+    """∫(a − b); empty for more than two orders."""
+    per_replicate: float | None
+    """Mean over units of each one's own order sensitivity; noise biases it upward."""
+    corrected: float | None
+    """Order sensitivity without the noise of the mean, √max(0, d² − se²) at each γ; null for more than two orders."""
+    by_order: tuple[float | None, ...]
+    """The criterion itself after each order."""
     sensitivity_points: int
-    """Fewer than `n_points` where both orders are infinite."""
-    gaps: tuple[Gap, ...] = ()
+    """Fewer than all where every order is infinite."""
     notes: tuple[str, ...] = ()
-    """Why a metric is null although points are there."""
-    values: Mapping[tuple[Variant, ...], float] = field(default_factory=dict)
-    """Order -> the criterion itself, at the point or as area."""
-    span: tuple[float, float] | None = None
-    """The lowest and highest γ that count."""
 
 
-Xs = Mapping[float | None, float | str | None]
-"""γ -> its place on the axis (None where nothing is swept), or the reason why it does not count."""
+def score(values: Array, scale: Scale, reach: Reach) -> Score:
+    """Metrics of values `[units, orders, points]` without holes, at the places of `reach`."""
+    mean = values.mean(axis=0)
+    finite = ~np.isnan(order_sensitivity(mean))
+    differing = values[..., finite], replace(reach, x=reach.x[finite]) if finite.all() else Reach(reach.x[finite])
+    two = len(mean) == 2 and bool(finite.any())
+    return Score(
+        summarise(list(_error(values, scale, reach))),
+        summarise(list(_spread(*differing)) if finite.any() else []),
+        summarise(list(_gap(*differing)) if two else []),
+        _plain(np.mean([_spread(unit[None], differing[1])[0] for unit in differing[0]])) if finite.any() else None,
+        _plain(_corrected(*differing)) if two and len(values) > 1 else None,
+        tuple(_plain(value) for value in _areas(mean, reach)),
+        int(finite.sum()),
+        tuple(_notes(scale, finite, reach)),
+    )
 
 
-def score(
-    curves: Sequence[Curve], pair: Sequence[Variant], scale: Scale, at: float | None, xs: Xs, rescale: bool
-) -> Score:
-    """Metrics over the curves of one replicate, one for each order of `pair`.
-
-    `at` is the γ of the point form, or None for the area form (and where nothing is swept);
-    `xs` places γ on another axis, `rescale` maps the axis to [0, 1].
-    """
-    orders = orders_of(pair)
-    by_order = {curve.order: curve for curve in curves}
-    gaps = [gap for order in orders for gap in _gaps(order, by_order.get(order), at)]
-    shared = _shared([by_order.get(order) for order in orders], at)
-    placed: list[tuple[float | None, float | None]] = []
-    for gamma in shared:
-        x = xs[gamma]
-        if isinstance(x, str):
-            gaps.append(Gap("left out", gamma, x))
-        else:
-            placed.append((x, gamma))
-    placed.sort(key=lambda entry: entry[0] or 0.0)
-    return _measured([by_order[order] for order in orders] if placed else [], placed, scale, rescale, gaps)
+def _error(values: Array, scale: Scale, reach: Reach) -> Array:
+    """Each unit's order-free error `[units]` in the order that is best on the mean curves."""
+    if scale.direction is Direction.HIGHER and scale.high is None:
+        return np.full(len(values), np.nan)
+    mean = values.mean(axis=0)
+    places, weight = reach.refined(cut(reach.x, mean, zeros=scale.direction is Direction.ZERO))
+    lines, average = segments(at(reach.x, values, places)), segments(at(reach.x, mean, places))
+    order = badness(average, scale).argmin(axis=0)
+    chosen = _taken(lines, order)
+    if scale.direction is Direction.HIGHER:
+        return weigh((scale.high or 0.0) - chosen, weight)
+    return weigh(
+        chosen * np.sign(_taken(average[None], order)) if scale.direction is Direction.ZERO else chosen, weight
+    )
 
 
-def _measured(
-    curves: Sequence[Curve],
-    placed: Sequence[tuple[float | None, float | None]],
-    scale: Scale,
-    rescale: bool,
-    gaps: Sequence[Gap],
-) -> Score:
-    columns = [(x, [curve.ok[gamma] for curve in curves]) for x, gamma in placed]
-    errors = [(x, order_free_error(values, scale)) for x, values in columns]
-    spreads = [(x, order_sensitivity(values)) for x, values in columns]
-    known_errors = [(x, value) for x, value in errors if value is not None]
-    known_spreads = [(x, value) for x, value in spreads if value is not None]
-    notes = [NO_TOP] * (len(known_errors) < len(errors)) + [BOTH_INFINITE] * (len(known_spreads) < len(spreads))
-    if len(columns) == 1 and not rescale:
-        notes.append("one point has no area on an axis that is not rescaled")
-    by_order = {}
-    for index, curve in enumerate(curves):
-        value = area([(x, values[index]) for x, values in columns], rescale=rescale)
-        if value is not None:
-            by_order[curve.order] = value
-    error, spread = area(known_errors, rescale=rescale), area(known_spreads, rescale=rescale)
-    gammas = [gamma for _, gamma in placed if gamma is not None]
-    span = (min(gammas), max(gammas)) if gammas else None
-    return Score(error, spread, len(columns), len(known_spreads), tuple(gaps), tuple(notes), by_order, span)
+def _spread(values: Array, reach: Reach) -> Array:
+    """Each unit's highest minus lowest order `[units]`, as the mean curves have them."""
+    mean = values.mean(axis=0)
+    places, weight = reach.refined(cut(reach.x, mean))
+    lines, average = segments(at(reach.x, values, places)), segments(at(reach.x, mean, places))
+    with np.errstate(invalid="ignore"):
+        return weigh(_taken(lines, average.argmax(axis=0)) - _taken(lines, average.argmin(axis=0)), weight)
 
 
-def _shared(curves: Sequence[Curve | None], at: float | None) -> list[float | None]:
-    """Every γ at which all orders have a value; only the one asked for in the point form."""
-    present = [curve for curve in curves if curve is not None]
-    if not present or len(present) < len(curves):
-        return []
-    common = [gamma for gamma in present[0].ok if all(gamma in curve.ok for curve in present)]
-    return [gamma for gamma in common if at is None or (gamma is not None and same(gamma, at))]
+def _gap(values: Array, reach: Reach) -> Array:
+    """∫(a − b) of each unit `[units]`."""
+    with np.errstate(invalid="ignore"):
+        difference = values[:, 0] - values[:, 1]
+    places, weight = reach.refined(reach.x)
+    return weigh(segments(at(reach.x, difference, places)), weight)
 
 
-def _gaps(order: Sequence[Variant], curve: Curve | None, at: float | None) -> list[Gap]:
-    if curve is None:
-        return [Gap(" > ".join(variant.label for variant in order), None, ABSENT)]
-    asked = [p for p in curve.points if at is None or (p.strength is not None and same(p.strength, at))]
-    return [Gap(curve.name, p.strength, p.reason or ABSENT) for p in asked if p.value is None]
+def _corrected(values: Array, reach: Reach) -> Array:
+    with np.errstate(invalid="ignore"):
+        difference = values[:, 0] - values[:, 1]
+        noise = difference.std(axis=0, ddof=1) ** 2 / len(difference)
+        without = np.sqrt(np.maximum(0.0, difference.mean(axis=0) ** 2 - noise))
+    places, weight = reach.refined(reach.x)
+    return weigh(segments(at(reach.x, without, places)), weight)
+
+
+def _areas(mean: Array, reach: Reach) -> Array:
+    places, weight = reach.refined(reach.x)
+    return weigh(segments(at(reach.x, mean, places)), weight)
+
+
+def _taken(lines: Array, order: np.ndarray) -> Array:
+    """Of lines `[units, orders, segments]` the one of `order[segments]` in each segment: `[units, segments]`."""
+    return np.take_along_axis(lines, order[None, None], axis=1)[:, 0]
+
+
+def _notes(scale: Scale, finite: Kept, reach: Reach) -> Iterator[str]:
+    if scale.direction is Direction.HIGHER and scale.high is None:
+        yield NO_TOP
+    if not finite.all():
+        yield BOTH_INFINITE
+    if len(reach.x) == 1 and not reach.rescale:
+        yield NO_AREA
+
+
+def _plain(value: float | np.floating | Array) -> float | None:
+    return None if np.isnan(value) else float(value)

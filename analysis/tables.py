@@ -89,7 +89,9 @@ def pivot(frame: pd.DataFrame, criteria: Sequence[str] | None = None) -> Pivot:
     for pair, held in cells.items():
         stands_on = ", ".join(sorted(points.get(pair, {"0"}))), ", ".join(map(str, sorted(replicates.get(pair, {0}))))
         rows.append((pair, *(held.get(name, "–") for name in names), *stands_on))
-    header = ("methods", *names, "points", "n")
+    units = {record["criterion"]: record.get("unit") or "" for record in records}
+    titles = [units[name] if units[name].startswith("ln ") else name for name in names]
+    header = ("methods", *titles, "points", "n")
     said = [f"{note} [{', '.join(which)}]" for note, which in notes.items()]
     return Pivot(header, tuple(rows), (_replicates(set().union(*replicates.values())), *said))
 
@@ -141,7 +143,7 @@ def _replicates(counts: set[int]) -> str:
         return "no pair has a value"
     if counts == {1}:
         return "n = 1 replicate: no intervals"
-    return "n: replicates in the mean; 1 where neither the methods nor the criterion depend on the edit batch"
+    return "n: edit batches in the mean (seeds, where nothing depends on them); intervals from 3 on"
 
 
 def _pipes(cells: Sequence[str]) -> str:

@@ -12,7 +12,11 @@ from rayci.table import ResultTable
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("category", "method", "partners", "criterion", "metric", "wins", "columns", "undecided")
+COLUMNS = ("category", "method", "partners", "criterion", "metric", "wins", "robust_wins", "columns", "undecided")
+_KEYS = 5
+"""Columns that say which contest a row is of."""
+ROUNDING = 0.005
+"""How far a value printed with two decimals may be from the measured one."""
 METRICS = ("order_free_error", "order_sensitivity")
 
 _Contest = tuple[str, str, str, str]
@@ -25,9 +29,9 @@ def wins(
     """Count, within each category (editors, pruners, quantisers, unlearners), who wins how many columns.
 
     A column is one criterion, one metric and one partner. The method with the strictly lowest
-    value after rounding to `digits` decimals wins it; a tie is a loss for all. With
-    `beyond_intervals`, values are not rounded and the winner's 95 % interval must end below
-    every other's beginning. A column in which a method has no value (or, there, no
+    value after rounding to `digits` decimals wins it; a tie is a loss for all. A robust win is one that stands when
+    every value moves by ROUNDING. With `beyond_intervals`, values are not rounded and the winner's 95 % interval must
+    end below every other's beginning. A column in which a method has no value, lost points (or, there, has no
     interval) is undecided. `source`: a result table, read at `at`, or what `metrics` returned.
     """
     import pandas as pd
@@ -42,10 +46,11 @@ def wins(
         if len(methods) < 2:
             continue
         outcomes = [_winner(contest[3], partners[name], methods, digits, beyond_intervals) for name in partners]
-        decided = [name for known, name in outcomes if known]
-        undecided = len(outcomes) - len(decided)
-        rows += [(*_keys(contest, name), decided.count(name), len(decided), undecided) for name in methods]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(list(COLUMNS[:5]), ignore_index=True)
+        decided = [outcome for outcome in outcomes if outcome is not None]
+        winners, robust = [name for name, _ in decided], [name for name, stands in decided if stands]
+        counts = (len(decided), len(outcomes) - len(decided))
+        rows += [(*_keys(contest, name), winners.count(name), robust.count(name), *counts) for name in methods]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(list(COLUMNS[:_KEYS]), ignore_index=True)
 
 
 def _keys(contest: _Contest, method: str) -> tuple[str, str, str, str, str]:
@@ -64,18 +69,19 @@ def _entries(records: list[dict[Any, Any]]) -> Iterator[tuple[_Contest, str, str
 
 def _winner(
     metric: str, column: Mapping[str, Mapping[str, Any]], methods: list[str], digits: int, beyond: bool
-) -> tuple[bool, str | None]:
-    """Whether the column is decided, and by whom; a tie is decided, by nobody."""
+) -> tuple[str | None, bool] | None:
+    """Who wins the column, and whether robustly; a tie is won by nobody. None where it is undecided."""
     names = (f"{metric}_low", f"{metric}_high") if beyond else (metric, metric)
     ends = {method: [_number(column.get(method, {}).get(name)) for name in names] for method in methods}
     known = {method: (low, high) for method, (low, high) in ends.items() if low is not None and high is not None}
-    if len(known) < len(methods):
-        return False, None
-    if not beyond:
-        known = {method: (round(low, digits), round(high, digits)) for method, (low, high) in known.items()}
+    if len(known) < len(methods) or any(record["n_points"] < record["points_asked"] for record in column.values()):
+        return None
     leader = min(known, key=lambda method: known[method][1])
-    ahead = all(known[leader][1] < low for method, (low, _) in known.items() if method != leader)
-    return True, leader if ahead else None
+    highest = known[leader][1]
+    others = [low for method, (low, _) in known.items() if method != leader]
+    robust = all(highest + 2 * ROUNDING < low for low in others)
+    ahead = all(highest < low if beyond else round(highest, digits) < round(low, digits) for low in others)
+    return (leader, robust) if ahead else (None, False)
 
 
 def _number(value: Any) -> float | None:

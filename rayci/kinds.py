@@ -49,6 +49,8 @@ class Scale:
     high: float | None = None
     chance: float | None = None
     unit: str = ""
+    logarithmic: bool = False
+    """Spans decades without an upper end, as perplexities do: areas over γ are those of its natural logarithm."""
 
 
 UNIT_INTERVAL = Scale(Direction.HIGHER, 0.0, 1.0, None, "share")

@@ -25,7 +25,7 @@ class Perplexity(Criterion):
     """exp of the mean cross-entropy on the spec's evaluation text; overflow is +inf."""
 
     name: ClassVar[str] = "perplexity"
-    scale: ClassVar[Scale] = Scale(Direction.LOWER, 1.0, None, None, "")
+    scale: ClassVar[Scale] = Scale(Direction.LOWER, 1.0, None, logarithmic=True)
     needs: ClassVar[frozenset[str]] = frozenset({"evaluation"})
 
     window: Annotated[int, Field(ge=2)] = 8192

@@ -21,7 +21,7 @@ SCALES = {
     "edit_locality": UNIT_INTERVAL,
     "mmlu": Scale(Direction.HIGHER, 0.0, 1.0, 0.25, "share"),
     "wmdp": Scale(Direction.LOWER, 0.0, 1.0, 0.25, "share"),
-    "perplexity": Scale(Direction.LOWER, 1.0, None, None, ""),
+    "perplexity": Scale(Direction.LOWER, 1.0, None, logarithmic=True),
     "privleak": Scale(Direction.ZERO, -100.0, 100.0, None, "%"),
     "fluency": Scale(Direction.HIGHER, 0.0, None, None, "nats"),
     "avg_bits": Scale(Direction.NONE, 0.0, None, None, "bits per weight"),

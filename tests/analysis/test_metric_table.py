@@ -90,31 +90,45 @@ def test_null_replicates_join_every_replicate() -> None:
     rows += [row("gd > wanda@0.5", "edit_success", value, replicate=k) for k, value in enumerate((0.4, 0.6, 0.8))]
     found = _only(analysis.metrics(table(rows)))
     assert found["n_replicates"] == 3
-    assert found["order_free_error"] == pytest.approx((0.5 + 0.4 + 0.2) / 3)
-    assert found["order_sensitivity"] == pytest.approx((0.1 + 0.1 + 0.3) / 3)
+    assert found["order_free_error"] == pytest.approx(0.4)
+    assert found["order_sensitivity"] == pytest.approx(0.1)
+    assert found["order_sensitivity_per_replicate"] == pytest.approx((0.1 + 0.1 + 0.3) / 3)
+    assert found["interval_of"] == "replicates"
 
 
-def test_seeds_count_as_replicates_and_null_seeds_join() -> None:
+def test_seeds_are_averaged_within_a_batch_and_null_seeds_join() -> None:
     rows = [row("ft > wanda@0.5", "mmlu", 0.5, replicate=k) for k in (0, 1)]
-    rows += [row("wanda@0.5 > ft", "mmlu", 0.6, replicate=k, seed=s) for k in (0, 1) for s in (0, 1)]
-    assert _only(analysis.metrics(table(rows)))["n_replicates"] == 4
+    rows += [row("wanda@0.5 > ft", "mmlu", 0.6 + s / 5, replicate=k, seed=s) for k in (0, 1) for s in (0, 1)]
+    found = _only(analysis.metrics(table(rows)))
+    assert (found["n_replicates"], found["value_ji"]) == (2, pytest.approx(0.7))
+    assert found["order_sensitivity_se"] == pytest.approx(0.0, abs=1e-12)
 
 
-def test_metrics_are_per_replicate_then_averaged() -> None:
-    # Means over replicates first would say that order does not matter.
+def test_seeds_are_the_unit_where_nothing_depends_on_a_batch() -> None:
+    rows = [row(text, "mmlu", 0.5 + s / 10, seed=s) for text in ("gd > wanda@0.5", "wanda@0.5 > gd") for s in range(3)]
+    found = _only(analysis.metrics(table(rows)))
+    assert (found["n_replicates"], found["interval_of"]) == (3, "seeds")
+
+
+def test_metrics_are_those_of_the_mean_curves() -> None:
+    # The published estimand; what single replicates differ by stands beside it.
     rows = both_orders("ft", "wanda", "edit_success", {0.5: 0.2}, {0.5: 0.8}, replicate=0)
     rows += both_orders("ft", "wanda", "edit_success", {0.5: 0.8}, {0.5: 0.2}, replicate=1)
     found = _only(analysis.metrics(table(rows)))
-    assert found["order_sensitivity"] == pytest.approx(0.6)
-    assert found["order_free_error"] == pytest.approx(0.2)
+    assert found["order_sensitivity"] == pytest.approx(0.0)
+    assert found["order_sensitivity_per_replicate"] == pytest.approx(0.6)
+    assert found["order_free_error"] == pytest.approx(0.5)
     assert found["best_order"] is None
 
 
-def test_a_replicate_that_failed_is_counted_out() -> None:
+def test_a_replicate_that_failed_leaves_bounds() -> None:
     rows = both_orders("ft", "wanda", "edit_success", {0.5: 0.2}, {0.5: 0.8}, replicate=0)
     rows += both_orders("ft", "wanda", "edit_success", {0.5: "out of memory"}, {0.5: 0.2}, replicate=1)
     found = _only(analysis.metrics(table(rows)))
-    assert (found["n_replicates"], found["order_sensitivity_low"]) == (1, None)
+    assert (found["n_points"], found["order_free_error"], found["verdict"]) == (0, None, "undecided")
+    # ft > wanda is between .1 and .6 on average, the other order .5
+    assert [found[f"order_free_error_bound_{end}"] for end in ("low", "high")] == pytest.approx([0.4, 0.5])
+    assert [found[f"order_sensitivity_bound_{end}"] for end in ("low", "high")] == pytest.approx([0.0, 0.4])
     assert found["reason"] == "ft > wanda at sparsity 0.5: out of memory (1 of 2 replicates)"
 
 
@@ -156,7 +170,9 @@ def test_infinite_in_both_orders_has_an_error_but_no_sensitivity() -> None:
     first, second = {0.2: 5.0, 0.6: math.inf}, {0.2: 7.0, 0.6: math.inf}
     found = _only(analysis.metrics(table(both_orders("ft", "wanda", "perplexity", first, second))))
     assert found["order_free_error"] == math.inf
-    assert (found["order_sensitivity"], found["sensitivity_points"], found["n_points"]) == (2.0, 1, 2)
+    assert (found["sensitivity_points"], found["n_points"]) == (1, 2)
+    assert found["order_sensitivity"] == pytest.approx(math.log(7 / 5))
+    assert found["unit"] == "ln perplexity"
     assert "∞ − ∞" in found["reason"]
 
 
@@ -245,6 +261,37 @@ def test_relabelling_the_orders_changes_nothing(values: list[tuple[float, float]
     there = _only(analysis.metrics(table(both_orders("ft", "wanda", "wmdp", a, b))))
     back = _only(analysis.metrics(table(both_orders("ft", "wanda", "wmdp", b, a))))
     for metric in ("order_free_error", "order_sensitivity"):
-        assert there[metric] == back[metric]
+        assert there[metric] == pytest.approx(back[metric], abs=1e-12)
         assert 0 <= there[metric] <= 1
     assert there["value_ij"] == back["value_ji"]
+    assert there["gap"] == pytest.approx(-back["gap"])
+
+
+def test_crossing_curves_have_the_area_between_them() -> None:
+    rows = both_orders("ft", "wanda", "wmdp", {0.2: 0.0, 0.6: 1.0}, {0.2: 1.0, 0.6: 0.0})
+    found = _only(analysis.metrics(table(rows)))
+    assert (found["order_sensitivity"], found["order_free_error"]) == (pytest.approx(0.5), pytest.approx(0.25))
+    assert found["gap"] == pytest.approx(0.0, abs=1e-12)
+
+
+def _gaps(gaps: tuple[float, ...]) -> dict[str, Any]:
+    rows = []
+    for replicate, gap in enumerate(gaps):
+        rows += both_orders("ft", "wanda", "edit_success", {0.5: 0.5 + gap}, {0.5: 0.5}, replicate=replicate)
+    return _only(analysis.metrics(table(rows)))
+
+
+@pytest.mark.parametrize(
+    ("gaps", "verdict"),
+    [
+        ((0.30, 0.31, 0.29), "matters"),
+        ((0.001, -0.002, 0.001), "does_not_matter"),
+        ((0.3, -0.1, 0.2), "not_shown"),
+        ((0.3, 0.3), "not_shown"),
+    ],
+)
+def test_what_a_gap_shows(gaps: tuple[float, ...], verdict: str) -> None:
+    found = _gaps(gaps)
+    assert found["verdict"] == verdict
+    assert found["gap"] == pytest.approx(sum(gaps) / len(gaps))
+    assert (found["gap_p"] is None) == (len(gaps) < 3)

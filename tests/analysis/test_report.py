@@ -65,8 +65,9 @@ def test_text_from_the_table_is_escaped(page: Path) -> None:
 
 def test_summary_speaks_of_the_data(page: Path) -> None:
     text = _without_plotly(page)
-    assert "Order matters most for ft × wanda on edit_success" in text
-    assert "wanda &gt; ft is the better one" in text
+    assert "Order matters most for ft × gd on mmlu" in text
+    assert "ft &gt; gd is the better one" in text
+    assert "order is shown to matter in" in text
     assert "1 failed" in text
     assert "wanda &gt; ft at sparsity 0.5" in text
 

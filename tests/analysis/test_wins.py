@@ -30,6 +30,20 @@ def test_equal_after_rounding_is_a_loss_for_both() -> None:
     assert _wins(_pruners(0.901, 0.899), digits=3).wins.to_dict() == {"wanda": 1, "sparsegpt": 0}
 
 
+def test_a_robust_win_stands_when_every_value_moves_by_half_a_printed_digit() -> None:
+    assert _wins(_pruners(0.9, 0.885)).robust_wins.to_dict() == {"wanda": 1, "sparsegpt": 0}
+    close = _wins(_pruners(0.9, 0.892))
+    assert (close.wins.to_dict(), set(close.robust_wins)) == ({"wanda": 1, "sparsegpt": 0}, {0})
+
+
+def test_a_method_that_lost_its_hard_end_does_not_win() -> None:
+    rows = both_orders("ft", "wanda", "edit_success", {0.5: 0.9, 0.7: "diverged"}, {0.5: 0.9, 0.7: 0.1})
+    rows += both_orders("ft", "sparsegpt", "edit_success", {0.5: 0.8, 0.7: 0.7}, {0.5: 0.8, 0.7: 0.7})
+    counted = analysis.wins(table(rows), at="area")
+    pruners = counted[(counted.metric == "order_free_error") & (counted.category == "pruners")]
+    assert (set(pruners.wins), set(pruners.undecided)) == ({0}, {1})
+
+
 def test_columns_add_up_over_partners() -> None:
     found = _wins(_pruners(0.9, 0.8) + _pruners(0.5, 0.6, "memit"))
     assert found.wins.tolist() == [1, 1]
