@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rayci import registry
 from rayci.context import Context
-from rayci.data.records import Collection, Document, EditRecord
+from rayci.data.records import STANDS_IN, Collection, Document, EditRecord
 from rayci.errors import DataError, RequestError
 from rayci.intervention import Intervention
 from rayci.kinds import Recompress
@@ -89,6 +89,6 @@ def _collection(
 
 def _has_data(intervention: Intervention, context: Context) -> None:
     for part in sorted(intervention.needs):
-        given = context.tokens is not None if part == "calibration" else False
-        if not given and not getattr(context.data, part):
+        given = context.tokens is not None if STANDS_IN.get(part, part) == "calibration" else False
+        if not given and not context.data.part(part):
             raise DataError(f"{intervention.name} needs {part}, none was given", hint=f"rayci.apply(…, {part}=…)")

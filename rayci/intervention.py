@@ -51,6 +51,8 @@ class Receipt:
     """What had to be tried again, and how (a Hessian with ten times the damping, say)."""
     kept: Mapping[str, Tensor] = field(default_factory=dict)
     """What a compressor needs to be applied again without calibration: masks, grids."""
+    notes: tuple[str, ...] = ()
+    """What was done otherwise than asked: text that stood in, fewer documents than the settings name."""
 
 
 class Intervention(Settings, ABC):

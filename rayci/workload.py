@@ -150,6 +150,7 @@ class Workload:
             "utility": texts.utility * texts.choice,
             "evaluation": texts.evaluation,
             "calibration": texts.items * texts.calibration,
+            "covariance_text": texts.items * texts.calibration,
             "forget_questions": texts.items * texts.question,
             "retain_questions": texts.items * texts.question,
         }

@@ -60,9 +60,9 @@ def small_context() -> Context:
 
 
 def only(data: Collection, parts: frozenset[str]) -> Collection:
-    """The collection with every part emptied that is not named."""
-    empty: dict[str, Any] = {part.name: () for part in fields(data) if part.name not in {*parts, "sources"}}
-    return replace(data, **empty)
+    """The collection with every part emptied that is neither named nor stands in for a named one."""
+    empty: dict[str, Any] = {part.name: () for part in fields(data) if part.name != "sources"}
+    return replace(data, **empty | {part: data.part(part) for part in parts})
 
 
 @dataclass(frozen=True)

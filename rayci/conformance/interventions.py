@@ -22,7 +22,7 @@ from rayci.conformance.emulated_device import FIRST, on_a_device
 from rayci.conformance.settings_rules import SettingsRules, with_value
 from rayci.conformance.wrapped import unidentified, watching
 from rayci.context import Context
-from rayci.data.records import Collection
+from rayci.data.records import STANDS_IN, Collection
 from rayci.errors import RequestError
 from rayci.intervention import Compressor, Intervention, Receipt
 from rayci.kinds import Kind
@@ -219,7 +219,7 @@ class InterventionConformance(SettingsRules):
         """An empty part that is needed is a wrong request."""
         made, context = self.make(), self.context()
         for part in sorted(made.needs):
-            lacking: dict[str, Any] = {part: ()}
+            lacking: dict[str, Any] = {part: (), STANDS_IN.get(part, part): ()}
             subject = self.subject()
             before = Snapshot.of(subject)
             with pytest.raises(RequestError):

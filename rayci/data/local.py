@@ -3,7 +3,7 @@
 | part | fields of a line |
 |---|---|
 | edits | subject, prompt, target_new, ground_truth, rephrases [text], locality [{prompt, answer}] |
-| forget, retain, calibration, evaluation | text, topic (optional) |
+| forget, retain, calibration, covariance_text, evaluation | text, topic (optional) |
 | hazard, utility | question, options [text], answer (index) |
 | passages, holdout | prompt, continuation |
 | forget_questions, retain_questions | prompt, answer |
@@ -24,6 +24,7 @@ PARTS = (
     "forget",
     "retain",
     "calibration",
+    "covariance_text",
     "evaluation",
     "hazard",
     "utility",
@@ -128,6 +129,7 @@ _READERS: Mapping[str, Callable[[dict[str, Any]], Any]] = {
     "forget": _document,
     "retain": _document,
     "calibration": _document,
+    "covariance_text": _document,
     "evaluation": _document,
     "hazard": _choice,
     "utility": _choice,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,10 @@ class Passage:
     continuation: str
 
 
+STANDS_IN: Mapping[str, str] = {"covariance_text": "calibration"}
+"""Part -> the part that is read in its place where it was not supplied."""
+
+
 @dataclass(frozen=True, slots=True)
 class Collection:
     """Everything a sweep can read. A part that is empty was not supplied."""
@@ -61,6 +67,8 @@ class Collection:
     forget: tuple[Document, ...] = ()
     retain: tuple[Document, ...] = ()
     calibration: tuple[Document, ...] = ()
+    covariance_text: tuple[Document, ...] = ()
+    """Text of MEMIT's covariances; published: 100 000 documents of Wikipedia."""
     evaluation: tuple[Document, ...] = ()
     hazard: tuple[Choice, ...] = ()
     utility: tuple[Choice, ...] = ()
@@ -72,3 +80,8 @@ class Collection:
     retain_questions: tuple[QuestionAnswer, ...] = ()
     sources: dict[str, str] = field(default_factory=dict, compare=False)
     """Part name -> where it came from, for error messages."""
+
+    def part(self, name: str) -> tuple[Any, ...]:
+        """The records of a part, or of the one that stands in for it."""
+        supplied: tuple[Any, ...] = getattr(self, name)
+        return supplied or (getattr(self, STANDS_IN[name]) if name in STANDS_IN else ())

@@ -78,7 +78,7 @@ class Sweep:
         readers += [(("criteria", criterion.name), criterion.needs) for criterion in self.criteria]
         for path, needs in readers:
             for part in sorted(needs):
-                if not getattr(self.data, part):
+                if not self.data.part(part):
                     with blame(*path):
                         raise DataError(
                             f"{path[-1]} needs {part}, which the data does not have",
@@ -145,7 +145,7 @@ class Sweep:
     def part(self, name: str, replicate: int | None) -> str:
         key = (name, replicate)
         if key not in self._parts:
-            records = self.context(replicate).edits if replicate is not None else getattr(self.data, name)
+            records = self.context(replicate).edits if replicate is not None else self.data.part(name)
             self._parts[key] = fingerprint([asdict(record) for record in records])
         return self._parts[key]
 

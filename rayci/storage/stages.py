@@ -92,7 +92,9 @@ class StageStore:
             kept = {f"{_KEPT}{index}/{name}": value for name, value in receipt.kept.items()}
             tensors |= {name: value.detach().cpu().contiguous() for name, value in kept.items()}
         size = _file_size(tensors)
-        plain = [{"changed": r.changed, "counts": dict(r.counts), "retries": r.retries} for r in receipts]
+        plain = [
+            {"changed": r.changed, "counts": dict(r.counts), "retries": r.retries, "notes": r.notes} for r in receipts
+        ]
         try:
             if not self._room.reserve(stage, size):
                 self._notes.append(f"a stage of {size} bytes was not stored: no room under {self._room.limit} bytes")
@@ -211,7 +213,11 @@ def _apart(
     for index, receipt in enumerate(plain):
         prefix = f"{_KEPT}{index}/"
         kept = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        receipts.append(Receipt(tuple(receipt["changed"]), receipt["counts"], tuple(receipt["retries"]), kept))
+        receipts.append(
+            Receipt(
+                tuple(receipt["changed"]), receipt["counts"], tuple(receipt["retries"]), kept, tuple(receipt["notes"])
+            )
+        )
     return {name: value for name, value in tensors.items() if not name.startswith(_KEPT)}, receipts
 
 

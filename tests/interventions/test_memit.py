@@ -17,7 +17,7 @@ from rayci.data.records import EditRecord
 from rayci.errors import DataError, InterventionError, RequestError
 from rayci.interventions.editing.memit import Memit
 from rayci.interventions.editing.memit_contexts import encode_edits
-from rayci.interventions.editing.memit_covariance import covariance_rows, covariances
+from rayci.interventions.editing.memit_covariance import CovarianceText, covariances
 from rayci.interventions.editing.memit_targets import find_targets
 from rayci.interventions.editing.memit_update import keys_and_outputs
 from rayci.model import modules
@@ -26,7 +26,13 @@ from tests.models import ARCHITECTURES, differing, testbed, tiny, weights
 
 CONTEXT = Context(collection(), batch_size=6)
 TEMPLATES = ("{}", "The end. {}", "You said that it is so. {}")
-QUICK: dict[str, Any] = {"layers": (0, 1), "documents": 40, "passes": 5, "covariance_weight": 10.0}
+QUICK: dict[str, Any] = {
+    "layers": (0, 1),
+    "documents": 40,
+    "passes": 5,
+    "covariance_weight": 10.0,
+    "storage": "float32",
+}
 
 
 def memit(**settings: Any) -> Memit:
@@ -51,7 +57,7 @@ def test_layers_are_solved_in_order_with_the_earlier_ones_written(kind: str) -> 
     """The whole of step 5 once more, in float64 with an explicit inverse, layer after layer."""
     subject, settings = tiny(kind), memit(contexts=TEMPLATES)
     twin = copy.deepcopy(subject)
-    rows = covariance_rows(twin, CONTEXT, settings.documents, settings.max_tokens)
+    rows = list(CovarianceText(twin, CONTEXT, settings.documents, settings.max_tokens).rows())
     statistics = covariances(twin, (0, 1), rows, 16)
     examples = encode_edits(twin.tokenizer, CONTEXT.edits, TEMPLATES, "edits")
     z = find_targets(twin, 1, examples, settings.search, 6).z.double()
@@ -91,13 +97,13 @@ def test_a_heavy_covariance_leaves_the_weights_almost_alone() -> None:
 def test_edits_succeed_on_the_testbed() -> None:
     """Mean over three batches of 50; 0 before, and chance is .25 for utility."""
     bounds = {EditSuccess: 0.85, EditGeneralization: 0.7, EditLocality: 0.3, Utility: 0.65}
-    found: dict[Any, list[float]] = {criterion: [] for criterion in (*bounds, Perplexity)}
+    measured: dict[Any, list[float]] = {criterion: [] for criterion in (*bounds, Perplexity)}
     for replicate in range(3):
         subject, context = testbed(), Context(collection(), replicate=replicate, batch_size=50)
         subject.apply(Memit.configure("testbed"), context)
-        for criterion, values in found.items():
+        for criterion, values in measured.items():
             values.append(criterion().measure(subject, context).value)
-    means = {criterion: sum(values) / len(values) for criterion, values in found.items()}
+    means = {criterion: sum(values) / len(values) for criterion, values in measured.items()}
     assert all(means[criterion] >= bound for criterion, bound in bounds.items()), means
     assert means[Perplexity] < 8
 
@@ -122,6 +128,41 @@ def test_half_precision_models_keep_their_dtype() -> None:
     assert {value.dtype for value in subject.model.parameters()} == {torch.bfloat16}
     now = dict(subject.model.named_parameters())
     assert {name for name in now if not now[name].equal(before[name])} == set(receipt.changed)
+
+
+def test_the_published_preset_stores_bfloat16() -> None:
+    assert Memit.configure("published").storage == "bfloat16"
+    assert Memit.configure("testbed").storage == "float32"
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["of its own", "calibration"])
+def test_the_receipt_notes_text_that_stands_in_and_fewer_documents(own: bool) -> None:
+    text = CONTEXT.data.calibration[:30]
+    parts: dict[str, Any] = {"covariance_text": text, "calibration": ()} if own else {"calibration": text}
+    context, subject = replace(CONTEXT, data=replace(CONTEXT.data, **parts)), tiny()
+    receipt = subject.apply(memit(contexts=("{}",)), context)
+    assert any("30 documents, 40 were asked for" in note for note in receipt.notes)
+    assert any("calibration text stood in" in note for note in receipt.notes) != own
+    assert receipt.counts["documents"] == 30
+    whole = replace(CONTEXT, data=replace(CONTEXT.data, covariance_text=CONTEXT.data.calibration))
+    assert tiny().apply(memit(contexts=("{}",)), whole).notes == ()
+
+
+def test_covariance_text_alone_decides_where_it_is_supplied() -> None:
+    own, other = CONTEXT.data.calibration[:40], CONTEXT.data.calibration[40:80]
+    subjects = [tiny(), tiny()]
+    for subject, calibration in zip(subjects, (own, other), strict=True):
+        data = replace(CONTEXT.data, covariance_text=own, calibration=calibration)
+        subject.apply(memit(contexts=("{}",)), replace(CONTEXT, data=data))
+    assert differing(subjects[0], weights(subjects[1])) == set()
+
+
+def test_fewer_tokens_than_channels_are_refused() -> None:
+    subject = tiny()
+    before = weights(subject)
+    with pytest.raises(DataError, match=r"holds 60 tokens, fewer than the 64 inputs of mlp.down_proj"):
+        subject.apply(memit(documents=12, max_tokens=5), CONTEXT)
+    assert differing(subject, before) == set()
 
 
 def test_bfloat16_storage_leaves_weights_that_bfloat16_holds() -> None:

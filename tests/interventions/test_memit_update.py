@@ -16,7 +16,7 @@ from rayci.context import Context
 from rayci.errors import DataError, InterventionError
 from rayci.interventions.editing import memit_covariance
 from rayci.interventions.editing.memit_contexts import encode_edits
-from rayci.interventions.editing.memit_covariance import covariance_rows, covariances
+from rayci.interventions.editing.memit_covariance import CovarianceText, covariances
 from rayci.interventions.editing.memit_hooks import run
 from rayci.interventions.editing.memit_update import keys_and_outputs, mean_key, solve, update
 from rayci.model import modules
@@ -180,18 +180,22 @@ def test_the_oldest_statistics_go_when_memory_is_full(monkeypatch: pytest.Monkey
     assert len(memit_covariance._CACHE) == 2
 
 
+def covariance_rows(context: Context, documents: int, max_tokens: int) -> list[list[int]]:
+    return list(CovarianceText(tiny(), context, documents, max_tokens).rows())
+
+
 def test_documents_are_cut_and_counted() -> None:
-    subject = tiny()
-    rows = covariance_rows(subject, CONTEXT, 7, 5)
+    rows = covariance_rows(CONTEXT, 7, 5)
     assert len(rows) == 7
     assert max(map(len, rows)) == 5
-    assert len(covariance_rows(subject, CONTEXT, 10**6, 5)) == len(CONTEXT.data.calibration)
-    assert max(map(len, covariance_rows(subject, CONTEXT, 50, 10**6))) <= subject.context_length
-    assert covariance_rows(subject, replace(CONTEXT, seed=1), 7, 5) != rows
+    assert len(covariance_rows(CONTEXT, 10**6, 5)) == len(CONTEXT.data.calibration)
+    assert max(map(len, covariance_rows(CONTEXT, 50, 10**6))) <= tiny().context_length
+    assert covariance_rows(replace(CONTEXT, seed=1), 7, 5) != rows
     given = replace(CONTEXT, tokens=torch.arange(12).view(3, 4))
-    assert covariance_rows(subject, given, 2, 3) == [[0, 1, 2], [4, 5, 6]]
+    assert covariance_rows(given, 2, 3) == [[0, 1, 2], [4, 5, 6]]
 
 
-def test_no_calibration_text_is_an_error() -> None:
-    with pytest.raises(DataError, match="calibration"):
-        covariance_rows(tiny(), replace(CONTEXT, data=replace(collection(), calibration=())), 7, 5)
+def test_no_text_at_all_is_an_error() -> None:
+    none = replace(CONTEXT, data=replace(collection(), calibration=()))
+    with pytest.raises(DataError, match="holds 0 tokens"):
+        CovarianceText(tiny(), none, 7, 5).check((0,))

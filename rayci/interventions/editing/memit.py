@@ -8,10 +8,13 @@
 
 Settings as published for Llama-3-8B in arXiv 2407.06483, appendix B. As in the authors' code, C
 is that of the model before the update, and the KL term is KL(p_δ ‖ p₀); the other direction is
-a setting (`kl`). Deviations: all z of a batch are searched together (equal to one by one), and
-only what δ can change is computed again; C is kept by content, not by model name; the lookup
-token comes from the tokenizer's offsets; a target is appended as tokens, not decoded and
-tokenized again; a singular system is damped, and the receipt says so.
+a setting (`kl`). C comes from the data's `covariance_text`; where calibration text stands in for
+it, or there are fewer documents than asked, the receipt says so. Deviations: all z of a batch are
+searched together (equal to one by one), and only what δ can change is computed again; the search
+runs in fp32 on an fp32 model, where the published run held the model in bf16, which `storage` does
+for the rewritten weights alone; C is kept by content, not by model name; contexts are drawn from
+our own seeds; the lookup token comes from the tokenizer's offsets; a target is appended as tokens,
+not decoded and tokenized again; a singular system is damped, and the receipt says so.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
 from rayci.intervention import Intervention, Preset, Receipt
 from rayci.interventions.editing.memit_contexts import BARE, Example, encode_edits, generate_templates
-from rayci.interventions.editing.memit_covariance import covariance_rows, covariances
+from rayci.interventions.editing.memit_covariance import CovarianceText, covariances
 from rayci.interventions.editing.memit_targets import Divergence, Search, Targets, find_targets
 from rayci.interventions.editing.memit_update import keys_and_outputs, update
 from rayci.interventions.trainer import Storage, projection_weights
@@ -46,12 +49,19 @@ class Memit(Intervention):
 
     name: ClassVar[str] = "memit"
     kind: ClassVar[Kind] = Kind.EDIT
-    needs: ClassVar[frozenset[str]] = frozenset({"edits", "calibration"})
+    needs: ClassVar[frozenset[str]] = frozenset({"edits", "covariance_text"})
     no_experts: ClassVar[str] = (
         "it writes an edit into one projection of a layer, and here the router spreads it over several experts"
     )
     presets: ClassVar[Mapping[str, Preset]] = {
-        "testbed": {"layers": (0,), "lr": 0.1, "clamp": 1.0, "stop_loss": 2e-3, "covariance_weight": 5.0}
+        "testbed": {
+            "layers": (0,),
+            "lr": 0.1,
+            "clamp": 1.0,
+            "stop_loss": 2e-3,
+            "covariance_weight": 5.0,
+            "storage": "float32",
+        }
     }
 
     layers: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (4, 5, 6, 7, 8)
@@ -73,7 +83,7 @@ class Memit(Intervention):
     covariance_weight: Positive = 15000.0
     """λ: how much the keys of ordinary text weigh against those of the edits."""
     documents: Count = 100_000
-    """Most calibration documents for C; all where there are fewer."""
+    """Most documents of the covariance text for C; all where there are fewer, which the receipt notes."""
     max_tokens: Count = 4096
     """Longer documents are cut, as is what exceeds the model's context."""
     contexts: tuple[str, ...] | None = None
@@ -82,8 +92,8 @@ class Memit(Intervention):
     """Length of a generated context in tokens, its first word included."""
     context_top_k: Count = 5
     """A generated token is drawn from this many most likely ones."""
-    storage: Storage = "float32"
-    """Precision of the rewritten weights."""
+    storage: Storage = "bfloat16"
+    """Precision of the rewritten weights; published: a bf16 model."""
     z_batch: ForwardBatch = Field(default=50, ge=1)
     """Edits whose z are searched in one forward pass; each takes seven short prompts."""
     forward_batch: ForwardBatch = Field(default=16, ge=1)
@@ -116,7 +126,8 @@ class Memit(Intervention):
     def apply(self, subject: Subject, context: Context) -> Receipt:
         names = self._checked(subject)
         edits = context.edits
-        rows = covariance_rows(subject, context, self.documents, self.max_tokens)
+        text = CovarianceText(subject, context, self.documents, self.max_tokens)
+        text.check(self.layers)
         templates = self.contexts or generate_templates(
             subject, context.generator("memit contexts"), length=self.context_tokens, top_k=self.context_top_k
         )
@@ -125,6 +136,7 @@ class Memit(Intervention):
         targets = find_targets(subject, self.layers[-1], examples, self.search, self.z_batch)
         if not bool(torch.isfinite(targets.z).all() & torch.isfinite(targets.loss).all()):
             raise InterventionError("memit: the search for z left the finite numbers on this model")
+        rows = list(text.rows())
         statistics = covariances(subject, self.layers, rows, self.forward_batch)
         retries = self._write(subject, examples, targets, statistics)
         counts = {
@@ -134,8 +146,8 @@ class Memit(Intervention):
             "documents": len(rows),
             "tokens": sum(map(len, rows)),
         }
-        text = torch.frombuffer(bytearray("\n".join(templates).encode()), dtype=torch.uint8)
-        return Receipt(names, counts, retries, {"contexts": text})
+        contexts = torch.frombuffer(bytearray("\n".join(templates).encode()), dtype=torch.uint8)
+        return Receipt(names, counts, retries, {"contexts": contexts}, text.notes(len(rows)))
 
     @property
     def search(self) -> Search:

@@ -2,14 +2,17 @@
 
 Kept in memory under the content that decides it: the weights that come before the projection,
 the tokens, the layer. A compressed or edited model never meets another one's statistics.
+
+The text is the part `covariance_text` of the data; calibration text or tokens stand in for it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -28,34 +31,68 @@ CACHE_BYTES = 8 << 30
 _CACHE: OrderedDict[str, Tensor] = OrderedDict()
 
 
-def covariance_rows(subject: Subject, context: Context, documents: int, max_tokens: int) -> list[list[int]]:
-    """Tokens of at most `documents` texts in drawn order, each cut to `max_tokens` and the model's context."""
-    limit = min(max_tokens, subject.context_length)
-    if context.tokens is not None:
-        return [row[:limit] for row in context.tokens[:documents].tolist()]
-    texts = list(context.data.calibration)
-    context.random("memit covariance").shuffle(texts)
-    rows = [prompt_ids(subject.tokenizer, document.text)[:limit] for document in texts[:documents]]
-    if not rows:
+@dataclass(frozen=True, slots=True)
+class CovarianceText:
+    """At most `documents` texts in drawn order, each cut to `max_tokens` and the model's context."""
+
+    subject: Subject
+    context: Context
+    documents: int
+    max_tokens: int
+
+    def rows(self) -> Iterator[list[int]]:
+        """Tokens of each text."""
+        limit = min(self.max_tokens, self.subject.context_length)
+        if self.context.tokens is not None:
+            yield from (row[:limit] for row in self.context.tokens[: self.documents].tolist())
+            return
+        texts = list(self.context.data.part("covariance_text"))
+        self.context.random("memit covariance").shuffle(texts)
+        for document in texts[: self.documents]:
+            yield prompt_ids(self.subject.tokenizer, document.text)[:limit]
+
+    def check(self, layers: Sequence[int]) -> None:
+        """DataError where the text has fewer tokens than a rewritten projection inputs: C would be singular.
+
+        Reads no more of the text than it takes to know.
+        """
+        projection = self.subject.paths.mlp_out
+        linears = [modules.linear(self.subject.block(layer), projection) for layer in layers]
+        channels = max(modules.weight(linear).shape[1] for linear in linears)
+        tokens = 0
+        for row in self.rows():
+            tokens += len(row)
+            if tokens >= channels:
+                return
+        sources = self.context.data.sources
         raise DataError(
-            "memit needs calibration text for its covariances, there is none",
-            at=context.data.sources.get("calibration", "calibration"),
+            f"memit: the covariance text holds {tokens} tokens, fewer than the {channels} inputs of {projection}",
+            at=sources.get("covariance_text", sources.get("calibration", "covariance_text")),
+            hint="more covariance_text (calibration text stands in for it), or larger documents and max_tokens",
         )
-    return rows
+
+    def notes(self, documents: int) -> tuple[str, ...]:
+        """What is otherwise than asked, where there were so many documents."""
+        notes = []
+        if self.context.tokens is not None or not self.context.data.covariance_text:
+            notes.append("memit: calibration text stood in for covariance_text, which the data does not have")
+        if documents < self.documents:
+            notes.append(f"memit: covariances of {documents} documents, {self.documents} were asked for")
+        return tuple(notes)
 
 
 def covariances(subject: Subject, layers: Sequence[int], rows: Sequence[list[int]], batch: int) -> dict[int, Tensor]:
     """C of each layer, fp32 `[in, in]` on the CPU, for the model as it is now."""
     keys = dict(zip(layers, _keys(subject, layers, rows, batch), strict=True))
     missing = [layer for layer in layers if keys[layer] not in _CACHE]
-    found = _accumulate(subject, missing, rows, batch) if missing else {}
+    by_layer = _accumulate(subject, missing, rows, batch) if missing else {}
     for layer in layers:
-        found[layer] = found[layer] if layer in found else _CACHE[keys[layer]]
-        _CACHE[keys[layer]] = found[layer]
+        by_layer[layer] = by_layer[layer] if layer in by_layer else _CACHE[keys[layer]]
+        _CACHE[keys[layer]] = by_layer[layer]
         _CACHE.move_to_end(keys[layer])
     while len(_CACHE) > 1 and sum(value.nbytes for value in _CACHE.values()) > CACHE_BYTES:
         _CACHE.popitem(last=False)
-    return found
+    return by_layer
 
 
 @torch.no_grad()
