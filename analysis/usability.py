@@ -43,7 +43,6 @@ def ruinous_steps(table: ResultTable) -> list[str]:
 
 
 def _sentence(step: str, criterion: str, before: float, after: float) -> str:
-    lowered = (
-        f"{step} alone lowers {criterion} from {short(before)} to {short(after)} ({100 * (1 - after / before):.0f} %)"
-    )
+    percent = 100 * (1 - after / before)
+    lowered = f"{step} alone lowers {criterion} from {short(before)} to {short(after)} ({percent:.0f} %)"
     return f"{lowered}: its settings leave the model unusable; composability figures with it say little"

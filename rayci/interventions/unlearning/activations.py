@@ -18,8 +18,8 @@ class _ReachedError(Exception):
 
 
 def _states(output: Any) -> Tensor:
-    found: Tensor = output[0] if isinstance(output, tuple) else output
-    return found
+    states: Tensor = output[0] if isinstance(output, tuple) else output
+    return states
 
 
 @contextmanager

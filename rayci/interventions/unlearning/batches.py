@@ -51,15 +51,15 @@ def balanced(documents: Sequence[T], count: int, draw: Random) -> list[T]:
 
 def part_of(context: Context, part: str) -> Sequence[Any]:
     """All items of a part of the data; DataError where there are none, or one is empty."""
-    found: Sequence[Any] = getattr(context.data, part)
+    items: Sequence[Any] = getattr(context.data, part)
     source = context.data.sources.get(part, part)
-    if not found:
+    if not items:
         raise DataError(f"there are no {part} items", at=source)
-    for place, item in enumerate(found, start=1):
+    for place, item in enumerate(items, start=1):
         text = item.text if isinstance(item, Document) else item.answer
         if not text.strip():
             raise DataError(f"{part} item {place} has no text to train on", at=source)
-    return found
+    return items
 
 
 def choose(context: Context, part: str, count: int | None) -> tuple[list[Any], Random]:

@@ -31,11 +31,11 @@ def frozen_logits(subject: Subject, weights: Mapping[str, Tensor], batch: Batch)
 @torch.no_grad()
 def reference_sequences(subject: Subject, drawn: Drawn, batch: int) -> Tensor:
     """log p_ref of every drawn item, `[items]`; called before training."""
-    found = []
+    log_probs = []
     for places in chunks(range(len(drawn.items)), batch):
         moved = drawn.batch(places).to(subject.device)
-        found.append(sequence_log_probs(batch_logits(subject, moved), moved.labels))
-    return torch.cat(found)
+        log_probs.append(sequence_log_probs(batch_logits(subject, moved), moved.labels))
+    return torch.cat(log_probs)
 
 
 class ReferenceDistributions:
@@ -64,12 +64,12 @@ class ReferenceDistributions:
 
     @torch.no_grad()
     def _compute(self, batch: int) -> list[Tensor]:
-        found: list[Tensor] = []
+        of_items: list[Tensor] = []
         for places in chunks(range(len(self._drawn.items)), batch):
             moved = self._drawn.batch(places).to(self._subject.device)
             rows = distributions(batch_logits(self._subject, moved), moved.labels)
-            found += rows.split((moved.labels[:, 1:] != IGNORED).sum(1).tolist())
-        return found
+            of_items += rows.split((moved.labels[:, 1:] != IGNORED).sum(1).tolist())
+        return of_items
 
 
 def _labelled(drawn: Drawn, batch: int) -> int:

@@ -76,8 +76,8 @@ class ForgetRetain(LoopSettings):
     """Steps between two looks at the recall, where `stop_recall` is given."""
 
     def reads(self) -> frozenset[str]:
-        found = {self._part(part) for part in self.parts}
-        return frozenset(found if self.stop_recall is None else found | {"forget_questions"})
+        trained = {self._part(part) for part in self.parts}
+        return frozenset(trained if self.stop_recall is None else trained | {"forget_questions"})
 
     @property
     def retain_weight(self) -> float:

@@ -18,11 +18,11 @@ _FORWARD_BATCH = 64
 @torch.no_grad()
 def questions_answered(subject: Subject, questions: Sequence[QuestionAnswer]) -> list[bool]:
     """For each question, whether greedy decoding gives the answer: all its tokens are the most likely."""
-    found: list[bool] = []
+    answers: list[bool] = []
     for group in chunks(questions, _FORWARD_BATCH):
         batch = encode_targets(subject.tokenizer, [(item.prompt, item.answer) for item in group]).to(subject.device)
-        found += answered(batch_logits(subject, batch), batch.labels).tolist()
-    return found
+        answers += answered(batch_logits(subject, batch), batch.labels).tolist()
+    return answers
 
 
 def share_answered(subject: Subject, questions: Sequence[QuestionAnswer]) -> float:

@@ -13,10 +13,10 @@ is used up before `max_batches`, it starts over here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -106,9 +106,9 @@ class RepresentationMisdirection(Unlearner):
         targets = {topic: control_vector(generator, subject.hidden_size, self.coefficient) for topic in topics}
         return Steering(self, subject, names, targets, self._by_topic(forget, topics), list(chunks(retain, self.batch)))
 
-    def _by_topic(self, documents: list[Document], topics: list[str]) -> dict[str, list[list[Document]]]:
-        groups = {topic: [document for document in documents if document.topic == topic] for topic in topics}
-        return {topic: [list(group) for group in chunks(found, self.batch)] for topic, found in groups.items()}
+    def _by_topic(self, documents: list[Document], topics: list[str]) -> dict[str, list[Sequence[Document]]]:
+        of_topic = {topic: [document for document in documents if document.topic == topic] for topic in topics}
+        return {topic: list(chunks(of_topic[topic], self.batch)) for topic in topics}
 
     def shifts(self, subject: Subject, batch: Batch) -> dict[int, Tensor]:
         """Layer -> what is added to the forget text's states there: nothing in plain RMU."""
@@ -124,8 +124,10 @@ class Steering(Training):
     names: tuple[str, ...]
     targets: Mapping[str, Tensor]
     """Topic -> control vector `[hidden]`."""
-    forget: Mapping[str, Any]
-    retain: Any
+    forget: Mapping[str, Sequence[Sequence[Document]]]
+    """Topic -> its batches."""
+    retain: Sequence[Sequence[Document]]
+    """Batches."""
     _frozen: dict[str, Tensor] = field(default_factory=dict)
 
     def forget_losses(self) -> Iterator[Tensor]:
@@ -145,13 +147,13 @@ class Steering(Training):
             last = {"forget_loss": forget.item(), "retain_loss": retain.item()}
         return {"steps": self.settings.max_batches, **last}
 
-    def _forget_batches(self) -> Iterator[tuple[str, list[Document]]]:
+    def _forget_batches(self) -> Iterator[tuple[str, Sequence[Document]]]:
         """Without end: a batch of each topic in turn."""
         queues = {topic: cycle(batches) for topic, batches in self.forget.items()}
         for topic in cycle(queues):
             yield topic, next(queues[topic])
 
-    def _forget_loss(self, topic: str, group: list[Document]) -> Tensor:
+    def _forget_loss(self, topic: str, group: Sequence[Document]) -> Tensor:
         limit = self.settings.topic_tokens.get(topic, self.settings.max_tokens)
         batch = self._encode(group, limit)
         target = self.targets[topic].to(self.subject.device)
@@ -159,11 +161,11 @@ class Steering(Training):
         states = block_output(self.subject, self.settings.layer, batch, shifts=shifts)
         return masked_mse(states, target, batch.attention_mask)
 
-    def _retain_loss(self, group: list[Document]) -> Tensor:
+    def _retain_loss(self, group: Sequence[Document]) -> Tensor:
         batch = self._encode(group, self.settings.retain_tokens)
         with torch.no_grad():
             before = block_output(self.subject, self.settings.layer, batch, self._frozen)
         return masked_mse(block_output(self.subject, self.settings.layer, batch), before, batch.attention_mask)
 
-    def _encode(self, group: list[Document], limit: int) -> Batch:
+    def _encode(self, group: Sequence[Document], limit: int) -> Batch:
         return text_encoder(self.subject, limit)(group).to(self.subject.device)

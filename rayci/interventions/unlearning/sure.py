@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
@@ -30,11 +30,29 @@ from rayci.kinds import Kind
 from rayci.model.modules import weight
 from rayci.subject import Subject
 
-_TUNED: Mapping[str, Mapping[str, tuple[float, float]]] = {
-    "muse_news": {"gd": (50.0, 95.0), "ga_klr": (10.0, 90.0), "npo_gdr": (50.0, 95.0), "npo_klr": (10.0, 90.0)},
-    "muse_books": {"gd": (400.0, 99.0), "ga_klr": (20.0, 90.0), "npo_gdr": (300.0, 99.0), "npo_klr": (20.0, 90.0)},
+
+class Tuned(NamedTuple):
+    """What the paper chose for one wrapped method."""
+
+    alpha: float
+    percentile: float
+
+
+_TUNED: Mapping[str, Mapping[str, Tuned]] = {
+    "muse_news": {
+        "gd": Tuned(50.0, 95.0),
+        "ga_klr": Tuned(10.0, 90.0),
+        "npo_gdr": Tuned(50.0, 95.0),
+        "npo_klr": Tuned(10.0, 90.0),
+    },
+    "muse_books": {
+        "gd": Tuned(400.0, 99.0),
+        "ga_klr": Tuned(20.0, 90.0),
+        "npo_gdr": Tuned(300.0, 99.0),
+        "npo_klr": Tuned(20.0, 90.0),
+    },
 }
-"""Preset -> wrapped method -> (α, γ), as published."""
+"""Preset -> wrapped method -> α and γ, as published."""
 _OWN = ("lr", "storage")
 """Settings of the wrapped method that SURE's own take the place of."""
 
@@ -85,18 +103,16 @@ def wrapped(method: str) -> type[Unlearner]:
 
 def inherited(preset: str, method: str) -> dict[str, Any]:
     """Every setting of the wrapped method under a preset of SURE, but for those in `_OWN`."""
-    source = _source(preset)
-    settings = {"alpha": _TUNED[source][method][0]} if method in _TUNED.get(source, {}) else {}
-    inner = wrapped(method)
-    made = inner.configure(source if source in inner.presets else "published", settings=settings)
-    return made.model_dump(mode="json", exclude=set(_OWN))
+    source, tuned, inner = _source(preset), _tuned(preset, method), wrapped(method)
+    settings = {"alpha": tuned.alpha} if tuned else {}
+    configured = inner.configure(source if source in inner.presets else "published", settings=settings)
+    return configured.model_dump(mode="json", exclude=set(_OWN))
 
 
 class Sure(Intervention):
     """Another unlearning method on the most salient modules alone, with a large learning rate."""
 
     name: ClassVar[str] = "sure"
-    version: ClassVar[int] = 2
     kind: ClassVar[Kind] = Kind.UNLEARN
     parts: ClassVar[frozenset[str]] = frozenset({"forget"})
     no_experts: ClassVar[str] = (
@@ -131,16 +147,16 @@ class Sure(Intervention):
 
     @field_validator("settings")
     @classmethod
-    def _in_full(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    def _in_full(cls, settings: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         """Every setting of the wrapped method, so that the fingerprint holds those in force."""
         if "method" not in info.data:
-            return given
+            return settings
         method = info.data["method"]
         for key in _OWN:
-            if key in given:
+            if key in settings:
                 raise ValueError(f"{key} of {method} is sure's own setting {key}")
         try:
-            inner = wrapped(method).configure(settings={**inherited("published", method), **given})
+            inner = wrapped(method).configure(settings={**inherited("published", method), **settings})
         except RequestError as error:
             raise ValueError(_sentence(error)) from None
         return inner.model_dump(mode="json", exclude=set(_OWN))
@@ -150,14 +166,14 @@ class Sure(Intervention):
         cls, preset: str = "published", strength: float | str | None = None, settings: Preset | None = None
     ) -> Self:
         """As for any method; the preset also fills the wrapped method's settings and their published α and γ."""
-        given = dict(settings or {})
-        method = given.get("method", cls.model_fields["method"].default)
-        nested = given.get("settings", {})
+        chosen = dict(settings or {})
+        method = chosen.get("method", cls.model_fields["method"].default)
+        nested = chosen.get("settings", {})
         if isinstance(method, str) and isinstance(nested, Mapping):
-            given["settings"] = {**inherited(preset, method), **nested}
-            if method in _TUNED.get(_source(preset), {}):
-                given.setdefault("percentile", _TUNED[_source(preset)][method][1])
-        return super().configure(preset, strength, given)
+            chosen["settings"] = {**inherited(preset, method), **nested}
+            if tuned := _tuned(preset, method):
+                chosen.setdefault("percentile", tuned.percentile)
+        return super().configure(preset, strength, chosen)
 
     @property
     def inner(self) -> Unlearner:
@@ -193,6 +209,10 @@ class Sure(Intervention):
 def _source(preset: str) -> str:
     """The preset of the wrapped method that belongs to one of SURE's."""
     return "muse_news" if preset == "published" else preset
+
+
+def _tuned(preset: str, method: str) -> Tuned | None:
+    return _TUNED.get(_source(preset), {}).get(method)
 
 
 def _sentence(error: RequestError) -> str:
