@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class RayciError(Exception):
@@ -14,7 +14,8 @@ class RequestError(RayciError):
     """The request itself is wrong; the command line exits with code 2 and writes nothing.
 
     The text has at most four lines: the problem, then `at`, `allowed` and `try`,
-    each left out where there is nothing to say.
+    each left out where there is nothing to say. `key` is the path of the key to blame, below
+    what was checked (of a setting in its method, say); who knows where that stands adds the place.
     """
 
     def __init__(
@@ -24,8 +25,9 @@ class RequestError(RayciError):
         at: str | None = None,
         allowed: str | None = None,
         hint: str | None = None,
+        key: Sequence[str | int] = (),
     ) -> None:
-        self.problem, self.at, self.allowed, self.hint = problem, at, allowed, hint
+        self.problem, self.at, self.allowed, self.hint, self.key = problem, at, allowed, hint, tuple(key)
         parts = [problem, at and f"at: {at}", allowed and f"allowed: {allowed}", hint and f"try: {hint}"]
         super().__init__("\n  ".join(_one_line(part) for part in parts if part))
 
@@ -35,10 +37,10 @@ class RequestError(RayciError):
         A place that the error knows already (a line of a data file, say) stays, in brackets.
         """
         place = at if self.at in (None, at) else f"{at} ({self.at})"
-        return type(self)(self.problem, at=place, allowed=self.allowed, hint=self.hint)
+        return type(self)(self.problem, at=place, allowed=self.allowed, hint=self.hint, key=self.key)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.problem, self.at, self.allowed, self.hint)
+        return _rebuild, (type(self), self.problem, self.at, self.allowed, self.hint, self.key)
 
 
 class DataError(RequestError):
@@ -71,12 +73,24 @@ def nearest(given: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def printable(text: str) -> str:
+    """The text with what a terminal would obey, or no encoding can hold, written out: `\\x1b`, `\\ud800`."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def _one_line(text: str, limit: int = 400) -> str:
-    flat = " ".join(text.split())
+    flat = printable(" ".join(text.split()))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 def _rebuild(
-    cls: type[RequestError], problem: str, at: str | None, allowed: str | None, hint: str | None
+    cls: type[RequestError],
+    problem: str,
+    at: str | None,
+    allowed: str | None,
+    hint: str | None,
+    key: tuple[str | int, ...],
 ) -> RequestError:
-    return cls(problem, at=at, allowed=allowed, hint=hint)
+    return cls(problem, at=at, allowed=allowed, hint=hint, key=key)

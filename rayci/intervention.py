@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from rayci.errors import RequestError, nearest
 from rayci.kinds import Kind
-from rayci.settings import Settings
+from rayci.settings import Settings, settings_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -138,17 +138,24 @@ class Intervention(Settings, ABC):
                 raise RequestError(
                     f"{cls.name} has no setting {key!r}",
                     allowed=", ".join(cls.model_fields) or "no settings",
-                    hint=(near := nearest(key, cls.model_fields)) and f"{near}",
+                    hint=nearest(key, cls.model_fields),
+                    key=(key,),
                 )
-        values = {**cls.presets.get(preset, {}), **given, **cls.from_strength(strength)}
+        from_strength = cls.from_strength(strength)
+        for key in given.keys() & from_strength.keys():
+            raise RequestError(
+                f"{cls.name}: {key} is given twice, as @{strength} and as {given[key]!r}",
+                hint=f"{cls.name}@{strength}, or {key} alone",
+                key=(key,),
+            )
         try:
-            configured = cls.model_validate(values)
+            configured = cls.model_validate({**cls.presets.get(preset, {}), **given, **from_strength})
         except ValidationError as error:
-            raise settings_error(cls, error) from None
+            raise cls._unfit(error) from None
         void = configured.void_settings()
         for key in given.keys() & void.keys():
             raise RequestError(
-                f"{cls.name}: {key} = {given[key]!r} changes nothing: {void[key]}", hint=f"leave {key} out"
+                f"{cls.name}: {key} = {given[key]!r} changes nothing: {void[key]}", hint=f"leave {key} out", key=(key,)
             )
         return configured
 
@@ -158,6 +165,16 @@ class Intervention(Settings, ABC):
         `configure` refuses them where a user gives them; a default or a preset may hold them.
         """
         return {}
+
+    @classmethod
+    def _unfit(cls, error: ValidationError) -> RequestError:
+        """The first problem of a pydantic error, with the range of γ and the way to write a sweep."""
+        problem = error.errors()[0]
+        gamma = cls.strength if cls.strength and problem["loc"][:1] == (cls.strength.name,) else None
+        allowed = f"{gamma.low:g} to {gamma.high:g} {gamma.unit}" if gamma else None
+        several = isinstance(problem["input"], (list, dict)) and len(problem["loc"]) == 1
+        hint = sweep_hint(str(problem["loc"][0]), problem["input"]) if several else f"rayci methods {cls.name}"
+        return settings_error(cls.name, error, allowed=allowed, hint=hint)
 
     @classmethod
     def from_strength(cls, strength: float | str | None) -> dict[str, Any]:
@@ -206,13 +223,6 @@ class Compressor(Intervention):
         weight still is on the mask or grid in `receipt.kept`, `DENSE_BITS` elsewhere."""
 
 
-def settings_error(cls: type[Intervention], error: ValidationError) -> RequestError:
-    """The first problem of a pydantic error, in one sentence with the bad value in it."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "settings"
-    strength = cls.strength
-    allowed = f"{strength.low:g} to {strength.high:g} {strength.unit}" if strength and key == strength.name else None
-    message = first["msg"].removeprefix("Value error, ")
-    return RequestError(
-        f"{cls.name}: {key} = {first['input']!r}: {message}", allowed=allowed, hint=f"rayci methods {cls.name}"
-    )
+def sweep_hint(key: str, value: object) -> str:
+    """How a spec tries several values of a setting."""
+    return f"{key}: {{sweep: {value if isinstance(value, list) else '[…]'}}}"

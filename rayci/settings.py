@@ -1,10 +1,12 @@
-"""What the settings of interventions and criteria share: frozen, no unknown keys, documented fields."""
+"""What the settings of interventions, criteria and specs share: frozen, no unknown keys, documented fields."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+
+from rayci.errors import RequestError
 
 
 class Speed:
@@ -15,14 +17,28 @@ ForwardBatch = Annotated[int, Speed()]
 """Batch size of forward-only work."""
 
 
-class Settings(BaseModel):
-    """Base of interventions and criteria, which are their settings; instances compare by value."""
+class Strict(BaseModel):
+    """Values that a user types: frozen, no unknown key, no infinity, documented fields; compared by value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic reads `true` as 1 where a number belongs."""
+        items = value if isinstance(value, (list, tuple)) else (value,)
+        truths = any(isinstance(item, bool) for item in items)
+        if truths and not _admits_truth(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("true or false does not belong here")
+        return value
+
+
+class Settings(Strict):
+    """Base of interventions and criteria, which are their settings."""
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     """Raised when the results change for the same settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     @classmethod
     def speed_fields(cls) -> set[str]:
@@ -50,3 +66,21 @@ class Settings(BaseModel):
             "settings": self.effective(),
             "wraps": [inner.identity() for inner in self.wraps()],
         }
+
+
+def settings_error(
+    owner: str, error: ValidationError, *, allowed: str | None = None, hint: str | None = None
+) -> RequestError:
+    """The first problem of a pydantic error in one sentence, with the bad value in it; its `key` is the field's."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        problem = f"{owner}: {name} is missing"
+    else:
+        given = f"{name} = {first['input']!r}: " if name else ""
+        problem = f"{owner}: {given}{first['msg'].removeprefix('Value error, ')}"
+    return RequestError(problem, allowed=allowed, hint=hint, key=first["loc"])
+
+
+def _admits_truth(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(map(_admits_truth, get_args(annotation)))

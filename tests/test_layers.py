@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    {"errors", "kinds", "fingerprint", "settings", "units", "storage.atomic", "storage.sealed", "storage.entries"},
+    {"errors", "kinds", "fingerprint", "settings", "units"}
+    | {"storage.atomic", "storage.sealed", "storage.entries", "storage.user_paths"},
     {"table", "model", "data", "testbed"},
     {"intervention", "criterion", "context", "subject", "registry", "workload", "model.loading", "model.shapes"},
     {"interventions", "criteria"},

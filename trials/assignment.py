@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayci.errors import RequestError
 from rayci.planning.plan import Plan, Trial
 from rayci.planning.spec import Spec
+from rayci.storage.user_paths import path_of
 from rayci.trials.knobs import DEFAULT, Knobs
 
 if TYPE_CHECKING:
@@ -104,10 +104,10 @@ def device_for(spec: Spec, gpus: float) -> str:
 def absolute(spec: Spec) -> Spec:
     """The spec with its folders and files made absolute."""
     changes: dict[str, Any] = {}
-    if Path(spec.model).expanduser().is_dir():
-        changes["model"] = str(Path(spec.model).expanduser().resolve())
+    if (folder := path_of(spec.model)).is_dir():
+        changes["model"] = str(folder)
     if isinstance(spec.data, Mapping):
-        changes["data"] = {part: str(Path(path).expanduser().resolve()) for part, path in spec.data.items()}
+        changes["data"] = {part: str(path_of(path)) for part, path in spec.data.items()}
     elif spec.data is not None and spec.data != "testbed":
-        changes["data"] = str(Path(spec.data).expanduser().resolve())
+        changes["data"] = str(path_of(spec.data))
     return spec.model_copy(update=changes)

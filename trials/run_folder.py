@@ -29,6 +29,7 @@ from rayci.storage.atomic import replacing
 from rayci.storage.entries import decode, encode
 from rayci.storage.parts import Parts
 from rayci.storage.stages import StageStore, located
+from rayci.storage.user_paths import path_of
 
 LOST = "the worker died in this stage, and died again when it was retried"
 """Reason of rows that the same command tries to replace."""
@@ -51,7 +52,7 @@ class RunFolder:
         `storage`: a folder or URL that every node sees, where workers write rows and stages; rows
         are then copied to the run folder. By default the run folder itself.
         """
-        self.root = root.expanduser().resolve()
+        self.root = path_of(root)
         place = str(self.root) if storage is None else located(storage).rstrip("/")
         self.parts, self.aside = self.root / "table", self.root / "aside"
         self.workers_parts = f"{place}/table"

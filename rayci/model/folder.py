@@ -14,6 +14,7 @@ from typing import Any
 
 from rayci.errors import RequestError
 from rayci.fingerprint import fingerprint, hash_file
+from rayci.storage.user_paths import path_of
 
 TESTBED = "testbed"
 _ALLOWED = "testbed, a folder, or a hub id owner/name[@revision]"
@@ -51,7 +52,7 @@ def locate(source: str, *, code: bool = False) -> Path:
         from rayci.testbed import checkpoint
 
         return checkpoint()
-    folder = Path(source).expanduser()
+    folder = path_of(source)
     if not folder.is_dir():
         if source.startswith((".", "/", "~")) or source.count("/") != 1:
             raise RequestError(f"no model folder {source}", allowed=_ALLOWED)

@@ -19,6 +19,7 @@ import torch
 from rayci.errors import RequestError
 from rayci.model.folder import TESTBED
 from rayci.model.modules import module_map
+from rayci.storage.user_paths import path_of
 from rayci.subject import Subject
 
 _SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)([bBmM])(?![a-zA-Z0-9])")
@@ -83,7 +84,7 @@ def _folder(source: str) -> Path | None:
         from rayci.testbed import checkpoint
 
         return checkpoint()
-    folder = Path(source).expanduser()
+    folder = path_of(source)
     if folder.is_dir():
         return folder
     from huggingface_hub import try_to_load_from_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,10 @@ from rayci.errors import RequestError
 from rayci.planning.yaml_source import scalar
 
 _STEP = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)(?:@(?P<strength>[^\s{}@>]+))?\s*(?:\{(?P<settings>.*)\})?", re.DOTALL)
-_RATIO = re.compile(r"\d+:\d+")
+_RATIO = re.compile(r"[0-9]{1,4}:[0-9]{1,4}")
+_NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
+_TOKEN = re.compile(r"""(?<=[=,\[{:\s])(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')|.""", re.DOTALL)
+"""A quoted text where YAML has one, at the start of a value; or one character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,32 +75,35 @@ def _parse_step(part: str, whole: str) -> Step:
         )
     settings: dict[str, Any] = {}
     for entry in _split(match["settings"], ",") if match["settings"] else ():
-        key, equals, value = entry.partition("=")
-        if not (equals and key.strip()) or key.strip() in settings:
+        key, _, value = (text.strip() for text in entry.partition("="))
+        if not (key and value) or key in settings:
             raise RequestError(
                 f"cannot read setting {entry.strip()!r} of step {part!r}", allowed="key=value, each key once"
             )
-        settings[key.strip()] = scalar(value)
-    return Step(match["name"], None if match["strength"] is None else _strength(match["strength"], part), settings)
+        try:
+            settings[key] = scalar(value)
+        except ValueError as error:
+            raise RequestError(f"cannot read setting {entry.strip()!r} of step {part!r}: {error}") from None
+    return Step(match["name"], None if match["strength"] is None else read_strength(match["strength"], part), settings)
 
 
-def _strength(text: str, part: str) -> float | str:
+def read_strength(text: str, step: str) -> float | str:
+    """γ from its text form, a number or `n:m`; RequestError that names the step where it is neither."""
     if _RATIO.fullmatch(text):
         return text
-    try:
-        return float(text)
-    except ValueError:
-        raise RequestError(f"cannot read strength {text!r} of step {part!r}", allowed="a number, or n:m") from None
+    if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
+    raise RequestError(f"cannot read strength {text!r} of {step!r}", allowed="a number, or n:m")
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """Split at separators outside of brackets."""
+    """Split at separators outside of brackets and quotes."""
     parts, depth, start = [], 0, 0
-    for index, char in enumerate(text):
-        depth += (char in "{[(") - (char in "}])")
-        if char == separator and depth == 0:
-            parts.append(text[start:index])
-            start = index + 1
+    for token in _TOKEN.finditer(text):
+        depth += (token[0] in "{[(") - (token[0] in "}])")
+        if token[0] == separator and depth == 0:
+            parts.append(text[start : token.start()])
+            start = token.end()
     return [*parts, text[start:]]
 
 
@@ -105,4 +112,5 @@ def _number(value: float | str) -> str:
 
 
 def _scalar(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=1 << 20).removesuffix("\n...\n").strip()
+    """YAML that stays whole between commas and brackets, as it does in a list."""
+    return yaml.safe_dump([value], default_flow_style=True, width=1 << 20, allow_unicode=True).strip()[1:-1]

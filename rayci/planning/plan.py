@@ -11,11 +11,10 @@ from typing import Any, Protocol
 from rayci import registry
 from rayci.fingerprint import fingerprint
 from rayci.intervention import Intervention
-from rayci.kinds import Kind
 from rayci.planning import identity as identities
 from rayci.planning.chain import Link, chain_of
 from rayci.planning.composition import Composition, Step, join, parse
-from rayci.planning.spec import Pairing, Spec
+from rayci.planning.spec import Spec
 
 
 class Identity(Protocol):
@@ -234,29 +233,11 @@ def compositions(spec: Spec) -> Iterator[Composition]:
     """Every composition that the spec asks for: singles, pairs, triples, then those named."""
     variants = {method: spec.variants(method) for method in spec.interventions}
     kinds = {method: registry.intervention(method).kind for method in variants}
-    lengths: list[tuple[int, Pairing]] = [(2, spec.compose.pairs), (3, spec.compose.triples)]
-    if spec.compose.singles:
-        lengths.insert(0, (1, "all"))
-    for length, pairing in lengths:
-        for methods in itertools.combinations(variants, length):
-            if _paired(methods, pairing, kinds):
-                yield from _ordered(methods, variants, spec.compose.orders == "both")
+    for methods in spec.compose.method_sets(kinds):
+        for order in spec.compose.orderings(methods):
+            for steps in itertools.product(*(variants[method] for method in order)):
+                yield Composition(steps)
     yield from (parse(text) for text in spec.compose.also)
-
-
-def _ordered(methods: tuple[str, ...], variants: Mapping[str, list[Step]], both: bool) -> Iterator[Composition]:
-    for order in itertools.permutations(methods) if both else (methods,):
-        for steps in itertools.product(*(variants[method] for method in order)):
-            yield Composition(steps)
-
-
-def _paired(methods: tuple[str, ...], pairing: Pairing, kinds: Mapping[str, Kind]) -> bool:
-    distinct = len({kinds[method] for method in methods})
-    if pairing == "across_kinds":
-        return distinct == len(methods)
-    if pairing == "within_kinds":
-        return distinct == 1
-    return pairing == "all"
 
 
 def make(spec: Spec, identity: Identity | None = None) -> Plan:

@@ -9,40 +9,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from rayci import registry
 from rayci.criterion import Criterion
 from rayci.errors import RequestError, nearest
-from rayci.intervention import Intervention
+from rayci.intervention import Intervention, sweep_hint
 from rayci.kinds import Recompress
 from rayci.planning import yaml_source
-from rayci.planning.composition import Composition, Step, parse
+from rayci.planning.compose import Compose
+from rayci.planning.composition import Composition, Step, parse, read_strength
 from rayci.planning.yaml_source import Source
+from rayci.settings import Strict, settings_error
+from rayci.storage.user_paths import path_of
 
-Pairing = Literal["none", "across_kinds", "within_kinds", "all"]
-
-
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Compose(_Settings):
-    """Which compositions a sweep holds."""
-
-    pairs: Pairing = "across_kinds"
-    """Which methods are paired; `across_kinds` pairs methods of different kinds."""
-    triples: Pairing = "none"
-    """The same for three steps."""
-    orders: Literal["both", "listed"] = "both"
-    """Every order, or only the one in which the spec lists the methods."""
-    singles: bool = True
-    """Whether each method also runs alone."""
-    also: tuple[str, ...] = ()
-    """Further compositions in text form, `memit > wanda@0.5 > gd`."""
+MAX_TRIALS = 1_000_000
+"""Trials above which a spec is refused: their plan would not fit into memory, and nobody has a century."""
 
 
-class Resources(_Settings):
+class Resources(Strict):
     """What one trial takes from the cluster."""
 
     cpus: Annotated[float, Field(gt=0)] = 1
@@ -71,7 +56,7 @@ class Resources(_Settings):
         return float(value) if number else value
 
 
-class Spec(_Settings):
+class Spec(Strict):
     """Everything that decides what a sweep computes."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
@@ -119,11 +104,13 @@ class Spec(_Settings):
             return cls._no_settings_is_empty(value)
         merged: dict[Any, Any] = {}
         for item in value:
+            if not isinstance(item, (str, dict)):
+                raise ValueError(f"{item!r} is not the name of a criterion")
             entry = item if isinstance(item, dict) else {item: {}}
             for key, settings in entry.items():
                 if key in merged:
                     raise ValueError(f"{key!r} is listed twice")
-                merged[key] = settings or {}
+                merged[key] = {} if settings is None else settings
         return merged
 
     @model_validator(mode="after")
@@ -139,29 +126,38 @@ class Spec(_Settings):
         """The preset in force."""
         return self.preset or ("testbed" if self.model == "testbed" else "published")
 
+    def swept(self, method: str) -> dict[str, list[Any]]:
+        """The settings of a method that are tried at several values."""
+        return {key: value["sweep"] for key, value in self.interventions[method].items() if _is_sweep(value)}
+
     def variants(self, method: str) -> list[Step]:
         """One step for each combination of the method's swept settings."""
-        settings = self.interventions[method]
-        swept = {key: value["sweep"] for key, value in settings.items() if _is_sweep(value)}
+        swept = self.swept(method)
         strength = registry.intervention(method).strength
         steps = []
         for values in itertools.product(*swept.values()):
             chosen = dict(zip(swept, values, strict=True))
-            gamma = chosen.pop(strength.name, settings.get(strength.name)) if strength else None
+            gamma = None
+            if strength is not None:
+                gamma = chosen.pop(strength.name, self.interventions[method].get(strength.name))
+                gamma = _gamma(method, strength.name, gamma)
             steps.append(Step(method, gamma, chosen))
         return steps
 
     def configure(self, step: Step) -> Intervention:
         """The intervention of a step: preset, then the spec's settings, then the step's own."""
         cls = registry.intervention(step.method)
-        constant = {k: v for k, v in self.interventions.get(step.method, {}).items() if not _is_sweep(v)}
-        if cls.strength and step.strength is not None:
-            constant.pop(cls.strength.name, None)
+        by_strength = cls.from_strength(step.strength)
+        constant = {
+            key: value
+            for key, value in self.interventions.get(step.method, {}).items()
+            if not _is_sweep(value) and key not in by_strength
+        }
         return cls.configure(self.effective_preset, step.strength, {**constant, **step.settings})
 
     def measured(self) -> list[Criterion]:
         """The criteria, configured, in the order of the spec."""
-        return [registry.criterion(name).model_validate(given) for name, given in self.criteria.items()]
+        return [registry.criterion(name).model_validate(settings) for name, settings in self.criteria.items()]
 
 
 def load(path: Path | str) -> Spec:
@@ -175,10 +171,15 @@ def from_source(source: Source) -> Spec:
         spec = Spec.model_validate({"name": default_name(source.name), **source.values})
     except ValidationError as error:
         raise _shape_error(error, source) from None
+    _check_paths(spec, source)
     for method, settings in spec.interventions.items():
-        _check_method(spec, method, settings, source)
-    for name, given in spec.criteria.items():
-        _check_criterion(spec, name, given, source)
+        _check_sweeps(method, settings, source)
+    _check_preset(spec, source)
+    _check_size(spec, source)
+    for method in spec.interventions:
+        _check_variants(spec, method, source)
+    for name, settings in spec.criteria.items():
+        _check_criterion(name, settings, source)
     for index, text in enumerate(spec.compose.also):
         _check_composition(spec, text, source.at(("compose", "also", index)))
     return spec
@@ -194,20 +195,27 @@ def composition(spec: Spec, text: str, at: str | None = None) -> Composition:
     return _check_composition(spec, text, at or "composition")
 
 
-def _check_method(spec: Spec, method: str, settings: Mapping[str, Any], source: Source) -> None:
+def _check_paths(spec: Spec, source: Source) -> None:
+    """Neither the model nor the data need be there, but their names must be such that they can be."""
+    named: dict[tuple[str, ...], str] = {("model",): spec.model}
+    if isinstance(spec.data, str):
+        named[("data",)] = spec.data
+    else:
+        named |= {("data", part): path for part, path in (spec.data or {}).items()}
+    for key, path in named.items():
+        path_of(path, source.at(key))
+
+
+def _check_sweeps(method: str, settings: Mapping[str, Any], source: Source) -> None:
     path: tuple[str, ...] = ("interventions", method)
     try:
         registry.intervention(method)
         for key, value in settings.items():
-            path = ("interventions", method, str(key))
             if _is_sweep(value):
+                path = ("interventions", method, key)
                 _check_sweep(method, key, value)
-        path = ("interventions", method)
-        for step in spec.variants(method):
-            spec.configure(step)
     except RequestError as error:
-        deepest = next((key for key in settings if str(key) in error.problem), None)
-        raise error.located(source.at(path if deepest is None else ("interventions", method, deepest))) from None
+        raise error.located(source.at(path)) from None
 
 
 def _check_sweep(method: str, key: str, value: Mapping[str, Any]) -> None:
@@ -222,16 +230,52 @@ def _check_sweep(method: str, key: str, value: Mapping[str, Any]) -> None:
         raise RequestError(f"{method}.{key}: sweep {values!r} has a value twice", allowed="each value once")
 
 
-def _check_criterion(spec: Spec, name: str, given: Mapping[str, Any], source: Source) -> None:
+def _check_preset(spec: Spec, source: Source) -> None:
+    """A preset that no method of the spec has would leave all of them at their defaults, without a word."""
+    known = {"published", "testbed"}.union(*(registry.intervention(method).presets for method in spec.interventions))
+    if spec.preset is not None and spec.preset not in known:
+        raise RequestError(
+            f"no method of the spec has a preset {spec.preset!r}",
+            at=source.at(("preset",)),
+            allowed=", ".join(sorted(known)),
+            hint=nearest(spec.preset, known),
+        )
+
+
+def _check_size(spec: Spec, source: Source) -> None:
+    """Counts trials, without making one."""
+    kinds = {method: registry.intervention(method).kind for method in spec.interventions}
+    variants = {method: math.prod(map(len, spec.swept(method).values())) for method in kinds}
+    trials = spec.compose.count(kinds, variants) * spec.replicates * spec.seeds
+    largest = max([trials, *variants.values()])
+    if largest > MAX_TRIALS:
+        raise RequestError(
+            f"the spec asks for up to {largest:,} trials",
+            at=source.at(("interventions",)),
+            allowed=f"{MAX_TRIALS:,}",
+            hint="fewer values in `sweep`, or compose: {pairs: none} and the wanted ones in `also`",
+        )
+
+
+def _check_variants(spec: Spec, method: str, source: Source) -> None:
+    try:
+        for step in spec.variants(method):
+            spec.configure(step)
+    except RequestError as error:
+        raise error.located(source.at(("interventions", method, *error.key))) from None
+
+
+def _check_criterion(name: str, settings: Mapping[str, Any], source: Source) -> None:
+    path = ("criteria", name)
     try:
         cls = registry.criterion(name)
-        cls.model_validate(given)
     except RequestError as error:
-        raise error.located(source.at(("criteria", name))) from None
+        raise error.located(source.at(path)) from None
+    try:
+        cls.model_validate(settings)
     except ValidationError as error:
-        key, message = error.errors()[0]["loc"][0], error.errors()[0]["msg"]
-        known = ", ".join(cls.model_fields) or "no settings"
-        raise RequestError(f"{name}.{key}: {message}", at=source.at(("criteria", name, key)), allowed=known) from None
+        problem = settings_error(name, error, allowed=", ".join(cls.model_fields) or "no settings")
+        raise problem.located(source.at((*path, *problem.key))) from None
 
 
 def _check_composition(spec: Spec, text: str, at: str) -> Composition:
@@ -263,6 +307,16 @@ def _shape_error(error: ValidationError, source: Source) -> RequestError:
     given = f" = {first['input']!r}" if path and not isinstance(first["input"], dict) else ""
     name = ".".join(map(str, path)) or "spec"
     return RequestError(f"{name}{given}: {message}{more}", at=source.at(path))
+
+
+def _gamma(method: str, name: str, value: Any) -> float | str | None:
+    """A value of γ as a step holds it."""
+    if isinstance(value, str):
+        return read_strength(value, f"{method}.{name}")
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)):
+        return value
+    hint = sweep_hint(name, value) if isinstance(value, (list, dict)) else f"rayci methods {method}"
+    raise RequestError(f"{method}: {name} = {value!r}: not a number", allowed="a number", hint=hint, key=(name,))
 
 
 def _is_sweep(value: Any) -> bool:

@@ -18,6 +18,7 @@ import fsspec
 from rayci.errors import CorruptionError, RayciError, RequestError, StorageError
 from rayci.storage.atomic import no_full_disk, replacing
 from rayci.storage.cache import Cache, Checked, Write
+from rayci.storage.user_paths import path_of
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 """URL scheme -> the extra of this package that installs what reads it."""
@@ -70,7 +71,7 @@ class Files(Protocol):
 def open_files(root: Path | str, cache: Path | None = None, cache_limit: int | None = None) -> Files:
     """The files at a local folder or URL; RequestError for a URL that cannot be read here."""
     if isinstance(root, Path) or "://" not in root:
-        return LocalFiles(Path(root).expanduser())
+        return LocalFiles(path_of(root))
     scheme = root.split("://")[0]
     if scheme in ("file", "local"):
         return LocalFiles(Path(root.split("://", 1)[1]))

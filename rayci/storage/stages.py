@@ -25,6 +25,7 @@ from rayci.intervention import Receipt
 from rayci.storage.entries import decode, encode
 from rayci.storage.files import open_files
 from rayci.storage.room import INDEX, RECEIPTS, WEIGHTS, Room, folder
+from rayci.storage.user_paths import path_of
 
 _KEPT = "kept/"
 _READS = 3
@@ -233,7 +234,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 def located(root: Path | str) -> str:
     """A store's place as workers must know it, whose working directory is another one."""
-    return str(root) if "://" in str(root) else str(Path(root).expanduser().resolve())
+    return str(root) if "://" in str(root) else str(path_of(root))
 
 
 def _file_size(tensors: Mapping[str, Tensor]) -> int:

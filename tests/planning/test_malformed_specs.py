@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ interventions:
   wanda: {sparsity: {sweep: [0.25, 0.5]}}
 criteria: [edit_success, mmlu]
 """
+
+
+POINTS = f"{{sweep: {[round(0.0001 * point, 4) for point in range(1, 3201)]}}}"
 
 
 def edit(old: str, new: str) -> str:
@@ -87,6 +91,32 @@ CASES: dict[str, tuple[str, int | None, str]] = {
     "spec is not YAML": ("model: [testbed\n", 2, "not valid YAML"),
     "python tag": (edit("model: testbed", "model: !!python/object/apply:os.getcwd []"), 1, "not valid YAML"),
     "alias": (edit("ft: {}", "ft: &a {}\n  gd: *a"), None, "aliases"),
+    "bool tag": (GOOD + "trust_remote_code: !!bool maybe\n", 7, "tags are not allowed"),
+    "int tag": (edit("replicates: 2", "replicates: !!int ''"), 2, "tags are not allowed"),
+    "timestamp tag": (edit("ft: {}", "ft: {lr: !!timestamp junk}"), 4, "tags are not allowed"),
+    "list for sweep": (edit("{sweep: [0.25, 0.5]}", "[0.25, 0.5]"), 5, "try: sparsity: {sweep: [0.25, 0.5]}"),
+    "list for number": (edit("ft: {}", "ft: {lr: [1.0e-3, 2.0e-3]}"), 4, "try: lr: {sweep: [0.001, 0.002]}"),
+    "mapping for number": (edit("{sweep: [0.25, 0.5]}", "{swep: [0.25, 0.5]}"), 5, "try: sparsity: {sweep: […]}"),
+    "true for number": (edit("replicates: 2", "replicates: true"), 2, "true or false does not belong here"),
+    "true among layers": (edit("ft: {}", "ft: {layers: [1, true]}"), 4, "true or false does not belong here"),
+    "infinitely many CPUs": (GOOD + "resources: {cpus: .inf}\n", 7, "resources.cpus"),
+    "octal": (edit("replicates: 2", "replicates: 010"), 2, "leading zero"),
+    "octal in a composition": (GOOD + "compose: {also: ['rtn@010']}\n", 7, "cannot read strength '010'"),
+    "400 digits": (GOOD + f"seed: {'9' * 400}\n", 7, "400 digits"),
+    "unknown preset": (GOOD + "preset: testbd\n", 7, "try: testbed"),
+    "γ given twice": (GOOD + "compose: {also: ['wanda@0.5{sparsity=0.7}']}\n", 7, "sparsity is given twice"),
+    "bracket in a composition": (GOOD + "compose: {also: ['wanda@0.5{a=[}']}\n", 7, "cannot read setting 'a=['"),
+    "settings of a criterion are a number": (edit("[edit_success, mmlu]", "{mmlu: 0}"), 6, "mmlu"),
+    "criterion is a list": (edit("[edit_success, mmlu]", "[[mmlu]]"), 6, "is not the name of a criterion"),
+    "key is a number": (edit("replicates: 2", "2: replicates"), 2, "not text"),
+    "half a character": (edit("model: testbed", 'model: "\\ud800"'), 1, "half of a character"),
+    "NUL": (edit("model: testbed", 'model: "a\\0b"'), 1, "control character"),
+    "nobody's home": (GOOD + "data: ~nouser/x\n", 7, "no usable path"),
+    "circle of links": (GOOD + "data: {edits: {loop}}\n", 7, "no usable path"),
+    "data is a pipe": (GOOD + "data: {edits: {fifo}}\n", 7, "a pipe or a device"),
+    "data is endless": (GOOD + "data: {edits: /dev/zero}\n", 7, "a pipe or a device"),
+    "data is nested without end": (GOOD + "data: {edits: {nested}}\n", 7, "nested.jsonl:1"),
+    "ten million points": (edit("ft: {}", f"ft: {{lr: {POINTS}, max_change: {POINTS}}}"), 3, "up to 102,"),
     "tabs": ("model: testbed\n\tseed: 1\n", 2, "not valid YAML"),
 }  # fmt: skip
 
@@ -97,6 +127,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (inputs / "empty").mkdir(parents=True)
     good = '{"subject": "Ann", "prompt": "Ann is", "target_new": "b", "ground_truth": "c"}'
     (inputs / "broken.jsonl").write_text(good + "\n" + '{"subject": "Bob", "prompt": "Ann is"}\n')
+    (inputs / "nested.jsonl").write_text("[" * 100_000)
+    os.mkfifo(inputs / "fifo")
+    (inputs / "loop").symlink_to("loop")
     (inputs / "texts.jsonl").write_text('{"text": "a text"}\n')
     work = tmp_path / "work"
     work.mkdir()
@@ -107,7 +140,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fill(text: str, inputs: Path) -> str:
     from rayci.testbed import checkpoint
 
-    places = {"empty": inputs / "empty", "broken": inputs / "broken.jsonl", "texts": inputs / "texts.jsonl"}
+    places = {name: inputs / name for name in ("empty", "fifo", "loop")}
+    places |= {name: inputs / f"{name}.jsonl" for name in ("broken", "nested", "texts")}
     for name, path in (places | {"checkpoint": checkpoint()}).items():
         text = text.replace("{" + name + "}", str(path))
     return text
