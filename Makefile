@@ -13,8 +13,14 @@ BIN := .venv/bin
 quickstart: .venv/ready
 	$(BIN)/rayci run trials/specs/quickstart.yaml
 
+# Tests that start Ray wait most of their time: they run beside the rest, and their output follows it.
+WITH_RAY := tests/trials tests/end_to_end
+
 test: .venv/ready
-	$(BIN)/pytest
+	@$(BIN)/pytest $(WITH_RAY) >.with-ray.log 2>&1 & with_ray=$$!; \
+	trap 'kill $$with_ray 2>/dev/null' INT TERM; \
+	$(BIN)/pytest $(WITH_RAY:%=--ignore=%); rest=$$?; \
+	wait $$with_ray; with_ray=$$?; cat .with-ray.log; exit $$((rest | with_ray))
 
 check: .venv/ready
 	$(BIN)/ruff check

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rayci.planning import plan, spec, yaml_source
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def blocks(name: str, language: str) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 
 from rayci import table
 
-PLUGIN = Path(__file__).parent / "plugin"
+PLUGIN = Path(__file__).parents[1] / "plugin"
 
 
 @pytest.fixture(scope="module")
