@@ -45,7 +45,7 @@ def is_content(tokenizer: PreTrainedTokenizerBase) -> Counts:
 
 
 class _EditCriterion(Criterion):
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     scale: ClassVar[Scale] = UNIT_INTERVAL
     needs: ClassVar[frozenset[str]] = frozenset({"edits"})
     per_edit_batch: ClassVar[bool] = True

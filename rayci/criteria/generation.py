@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from rayci.errors import MeasurementError
 from rayci.model.encoding import chunks, left_padded, prompt_ids
@@ -42,17 +49,36 @@ def greedy(subject: Subject, prompts: Sequence[str], lengths: Sequence[int], cou
 def _continue(subject: Subject, rows: Sequence[list[int]], enough: _Enough) -> list[list[int]]:
     ids, mask = (part.to(subject.device) for part in left_padded(subject.tokenizer, rows))
     generate: Any = subject.model.generate
-    watch = LogitsProcessorList([_RefuseNan()])
-    generated = generate(
-        input_ids=ids,
-        attention_mask=mask,
-        max_new_tokens=enough.most + SPARE,
-        do_sample=False,
-        pad_token_id=subject.tokenizer.pad_token_id,
-        logits_processor=watch,
-        stopping_criteria=StoppingCriteriaList([enough]),
-    )
+    with _plain_greedy(subject, enough.most + SPARE) as configuration:
+        generated = generate(
+            input_ids=ids,
+            attention_mask=mask,
+            generation_config=configuration,
+            logits_processor=LogitsProcessorList([_RefuseNan()]),
+            stopping_criteria=StoppingCriteriaList([enough]),
+        )
     return [list(row) for row in generated[:, ids.shape[1] :].tolist()]
+
+
+@contextmanager
+def _plain_greedy(subject: Subject, most: int) -> Iterator[GenerationConfig]:
+    """A configuration in which nothing is the model folder's: penalties, beams and stop tokens would change the tokens.
+
+    What a configuration leaves open `generate` takes from the model's own, so that is put aside meanwhile.
+    """
+    tokenizer = subject.tokenizer
+    configuration = GenerationConfig(
+        max_new_tokens=most,
+        do_sample=False,
+        num_beams=1,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    own, subject.model.generation_config = subject.model.generation_config, GenerationConfig()
+    try:
+        yield configuration
+    finally:
+        subject.model.generation_config = own
 
 
 class _Enough(StoppingCriteria):

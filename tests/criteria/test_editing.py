@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from rayci import registry
 from rayci.context import Context
@@ -101,6 +102,25 @@ def test_what_is_no_content_is_removed_before_the_cut(said: tuple[str, ...], tar
 def test_nothing_comes_after_the_end_of_text() -> None:
     subject = chained(token(" the"), 0, token(" a"))
     assert greedy(subject, ["Ada is"], [3], is_content(tokenizer())) == [[token(" the")]]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"repetition_penalty": 5.0},
+        {"suppress_tokens": list(range(2, 600))},
+        {"num_beams": 3, "length_penalty": 3.0},
+        {"min_new_tokens": 12, "no_repeat_ngram_size": 1},
+        {"eos_token_id": list(range(2, 600))},
+        {"do_sample": True, "temperature": 9.0},
+    ],
+)
+def test_greedy_tokens_do_not_depend_on_the_generation_config_of_the_folder(settings: dict[str, Any]) -> None:
+    subject, prompts = testbed(), [edit.prompt for edit in CONTEXT.edits]
+    plain = greedy(subject, prompts, [6] * len(prompts), lambda _: True)
+    subject.model.generation_config = theirs = GenerationConfig(pad_token_id=1, **settings)
+    assert greedy(subject, prompts, [6] * len(prompts), lambda _: True) == plain
+    assert subject.model.generation_config is theirs
 
 
 def test_mean_and_standard_error_by_hand() -> None:
