@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from rayci.errors import RequestError
+from rayci.model.folder import Hashes
 from rayci.planning.plan import Plan, Trial
 from rayci.planning.spec import Spec
 from rayci.storage.user_paths import path_of
@@ -30,15 +32,28 @@ class Assignment:
     """Folder of the stage store, or its URL."""
     knobs: Knobs = DEFAULT
     """How the sweep is run."""
+    hashes: Hashes | None = None
+    """The model's files as the driver has hashed them; None lets every worker hash them."""
+    fingerprint: str | None = None
+    """That of the driver's sweep, which a worker's must equal."""
 
     def runner(self, gpus: float) -> Runner:
-        """The runner of one worker, with the model loaded on what the trial reserved."""
+        """The runner of one worker, with the model loaded on what the trial reserved.
+
+        Raises RequestError where this machine has another model or other data than the driver.
+        """
         # Imported here: an actor must be alive before torch is, see `CompositionTrial`.
         from rayci.planning.sweep import Sweep
         from rayci.running.runner import Runner
         from rayci.storage.stages import StageStore
 
-        sweep = Sweep.open(self.spec)
+        sweep = Sweep.open(self.spec, hashed=self.hashes)
+        if self.fingerprint not in (None, sweep.fingerprint):
+            raise RequestError(
+                f"the data on {gethostname()} are not those that the sweep was started with",
+                at=str(self.spec.data),
+                hint="the same data on every node, left alone while the sweep runs",
+            )
         store = StageStore(self.store, limit=self.knobs.store_limit)
         return Runner(sweep, load_subject(sweep, gpus), store, self.parts, self.knobs.sharing)
 

@@ -89,7 +89,8 @@ def _launch(spec: Spec | Path | str, knobs: Knobs) -> Run:
 
         folder.tidy()
         reservations = reservations or reserve(todo)
-        assignment = Assignment(sweep.spec, folder.workers_parts, folder.store, knobs)
+        places = folder.workers_parts, folder.store
+        assignment = Assignment(sweep.spec, *places, knobs, hashes=sweep.hashes, fingerprint=sweep.fingerprint)
         experiments = Experiments(estimator, plan, assignment, folder, reservations, todo, done, total=len(wanted))
         counts, notes = experiments.run()
         folder.fetch(plan)

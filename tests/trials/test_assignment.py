@@ -1,0 +1,56 @@
+"""A worker takes the driver's hashes of the model, and runs on nothing else than what the driver saw."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rayci.errors import RequestError
+from rayci.planning.spec import Spec
+from rayci.planning.sweep import Sweep
+from rayci.testbed import checkpoint
+from rayci.trials.assignment import Assignment
+
+
+@pytest.fixture
+def assignment(tmp_path: Path) -> Assignment:
+    model, data = shutil.copytree(checkpoint(), tmp_path / "model"), tmp_path / "data"
+    data.mkdir()
+    (data / "utility.jsonl").write_text('{"question": "One", "options": [" two", " three"], "answer": 0}\n')
+    spec = Spec.model_validate(
+        {
+            "name": "t",
+            "model": str(model),
+            "data": str(data),
+            "interventions": {"magnitude": {"sparsity": 0.5}},
+            "criteria": ["mmlu"],
+        }
+    )
+    sweep = Sweep.open(spec)
+    places = str(tmp_path / "table"), str(tmp_path / "store")
+    return Assignment(spec, *places, hashes=sweep.hashes, fingerprint=sweep.fingerprint)
+
+
+def test_a_worker_does_not_hash_the_weights_again(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise AssertionError(f"{path} is hashed")
+
+    monkeypatch.setattr("rayci.model.folder.hash_file", refuse)
+    runner = assignment.runner(gpus=0)
+    assert runner.sweep.fingerprint == assignment.fingerprint
+
+
+def test_a_worker_refuses_another_model(assignment: Assignment) -> None:
+    os.truncate(Path(assignment.spec.model) / "generation_config.json", 3)
+    with pytest.raises(RequestError, match=r"generation_config\.json is not the same here"):
+        assignment.runner(gpus=0)
+
+
+def test_a_worker_refuses_other_data(assignment: Assignment) -> None:
+    path = Path(str(assignment.spec.data)) / "utility.jsonl"
+    path.write_text(path.read_text().replace("three", "four"))
+    with pytest.raises(RequestError, match="not those that the sweep was started with"):
+        assignment.runner(gpus=0)
