@@ -41,6 +41,8 @@ class Texts:
     """Rephrases, or prompts that must not change, of one edit."""
     choice: int = 256
     """A four-choice question with its options."""
+    option: int = 32
+    """The longest option."""
     question: int = 48
     """An open question with its answer."""
     document: int | None = None

@@ -12,9 +12,18 @@ from rayci.intervention import DENSE_BITS
 from rayci.kinds import Direction, Scale
 from rayci.model import modules
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
-class Sparsity(Criterion):
+class _OfWeights(Criterion):
+    def operations(self, work: Workload) -> float:
+        return work.pass_operations()
+
+    def memory(self, work: Workload) -> int:
+        return work.pass_bytes()
+
+
+class Sparsity(_OfWeights):
     """Share of exact zeros among the weights of all linears in the decoder blocks."""
 
     name: ClassVar[str] = "sparsity"
@@ -29,7 +38,7 @@ class Sparsity(Criterion):
         return Reading(zeros / count, count)
 
 
-class AverageBits(Criterion):
+class AverageBits(_OfWeights):
     """Average bits per weight, measured on the weights as they are now.
 
     Each applied compressor says which weights still are on its mask (an exact zero: 1 bit) or on
@@ -52,7 +61,7 @@ class AverageBits(Criterion):
         return Reading(total / count, count)
 
 
-class NominalBits(Criterion):
+class NominalBits(_OfWeights):
     """Average bits per weight that the applied compressors claim, whatever came after them."""
 
     name: ClassVar[str] = "avg_bits_nominal"

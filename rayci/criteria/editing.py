@@ -17,13 +17,14 @@ from typing import ClassVar
 from transformers import PreTrainedTokenizerBase
 
 from rayci.context import Context
-from rayci.criteria.generation import Counts, greedy
+from rayci.criteria.generation import GENERATION_BATCH, Counts, greedy
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.data.records import EditRecord, QuestionAnswer
 from rayci.errors import DataError, MeasurementError
 from rayci.kinds import UNIT_INTERVAL, Scale
 from rayci.model.encoding import target_ids
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 def set_f1(predicted: Iterable[int], target: Iterable[int]) -> float:
@@ -53,6 +54,19 @@ class _EditCriterion(Criterion):
     @abstractmethod
     def questions(self, edit: EditRecord) -> Sequence[QuestionAnswer]:
         """The prompts of one edit and what should follow them."""
+
+    def prompts(self, work: Workload) -> int:
+        """Prompts of an edit batch."""
+        return work.edits * work.texts.rephrases
+
+    def operations(self, work: Workload) -> float:
+        return work.forward_operations(self.prompts(work) * work.texts.edit)
+
+    def memory(self, work: Workload) -> int:
+        """A batch of prompts with the keys and values of all blocks, and the logits of its last tokens."""
+        rows = min(GENERATION_BATCH, self.prompts(work))
+        tokens = rows * work.texts.edit
+        return work.forward_bytes(tokens) + work.cache_bytes(tokens) + work.logit_bytes(2 * rows)
 
     def measure(self, subject: Subject, context: Context) -> Reading:
         owners, items = self._items(context)
@@ -89,6 +103,9 @@ class EditSuccess(_EditCriterion):
     """Whether the edit prompt now continues with the new target."""
 
     name: ClassVar[str] = "edit_success"
+
+    def prompts(self, work: Workload) -> int:
+        return work.edits
 
     def questions(self, edit: EditRecord) -> Sequence[QuestionAnswer]:
         return [QuestionAnswer(edit.prompt, edit.target_new)]

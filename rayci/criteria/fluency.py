@@ -19,6 +19,7 @@ from rayci.kinds import Direction, Scale
 from rayci.model.likelihood import token_log_probs
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 class Perplexity(Criterion):
@@ -34,6 +35,12 @@ class Perplexity(Criterion):
     """What joins the documents."""
     forward_batch: Annotated[ForwardBatch, Field(ge=1)] = 16
     """Windows in one forward pass; changes speed and memory only."""
+
+    def operations(self, work: Workload) -> float:
+        return work.forward_operations(work.tokens("evaluation"))
+
+    def memory(self, work: Workload) -> int:
+        return work.reading_bytes(self.forward_batch * min(self.window, work.context))
 
     @torch.no_grad()
     def measure(self, subject: Subject, context: Context) -> Reading:

@@ -15,6 +15,7 @@ from rayci.errors import DataError, MeasurementError
 from rayci.kinds import Direction, Scale
 from rayci.model.encoding import chunks, left_padded, prompt_ids, target_ids
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _FORWARD_BATCH = 128
@@ -54,6 +55,14 @@ class _FourChoice(Criterion):
 
     scoring: Literal["text", "letters"] = "text"
     """`text`: the likelihood of the option's text; `letters`: options are listed and their letters scored."""
+
+    def operations(self, work: Workload) -> float:
+        return work.forward_operations(work.tokens(self.part))
+
+    def memory(self, work: Workload) -> int:
+        """A batch of questions, and the logits that score the longest option."""
+        scored = work.texts.option if self.scoring == "text" else 1
+        return work.forward_bytes(_FORWARD_BATCH * work.texts.choice) + work.logit_bytes(_FORWARD_BATCH * scored)
 
     def measure(self, subject: Subject, context: Context) -> Reading:
         questions: tuple[Choice, ...] = getattr(context.data, self.part)

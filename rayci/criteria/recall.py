@@ -9,9 +9,10 @@ from pydantic import Field
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.interventions.unlearning.batches import choose, part_of
-from rayci.interventions.unlearning.recall_stop import questions_answered
+from rayci.interventions.unlearning.recall_stop import FORWARD_BATCH, questions_answered
 from rayci.kinds import Direction, Scale
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 class _Recall(Criterion):
@@ -26,6 +27,14 @@ class _Recall(Criterion):
     def seeded(self) -> bool:  # type: ignore[override]
         """Only a choice of questions is drawn."""
         return self.samples is not None
+
+    def operations(self, work: Workload) -> float:
+        return work.forward_operations((self.samples or work.texts.items) * work.texts.question)
+
+    def memory(self, work: Workload) -> int:
+        """A batch of questions with the logits of all their tokens."""
+        tokens = FORWARD_BATCH * work.texts.question
+        return work.forward_bytes(tokens) + tokens * work.vocabulary * work.element
 
     def measure(self, subject: Subject, context: Context) -> Reading:
         questions = choose(context, self.part, self.samples)[0] if self.seeded else part_of(context, self.part)

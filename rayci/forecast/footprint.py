@@ -6,16 +6,15 @@ from collections.abc import Iterable
 
 from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner
-from rayci.subject import Subject
 from rayci.workload import Workload
 
 
 class Footprint:
     """Sizes of the stages of one sweep on one model."""
 
-    def __init__(self, subject: Subject) -> None:
-        self._work = Workload(subject)
-        self._sizes = {name: value.nbytes for name, value in subject.model.named_parameters()}
+    def __init__(self, work: Workload) -> None:
+        self._work = work
+        self._sizes = {name: value.nbytes for name, value in work.subject.model.named_parameters()}
         self._changes: dict[str, frozenset[str]] = {}
         self._kept: dict[str, int] = {}
         self._unions: dict[frozenset[frozenset[str]], int] = {}
@@ -48,10 +47,10 @@ class Footprint:
         stored: dict[str, int] = {}
         for index, trial in enumerate(plan.trials):
             for stage in trial.stages[1:]:
-                mark = stage.fingerprint
-                if mark in plan.shared and mark not in stored and last[mark] > index:
-                    stored[mark] = self.stage_bytes(planner.chain(trial.composition)[: stage.depth])
-                    held += stored[mark]
+                key = stage.fingerprint
+                if key in plan.shared and key not in stored and last[key] > index:
+                    stored[key] = self.stage_bytes(planner.chain(trial.composition)[: stage.depth])
+                    held += stored[key]
             most = max(most, held)
             held -= sum(stored[s.fingerprint] for s in trial.stages[1:] if last.get(s.fingerprint) == index)
         return most

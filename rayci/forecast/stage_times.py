@@ -21,11 +21,16 @@ class Times:
 
     source: str
     steps: Mapping[str, float] = field(default_factory=dict)
-    """By method; a step put back without calibration is `reproject(method)`."""
+    """By `timed_name` of the step."""
     readings: Mapping[str, float] = field(default_factory=dict)
     """By criterion, one measurement each."""
     peaks: Mapping[str, int] = field(default_factory=dict)
     """By method and by criterion, bytes of the accelerator."""
+
+
+def timed_name(method: str, recompression: str | None) -> str:
+    """What a step is measured as: its method, apart where it only puts a mask or grid back."""
+    return f"reproject({method})" if recompression == "reproject" else method
 
 
 def of_run(run: Path | str, model: str, device: str) -> Times:
@@ -47,9 +52,7 @@ def of_run(run: Path | str, model: str, device: str) -> Times:
             peaks[row["criterion"], ""] = max(peak, peaks.get((row["criterion"], ""), 0))
         if row["steps"] and row["apply_seconds"]:  # 0 where the stage came out of the store
             last = row["steps"][-1]
-            again = last["recompression"] == "reproject"
-            name = f"reproject({last['method']})" if again else last["method"]
-            stage = name, row["stage_fingerprint"]
+            stage = timed_name(last["method"], last["recompression"]), row["stage_fingerprint"]
             steps[stage] = row["apply_seconds"]
             if peak:  # of applying or of measuring, whichever is more: the lightest criterion says the most of the step
                 peaks[stage] = min(peak, peaks.get(stage, peak))

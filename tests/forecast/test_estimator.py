@@ -16,7 +16,6 @@ from rayci.forecast import stage_times
 from rayci.forecast.estimator import Estimator
 from rayci.forecast.stage_times import Times
 from rayci.forecast.timing import SHIPPED, known_times
-from rayci.model.shapes import sketch
 from rayci.planning import spec as specs
 from rayci.planning.plan import Names, Planner
 from rayci.planning.spec import Spec
@@ -52,7 +51,7 @@ def planner(**changes: Any) -> Planner:
 
 
 def known(**given: Any) -> Any:
-    return lambda sketch, device: [Times("here", **given)]
+    return lambda parameters, device: [Times("here", **given)]
 
 
 def test_hours_by_hand() -> None:
@@ -180,10 +179,9 @@ def test_a_run_that_says_nothing_of_the_model(tmp_path: Path) -> None:
 def test_a_damaged_run_is_passed_over_unless_it_was_asked_for(tmp_path: Path) -> None:
     part = _run(tmp_path) / "table" / "part.parquet"
     part.write_bytes(part.read_bytes()[:100])
-    drawn = sketch("testbed")
-    assert [times.source for times in known_times("testbed", tmp_path)(drawn, "cpu")] == [SHIPPED_SOURCE]
+    assert [times.source for times in known_times("testbed", tmp_path)(689_280, "cpu")] == [SHIPPED_SOURCE]
     with pytest.raises(CorruptionError, match=r"part\.parquet"):
-        known_times("testbed", tmp_path, strict=True)(drawn, "cpu")
+        known_times("testbed", tmp_path, strict=True)(689_280, "cpu")
 
 
 def test_the_shipped_table() -> None:

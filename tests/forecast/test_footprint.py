@@ -9,7 +9,6 @@ import pytest
 from rayci import registry
 from rayci.context import Context
 from rayci.forecast.footprint import Footprint
-from rayci.forecast.memory import step_bytes
 from rayci.intervention import Intervention, Receipt
 from rayci.kinds import Kind
 from rayci.model.shapes import sketch
@@ -54,7 +53,7 @@ def test_stored_bytes(composition: str, slack: int) -> None:
         subject.apply(link.intervention, Context(collection(), batch_size=4), link.recompression)
     stored = sum(value.nbytes for value in subject.parameters_of(subject.changed()).values())
     stored += sum(value.nbytes for receipt in subject.receipts for value in receipt.kept.values())
-    foreseen = Footprint(sketch("testbed").subject).stage_bytes(links)
+    foreseen = Footprint(Workload(sketch("testbed").subject)).stage_bytes(links)
     assert foreseen <= stored <= foreseen + slack
 
 
@@ -96,7 +95,7 @@ def test_the_peak_by_hand() -> None:
     also = ["wanda@0.5 > ft", "wanda@0.5 > gd", "rtn@4 > ft", "rtn@4 > gd"]
     spec = make(compose={"singles": False, "also": also}, recompress="never")
     planner = Planner(spec, Names(spec))
-    footprint = Footprint(sketch("testbed").subject)
+    footprint = Footprint(Workload(sketch("testbed").subject))
     wanda, rtn = (footprint.stage_bytes(planner.chain(text)) for text in ("wanda@0.5", "rtn@4"))
     assert wanda != rtn
     ordered = plan.Plan(spec, tuple(planner.trial(text, 0 if "ft" in text else None, 0) for text in also))
@@ -116,4 +115,4 @@ def test_every_method_is_foreseen_on_every_architecture(kind: str) -> None:
         found = Workload(subject).changed_by(made)
         assert found and found <= parameters, method
         assert made.kept_bytes(subject) >= 0
-        assert step_bytes(made, subject) > 0, method
+        assert made.memory(Workload(subject)) > 0, method

@@ -8,14 +8,14 @@ import pytest
 
 from rayci import registry
 from rayci.context import Context
-from rayci.forecast import memory
+from rayci.forecast.memory import Memory
 from rayci.model.shapes import sketch
 from rayci.planning.chain import Link
-from rayci.planning.composition import Step
+from rayci.planning.composition import Step, parse
 from rayci.planning.spec import Spec
 from rayci.subject import Subject
 from rayci.testbed import collection
-from rayci.workload import Texts
+from rayci.workload import Texts, Workload
 from tests.memory_meter import peak_of
 from tests.models import tiny, tokenizer
 
@@ -34,6 +34,12 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("gd", TRAINING),
     ("npo_klr", TRAINING),
     ("rmu", {"layer": 1, "update": 2, "max_batches": 2}),
+    ("awq", {"bits": 4, **CALIBRATION}),
+    ("lora", {"variant": "lora", "steps": 2, "retain_weight": 1.0, "retain_batch": 8, "max_tokens": 64}),
+    ("memit", {"layers": (0,), "documents": 64, "max_tokens": 64, "passes": 3, "z_batch": 10, "contexts": ("{}",)}),
+    ("rmu_lat", {"layer": 1, "update": 2, "max_batches": 2, "latent_layers": (0,), "inner_steps": 2}),
+    ("sure", {"method": "npo_klr", "settings": TRAINING}),
+    ("task_vector", TRAINING),
 ]
 
 
@@ -43,16 +49,21 @@ def llama() -> Subject:
     return tiny(**sizes, num_key_value_heads=8, max_position_embeddings=256, num_hidden_layers=2)
 
 
-def texts() -> Texts:
-    """The lengths of the testbed's texts."""
+def texts(*, listed: bool = False) -> Texts:
+    """The lengths of the testbed's texts; four-choice questions with all options `listed`, or one after the other."""
     data = collection()
+    choices = (*data.hazard, *data.utility)
 
     def longest(found: Any) -> int:
         return max(len(tokenizer()(text)["input_ids"]) for text in found)
 
     return Texts(
         edit=longest(f"{edit.prompt} {edit.target_new}" for edit in data.edits),
-        choice=longest(f"{item.question} {item.options[0]}" for item in (*data.hazard, *data.utility)),
+        choice=longest(
+            "\nA. ".join((item.question, *item.options[: 4 if listed else 1], "Answer")) for item in choices
+        ),
+        option=longest(option for item in choices for option in item.options),
+        question=longest(f"{item.prompt} {item.answer}" for item in (*data.forget_questions, *data.retain_questions)),
         document=longest(document.text for document in (*data.forget, *data.retain)),
     )
 
@@ -65,17 +76,17 @@ def weights(subject: Subject) -> int:
 def test_steps(method: str, settings: dict[str, Any]) -> None:
     subject = llama()
     made = registry.intervention(method).configure(settings=settings)
-    link = Link(Step(method), made, None)
-    foreseen = memory.estimate([link], [], subject, edits=50, texts=texts())
+    foreseen = Memory(Workload(subject, texts=texts())).step(Link(Step(method), made, None))
     measured = weights(subject) + peak_of(subject.model, lambda: subject.apply(made, Context(collection())))
     assert measured <= foreseen <= 2 * measured
 
 
-@pytest.mark.parametrize("name", ["perplexity", "mmlu", "edit_success"])
-def test_criteria(name: str) -> None:
+@pytest.mark.parametrize("text", ["perplexity", "mmlu", "mmlu{scoring=letters}", "edit_success", "forget_recall"])
+def test_criteria(text: str) -> None:
     subject = llama()
-    criterion = registry.criterion(name)()
-    foreseen = memory.estimate([], [criterion], subject, edits=50, texts=texts())
+    step = parse(text).steps[0]
+    criterion = registry.criterion(step.method).model_validate(dict(step.settings))
+    foreseen = Memory(Workload(subject, texts=texts(listed="letters" in text))).reading(criterion)
     measured = weights(subject) + peak_of(subject.model, lambda: criterion.measure(subject, Context(collection())))
     assert measured <= foreseen <= 2.5 * measured
 
@@ -84,19 +95,21 @@ def test_the_most_of_all_steps_decides_and_measured_peaks_win() -> None:
     subject = sketch("testbed").subject
     given = Spec.model_validate({"name": "t", "interventions": {"gd": {}, "rtn": {}}, "criteria": ["sparsity"]})
     links = [Link(Step(name), given.configure(Step(name, gamma)), None) for name, gamma in (("gd", None), ("rtn", 4))]
-    needs = memory.needs(links, given.measured(), subject)
-    assert set(needs) == {"", "gd", "rtn", "sparsity"}
-    assert memory.estimate(links, given.measured(), subject) == needs["gd"] == max(needs.values())
-    assert needs[""] == weights(subject)
-    measured = {"gd": 123, "unused": 10**12}
-    assert memory.estimate(links, given.measured(), subject, measured=measured) == max(needs["rtn"], needs["sparsity"])
+    memory, (sparsity,) = Memory(Workload(subject)), given.measured()
+    gd, rtn = map(memory.step, links)
+    assert memory.most(links, [sparsity]) == gd > rtn == memory.reading(sparsity) > memory.most([], [])
+    assert memory.most([], []) == weights(subject)
+    known = Memory(Workload(subject), {"gd": 123, "unused": 10**12})
+    assert known.step(links[0]) == 123 and known.most(links, [sparsity]) == rtn
 
 
 def test_putting_a_mask_back_needs_no_calibration() -> None:
     subject = sketch("testbed").subject
     made = registry.intervention("wanda").configure("testbed", 0.5)
     again, anew = (Link(Step("wanda", 0.5), made, how) for how in ("reproject", "refit"))
-    assert memory.estimate([again], [], subject) < memory.estimate([anew], [], subject)
+    memory = Memory(Workload(subject), {"reproject(wanda)": 7})
+    assert memory.step(again) == 7
+    assert Memory(Workload(subject)).step(again) == weights(subject) < memory.step(anew)
 
 
 def test_a_large_model_in_half_precision() -> None:
@@ -105,4 +118,4 @@ def test_a_large_model_in_half_precision() -> None:
     for method, low, high in (("rtn", 15, 20), ("ft", 20, 40), ("ga", 65, 100), ("gptq", 30, 60)):
         cls = registry.intervention(method)
         link = Link(Step(method), cls.configure(strength=4 if cls.strength else None), None)
-        assert low * gib < memory.estimate([link], [], subject) < high * gib, method
+        assert low * gib < Memory(Workload(subject)).step(link) < high * gib, method

@@ -24,6 +24,7 @@ from rayci.interventions.trainer import Storage, Trainer, batch_logits, projecti
 from rayci.kinds import Kind
 from rayci.model.likelihood import item_cross_entropy
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 @torch.no_grad()
@@ -60,6 +61,14 @@ class FineTuning(Intervention):
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
         return tuple(projection_weights(subject, self.layers))
+
+    def operations(self, work: Workload) -> float:
+        return self.steps * work.training_operations(work.tokens("edits"))
+
+    def memory(self, work: Workload) -> int:
+        names = work.changed_by(self)
+        start = 4 * work.elements(names) if self.max_change else 0
+        return work.training_bytes(names, work.tokens("edits")) + start
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         names = self.changes(subject)

@@ -34,6 +34,7 @@ from rayci.interventions.trainer import Storage, batch_loss
 from rayci.kinds import Kind
 from rayci.model.encoding import Batch, chunks, encode_texts
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 if TYPE_CHECKING:
     from peft.tuners.lora import LoraModel
@@ -113,6 +114,21 @@ class LowRank(Intervention):
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
         return tuple(f"{target}.weight" for target in attention_targets(subject))
+
+    def operations(self, work: Workload) -> float:
+        retain = self._retain_tokens(work)
+        training = work.training_operations(work.tokens("edits") + retain)
+        return self.steps * (training + work.forward_operations(retain))
+
+    def memory(self, work: Workload) -> int:
+        """Adapters of every block with their moments, both batches and two distributions; then the merged weights."""
+        retain = self._retain_tokens(work)
+        adapters = 2 * work.blocks * max(self.init_r, self.target_r) * 2 * work.hidden
+        activations = work.backward_bytes(work.tokens("edits") + retain, work.blocks) + 12 * retain * work.vocabulary
+        return work.optimiser_bytes(adapters, activations) + 8 * work.widest
+
+    def _retain_tokens(self, work: Workload) -> int:
+        return self.retain_batch * work.cut(self.max_tokens) if self.retain_weight else 0
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         edits = encoded_edits(subject, context)

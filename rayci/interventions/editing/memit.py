@@ -29,7 +29,7 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
 from rayci.intervention import Intervention, Preset, Receipt
-from rayci.interventions.editing.memit_contexts import BARE, Example, encode_edits, generate_templates
+from rayci.interventions.editing.memit_contexts import BARE, STARTS, Example, encode_edits, generate_templates
 from rayci.interventions.editing.memit_covariance import CovarianceText, covariances
 from rayci.interventions.editing.memit_targets import Divergence, Search, Targets, find_targets
 from rayci.interventions.editing.memit_update import keys_and_outputs, update
@@ -38,6 +38,7 @@ from rayci.kinds import Kind
 from rayci.model import modules
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -122,6 +123,29 @@ class Memit(Intervention):
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
         return tuple(projection_weights(subject, self.layers))
+
+    @property
+    def _prompts(self) -> int:
+        """Prompts that are run for one edit: its contexts and the essence."""
+        return len(self.contexts or (BARE, *STARTS)) + 1
+
+    def operations(self, work: Workload) -> float:
+        """C from the blocks up to the last layer, once for all edit batches; the search in the blocks above it."""
+        depth = work.depth(self.layers[-1])
+        text = self.documents * min(work.texts.calibration, self.max_tokens, work.context)
+        prompts = work.edits * self._prompts * (work.texts.edit + self.context_tokens)
+        search = work.training_operations(prompts * self.passes, 1 - depth)
+        return work.forward_operations(text, depth) / work.replicates + search
+
+    def memory(self, work: Workload) -> int:
+        """The most of the search for z, the passes for C, and the solution in float64."""
+        rows = min(self.z_batch, work.edits) * self._prompts
+        kept = work.cache_bytes(tokens := rows * (work.texts.edit + self.context_tokens))
+        after = work.backward_bytes(rows * work.texts.edit // 2, work.blocks - self.layers[-1], logits=False)
+        search = kept + max(work.forward_bytes(tokens), kept + after + 80 * rows * work.vocabulary)
+        text = self.forward_batch * min(self.max_tokens, work.context)
+        sums = work.forward_bytes(text) + 4 * (len(self.layers) + 1) * work.inner**2 + 4 * text * work.inner
+        return max(search, sums, 8 * 5 * work.inner**2)
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         names = self._checked(subject)

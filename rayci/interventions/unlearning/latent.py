@@ -31,6 +31,7 @@ from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.rmu import RepresentationMisdirection
 from rayci.model.encoding import Batch
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 def into_ball(shift: Tensor, radius: float) -> Tensor:
@@ -80,6 +81,16 @@ class LatentAdversarialMisdirection(RepresentationMisdirection):
     """Steps of the adversary for every batch."""
     inner_lr: Annotated[float, Field(gt=0)] = 0.25
     """How far one step of the adversary moves a token, in units of the hidden states."""
+
+    def operations(self, work: Workload) -> float:
+        """And the adversary's steps, through the whole model."""
+        forget = self.batch * work.cut(self.max_tokens)
+        return super().operations(work) + self.max_batches * self.inner_steps * work.training_operations(forget)
+
+    def activations(self, work: Workload) -> int:
+        """Those of RMU, or before them the adversary's, above the lowest perturbed block."""
+        adversary = work.backward_bytes(self.forget_tokens(work), work.blocks - min(self.latent_layers))
+        return max(super().activations(work), adversary)
 
     def prepare(self, subject: Subject, context: Context) -> Training:
         for layer in self.latent_layers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -14,6 +14,7 @@ from rayci.interventions.unlearning.method import Training, Unlearner, last_bloc
 from rayci.interventions.unlearning.recall_stop import share_answered
 from rayci.interventions.unlearning.terms import Ascent, Descent, Divergence, ForgetTerm, RetainTerm
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 MUSE: Mapping[str, Any] = {
     "last_layers": None,
@@ -56,6 +57,20 @@ class LoopSettings(Unlearner):
         """What `apply` will change; the subject's weights are not read."""
         return last_blocks(subject, self.last_layers)
 
+    def item_tokens(self, work: Workload) -> int:
+        """Tokens of the longest item: a question with its answer."""
+        return work.texts.question
+
+    def forget_tokens(self, work: Workload) -> int:
+        return self.batch * self.item_tokens(work)
+
+    def operations(self, work: Workload) -> float:
+        """Training on every forget item, as often as epochs and `max_steps` let it."""
+        items = self.epochs * (self.samples or work.texts.items)
+        if self.max_steps:
+            items = min(items, self.max_steps * self.accumulation * self.batch)
+        return work.training_operations(items * self.item_tokens(work))
+
 
 class ForgetRetain(LoopSettings):
     """A method whose loss is a forget term on tokens and, for some, a weighted retain term."""
@@ -83,6 +98,22 @@ class ForgetRetain(LoopSettings):
     def retain_weight(self) -> float:
         """Weight α of the retain term; 0 for methods without one."""
         return 0.0
+
+    def item_tokens(self, work: Workload) -> int:
+        return work.cut(self.max_tokens) if self.loss_on == "text" else work.texts.question
+
+    def operations(self, work: Workload) -> float:
+        """As many retain items beside; the reference of a divergence is a third of a training pass."""
+        return super().operations(work) * (1 + {"none": 0, "ce": 1, "kl": 4 / 3}[self.retain_loss])
+
+    def training_memory(self, work: Workload, names: Collection[str]) -> int:
+        """Both batches live until the step; a divergence adds three distributions and the reference's weights."""
+        forget = self.forget_tokens(work)
+        retain = forget if self.retain_loss != "none" else 0
+        if self.retain_loss != "kl":
+            return work.training_bytes(names, forget + retain)
+        reference = work.element * work.elements(names)
+        return work.training_bytes(names, forget + retain, 12 * retain * work.vocabulary) + reference
 
     def forget_term(self, subject: Subject, forget: Drawn) -> ForgetTerm:
         """The forget loss on these items: ascent, unless a subclass says otherwise."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Annotated, ClassVar, Protocol
 
 import torch
@@ -17,6 +17,7 @@ from rayci.intervention import Intervention, Receipt
 from rayci.interventions.trainer import Storage, Trainer, block_parameters
 from rayci.kinds import Kind
 from rayci.subject import Subject
+from rayci.workload import BATCH_TOKENS, Workload
 
 
 class Training(ABC):
@@ -82,6 +83,17 @@ class Unlearner(Intervention, ABC):
     def trainer(self, subject: Subject, names: Iterable[str]) -> Trainer:
         """A trainer of these parameters with the method's optimiser."""
         return Trainer(subject, names, self.optimizer, self.storage, self.clip_norm)
+
+    def memory(self, work: Workload) -> int:
+        return self.training_memory(work, work.changed_by(self))
+
+    def training_memory(self, work: Workload, names: Collection[str]) -> int:
+        """Bytes of training these parameters alone, as `sure` does."""
+        return work.training_bytes(names, self.forget_tokens(work))
+
+    def forget_tokens(self, work: Workload) -> int:
+        """Tokens of a batch of forget items."""
+        return BATCH_TOKENS
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         training = self.prepare(subject, context)

@@ -12,14 +12,15 @@ from rayci.model.encoding import chunks, encode_targets
 from rayci.model.likelihood import answered
 from rayci.subject import Subject
 
-_FORWARD_BATCH = 64
+FORWARD_BATCH = 64
+"""Questions in one forward pass."""
 
 
 @torch.no_grad()
 def questions_answered(subject: Subject, questions: Sequence[QuestionAnswer]) -> list[bool]:
     """For each question, whether greedy decoding gives the answer: all its tokens are the most likely."""
     answers: list[bool] = []
-    for group in chunks(questions, _FORWARD_BATCH):
+    for group in chunks(questions, FORWARD_BATCH):
         batch = encode_targets(subject.tokenizer, [(item.prompt, item.answer) for item in group]).to(subject.device)
         answers += answered(batch_logits(subject, batch), batch.labels).tolist()
     return answers

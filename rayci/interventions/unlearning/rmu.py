@@ -13,7 +13,7 @@ is used up before `max_batches`, it starts over here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Annotated, ClassVar
@@ -35,6 +35,7 @@ from rayci.interventions.unlearning.frozen import originals
 from rayci.interventions.unlearning.method import Training, Unlearner
 from rayci.model.encoding import Batch, chunks
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 def control_vector(generator: torch.Generator, hidden: int, coefficient: float) -> Tensor:
@@ -90,6 +91,25 @@ class RepresentationMisdirection(Unlearner):
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
         return tuple(projection_weights(subject, range(self.layer - self.update + 1, self.layer + 1)))
+
+    def forget_tokens(self, work: Workload) -> int:
+        return self.batch * work.cut(max([self.max_tokens, *self.topic_tokens.values()]))
+
+    def operations(self, work: Workload) -> float:
+        """Both batches through the blocks up to ℓ and back, the retain batch also through the frozen ones."""
+        depth, retain = work.depth(self.layer), self.batch * work.cut(self.retain_tokens)
+        training = work.training_operations(self.batch * work.cut(self.max_tokens) + retain, depth)
+        return self.max_batches * (training + work.forward_operations(retain, depth))
+
+    def training_memory(self, work: Workload, names: Collection[str]) -> int:
+        """And a copy of the weights as they were."""
+        trained = work.elements(names)
+        return work.optimiser_bytes(trained, self.activations(work)) + trained * work.element
+
+    def activations(self, work: Workload) -> int:
+        """Bytes that both batches keep in the trained blocks."""
+        tokens = 2 * max(self.forget_tokens(work), self.batch * work.cut(self.retain_tokens))
+        return work.backward_bytes(tokens, self.update, logits=False)
 
     def prepare(self, subject: Subject, context: Context) -> Training:
         subject.block(self.layer)

@@ -29,6 +29,7 @@ from rayci.interventions.unlearning.method import Needs, Training, Unlearner
 from rayci.kinds import Kind
 from rayci.model.modules import weight
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 class Tuned(NamedTuple):
@@ -193,6 +194,16 @@ class Sure(Intervention):
         sizes = {name: weight(module).numel() for name, module in subject.linears()}
         count = math.ceil(len(sizes) * (1 - self.percentile / 100)) or 1
         return subject.weight_names(sorted(sizes, key=sizes.__getitem__, reverse=True)[:count])
+
+    def operations(self, work: Workload) -> float:
+        return self.inner.operations(work)
+
+    def memory(self, work: Workload) -> int:
+        """Training of the chosen linears, or before it the gradients of all that the wrapped method would train."""
+        inner = self.inner
+        names = work.changed_by(inner)
+        passing = work.backward_bytes(inner.forget_tokens(work), work.blocks_above(names))
+        return max(inner.training_memory(work, work.changed_by(self)), passing + work.element * work.elements(names))
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         inner = self.inner

@@ -9,7 +9,7 @@ the untouched ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -26,6 +26,7 @@ from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, TESTBED, L
 from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.terms import Fit
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 @torch.no_grad()
@@ -57,6 +58,13 @@ class TaskVector(LoopSettings):
     """γ: a, how far the weights go away from the fine-tuned ones, in units of the task vector."""
     max_tokens: Annotated[int, Field(ge=2)] = 2048
     """Longer documents are cut."""
+
+    def item_tokens(self, work: Workload) -> int:
+        return work.cut(self.max_tokens)
+
+    def training_memory(self, work: Workload, names: Collection[str]) -> int:
+        """And two fp32 copies: where the weights began, and the difference."""
+        return super().training_memory(work, names) + 8 * work.elements(names)
 
     def prepare(self, subject: Subject, context: Context) -> Training:
         names = self.changes(subject)
