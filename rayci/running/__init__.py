@@ -1,1 +1,1 @@
-"""Apply, measure, record: one composition after the other on a loaded model."""
+"""Apply, measure, write rows: one composition after the other on a loaded model."""

@@ -46,8 +46,8 @@ class Readings:
     def lacks_references(self, stage: Stage) -> bool:
         """Whether this is the untouched model, and records that later stages compare with are not stored."""
         return stage.depth == 0 and any(
-            criterion.compares and self.store.reading(stage.fingerprint, mark) is None
-            for criterion, _, mark in _asked(self.sweep, stage)
+            criterion.compares and self.store.reading(stage.fingerprint, fingerprint) is None
+            for criterion, _, fingerprint in _asked(self.sweep, stage)
         )
 
     def measure(self, stage: Stage, *, last_try: bool = True, anew: bool = False) -> list[Measured]:
@@ -57,13 +57,14 @@ class Readings:
         again, unless `anew`. A criterion that fails, or says NaN, is a reading with status
         `failed`. Raises OutOfMemory where smaller batches do not help, unless it is the `last_try`.
         """
-        found = []
-        for criterion, replicate, mark in _asked(self.sweep, stage):
-            entry = None if anew else self.store.reading(stage.fingerprint, mark)
-            if entry is None:
-                entry = self._measure(stage, criterion, replicate, mark, last_try)
-            found.append(_from_entry(criterion, replicate, entry))
-        return found
+        readings = []
+        for criterion, replicate, fingerprint in _asked(self.sweep, stage):
+            reading = None if anew else _stored(self.store, stage, criterion, replicate, fingerprint)
+            if reading is None:
+                entry = self._measure(stage, criterion, replicate, fingerprint, last_try)
+                reading = _from_entry(criterion, replicate, entry)
+            readings.append(reading)
+        return readings
 
     def take_notes(self) -> list[str]:
         """What happened beside the readings since the last call."""
@@ -75,12 +76,12 @@ class Readings:
         self._references.clear()
 
     def _measure(
-        self, stage: Stage, criterion: Criterion, replicate: int | None, mark: str, last_try: bool
+        self, stage: Stage, criterion: Criterion, replicate: int | None, fingerprint: str, last_try: bool
     ) -> dict[str, Any]:
         context = self.sweep.context(replicate, stage.seed)
         compares = criterion.compares and stage.depth > 0
         if compares:
-            context = context.with_reference(self._reference(mark))
+            context = context.with_reference(self._reference(fingerprint))
         start = time.perf_counter()
         with PeakMemory(self.subject.device) as peak:
             if compares and context.reference is None:
@@ -90,10 +91,10 @@ class Readings:
         seconds = time.perf_counter() - start
         entry |= {"seconds": seconds, "device": self.subject.device.type, "peak_memory_bytes": peak.bytes}
         if criterion.compares and stage.depth == 0:
-            self._references[mark] = entry.get("records")
+            self._references[fingerprint] = entry.get("records")
         else:
             entry.pop("records", None)
-        self.store.put_reading(stage.fingerprint, mark, entry)
+        self.store.put_reading(stage.fingerprint, fingerprint, entry)
         return entry
 
     def _entry(self, criterion: Criterion, context: Context, last_try: bool) -> dict[str, Any]:
@@ -119,22 +120,34 @@ class Readings:
                 continue
             return _with_value(criterion, reading)
 
-    def _reference(self, mark: str) -> Sequence[Any] | None:
-        if mark not in self._references:
-            entry = self.store.reading(self.sweep.planner.root.fingerprint, mark)
-            self._references[mark] = None if entry is None else entry.get("records")
-        return self._references[mark]
+    def _reference(self, fingerprint: str) -> Sequence[Any] | None:
+        """The untouched model's records of a criterion, by the criterion's fingerprint."""
+        if fingerprint not in self._references:
+            entry = self.store.reading(self.sweep.planner.root.fingerprint, fingerprint)
+            self._references[fingerprint] = None if entry is None else entry.get("records")
+        return self._references[fingerprint]
 
 
 def stored_readings(sweep: Sweep, store: StageStore, stage: Stage) -> list[Measured] | None:
     """All readings of a stage from the store, or None where one is missing."""
-    found = []
-    for criterion, replicate, mark in _asked(sweep, stage):
-        entry = store.reading(stage.fingerprint, mark)
-        if entry is None:
+    readings = []
+    for criterion, replicate, fingerprint in _asked(sweep, stage):
+        reading = _stored(store, stage, criterion, replicate, fingerprint)
+        if reading is None:
             return None
-        found.append(_from_entry(criterion, replicate, entry))
-    return found
+        readings.append(reading)
+    return readings
+
+
+def _stored(
+    store: StageStore, stage: Stage, criterion: Criterion, replicate: int | None, fingerprint: str
+) -> Measured | None:
+    """One reading from the store; None where there is none, or an entry that is no reading."""
+    entry = store.reading(stage.fingerprint, fingerprint)
+    try:
+        return None if entry is None else _from_entry(criterion, replicate, entry)
+    except (KeyError, TypeError, ValueError):  # another version wrote it
+        return None
 
 
 def _asked(sweep: Sweep, stage: Stage) -> Iterator[tuple[Criterion, int | None, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ class Measured:
     """Where it was measured; None where nothing was."""
     peak_memory_bytes: int | None = None
     """The most accelerator memory held while it was measured."""
+
+    def __post_init__(self) -> None:
+        """ValueError for what can be no row."""
+        if (self.value is None) == (self.status is Status.OK) or (self.value is not None and math.isnan(self.value)):
+            raise ValueError(f"{self.criterion.name}: {self.value} with status {self.status}")
 
 
 def replicates(sweep: Sweep, criterion: Criterion, stage: Stage) -> tuple[int | None, ...]:

@@ -1,4 +1,4 @@
-"""Run one composition: apply, measure, record, stage by stage."""
+"""Run one composition, stage by stage: apply, measure, write the rows."""
 
 from __future__ import annotations
 
@@ -107,9 +107,9 @@ class Runner:
 
     def _stage(self, trial: Trial, depth: int, owner: str, keep: Sequence[bool]) -> Iterator[StageReport]:
         stage = trial.stages[depth]
-        found = self._from_store(trial, stage, owner, keep[depth]) if self.sharing else None
-        if found is not None:
-            yield found
+        report = self._from_store(trial, stage, owner, keep[depth]) if self.sharing else None
+        if report is not None:
+            yield report
             return
         applied, outcome = self._advance(trial, depth, keep)
         if outcome.failure is not None:
@@ -175,9 +175,9 @@ class Runner:
         start = index = self._nearest(trial, depth, links)
         outcome = Outcome(0.0, None, None)
         if start == depth:
-            mark = trial.stages[depth].fingerprint
-            outcome = self.store.outcome(mark) or outcome
-            self.store.put_outcome(mark, outcome)
+            fingerprint = trial.stages[depth].fingerprint
+            outcome = self.store.outcome(fingerprint) or outcome
+            self.store.put_outcome(fingerprint, outcome)
         while index < depth:
             stage = trial.stages[index + 1]
             try:
@@ -213,15 +213,15 @@ class Runner:
     def _nearest(self, trial: Trial, depth: int, links: Sequence[Link]) -> int:
         """Load the deepest stage on the way that is at hand; returns its depth."""
         for candidate in range(depth, 0, -1):
-            mark = trial.stages[candidate].fingerprint
-            if mark == self._standing:
+            fingerprint = trial.stages[candidate].fingerprint
+            if fingerprint == self._standing:
                 return candidate
-            found = self.store.weights(mark) if self.sharing else None
-            if found is not None:
-                tensors, receipts = found
+            weights = self.store.weights(fingerprint) if self.sharing else None
+            if weights is not None:
+                tensors, receipts = weights
                 steps = zip(links, receipts, strict=False)
                 self.subject.load(tensors, [Applied(link.intervention, r, link.recompression) for link, r in steps])
-                self._standing = mark
+                self._standing = fingerprint
                 return candidate
         self._back_to_base()
         return 0

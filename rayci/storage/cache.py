@@ -1,6 +1,6 @@
 """A node's copies of remote files: named by their sha256, shared by all its workers, bounded in size.
 
-While a file is on its way, `<digest>.<bytes>.part` is at once the data so far, the reservation of
+While a file is on its way, `<digest>.<bytes>.partial` is at once the data so far, the reservation of
 its size and, under `flock`, the lock that makes other workers wait instead of downloading it too;
 the kernel drops the lock of a process that dies. A removed file stays readable to who has it open.
 """
@@ -70,48 +70,48 @@ class Cache:
                 _used_now(path)
                 return path
             path.unlink()  # damaged here, not at its source
-        with self._part(digest, size) as part:
+        with self._partial(digest, size) as partial:
             if not path.is_file():  # another worker may have been faster
                 self._make_room(size)
-                download(part)
-                if not self._checked(part, digest):
+                download(partial)
+                if not self._checked(partial, digest):
                     raise CorruptionError(f"its sha256 is not {digest[:12]}…")
-                part.replace(path)
+                partial.replace(path)
         return path
 
     def add(self, name: str, size: int, write: Write, publish: Write) -> str:
         """Write a file here and `publish` it from here; it stays as a copy. Returns its sha256."""
-        with self._part(name, size) as part:
+        with self._partial(name, size) as partial:
             self._make_room(size)
-            write(part)
-            digest = self._checked.digest(part)
-            publish(part)
-            part.replace(self._path(digest))
+            write(partial)
+            digest = self._checked.digest(partial)
+            publish(partial)
+            partial.replace(self._path(digest))
         return digest
 
     def _path(self, digest: str) -> Path:
         return self.root / f"{digest}.safetensors"
 
     @contextmanager
-    def _part(self, name: str, size: int) -> Iterator[Path]:
+    def _partial(self, name: str, size: int) -> Iterator[Path]:
         """A file to fill that no other process fills; nothing is left of it afterwards."""
         self.root.mkdir(parents=True, exist_ok=True)  # who tidies a temporary folder may delete it
-        part = self.root / f"{name}.{size}.part"
-        with no_full_disk(part), _locked(part):
+        partial = self.root / f"{name}.{size}.partial"
+        with no_full_disk(partial), _locked(partial):
             try:
-                yield part
+                yield partial
             finally:
-                part.unlink(missing_ok=True)
+                partial.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
-        """Remove what was used least recently until `size` bytes, counted already as a part, fit in."""
+        """Remove what was used least recently until `size` bytes, counted already as a partial file, fit in."""
         with _locked(self.root / ".lock"):
-            found = sorted(_entries(self.root))
-            total = sum(bytes_ for _, bytes_, _ in found)
-            for _, bytes_, path in found:
+            held = sorted(_held(self.root))
+            total = sum(bytes_ for _, bytes_, _ in held)
+            for _, bytes_, path in held:
                 if total <= self._limit:
                     return
-                if path.suffix != ".part" or _abandoned(path):
+                if path.suffix != ".partial" or _abandoned(path):
                     path.unlink(missing_ok=True)
                     total -= bytes_
 
@@ -126,18 +126,18 @@ def _locked(path: Path) -> Iterator[None]:
                 return
 
 
-def _entries(root: Path) -> Iterator[tuple[float, int, Path]]:
-    """(last use, bytes, path) of every file; a part counts with the size that it will have."""
+def _held(root: Path) -> Iterator[tuple[float, int, Path]]:
+    """(last use, bytes, path) of every file; a partial file counts with the size that it will have."""
     for path in root.iterdir():
-        if path.suffix in (".part", ".safetensors"):
+        if path.suffix in (".partial", ".safetensors"):
             with suppress(FileNotFoundError):
                 status = path.stat()
-                size = int(path.name.split(".")[-2]) if path.suffix == ".part" else status.st_size
+                size = int(path.name.split(".")[-2]) if path.suffix == ".partial" else status.st_size
                 yield status.st_atime, size, path
 
 
-def _abandoned(part: Path) -> bool:
-    with suppress(FileNotFoundError), part.open("rb") as stream:
+def _abandoned(partial: Path) -> bool:
+    with suppress(FileNotFoundError), partial.open("rb") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -161,8 +161,8 @@ def _used_now(path: Path) -> None:
 
 def _default_root() -> Path:
     """`$RAYCI_CACHE`, or a folder of this user's under the system's temporary one."""
-    if given := os.environ.get("RAYCI_CACHE"):
-        return Path(given).expanduser()
+    if chosen := os.environ.get("RAYCI_CACHE"):
+        return Path(chosen).expanduser()
     root = Path(tempfile.gettempdir()) / f"rayci-cache-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)
     if root.stat().st_uid != os.getuid():

@@ -27,7 +27,7 @@ _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
 class Files(Protocol):
-    """Files by name, parts of it separated by slashes.
+    """Files by name, with slashes after the folders in it.
 
     Every method raises StorageError where the place is full or does not answer.
     """
@@ -101,12 +101,12 @@ class LocalFiles:
         return (self.root / name).is_file()
 
     def listing(self, folder: str) -> dict[str, float]:
-        found = {}
+        changed = {}
         with suppress(FileNotFoundError), os.scandir(self.root / folder) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
-                    found[entry.name] = entry.stat().st_mtime
-        return found
+                    changed[entry.name] = entry.stat().st_mtime
+        return changed
 
     def folders(self) -> set[str]:
         return {path.name for path in self.root.iterdir() if path.is_dir()} if self.root.is_dir() else set()
@@ -181,8 +181,8 @@ class RemoteFiles:
 
     def sizes(self) -> dict[str, int]:
         with self._answering():
-            found = self._system.find(self._root, detail=True)
-            return {name.removeprefix(f"{self._root}/"): int(info["size"]) for name, info in found.items()}
+            files = self._system.find(self._root, detail=True)
+            return {name.removeprefix(f"{self._root}/"): int(info["size"]) for name, info in files.items()}
 
     def delete(self, name: str) -> None:
         with self._answering(), suppress(FileNotFoundError):

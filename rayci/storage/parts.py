@@ -48,7 +48,7 @@ class Parts:
         for stage in stages:
             path = folder / self.name(stage)
             if path.name in there and not path.is_file():
-                found = self._files.read(path.name)
-                if found is not None:
+                data = self._files.read(path.name)
+                if data is not None:
                     with replacing(path) as temporary:
-                        temporary.write_bytes(found)
+                        temporary.write_bytes(data)

@@ -7,7 +7,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
@@ -22,6 +22,7 @@ from rayci.model import loading
 from rayci.planning.plan import Plan
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
+from rayci.running.readings import stored_readings
 from rayci.running.runner import Runner, StageReport
 from rayci.storage.room import folder
 from rayci.storage.stages import StageStore
@@ -174,6 +175,23 @@ def test_a_reading_that_is_stored_is_not_taken_again(tmp_path: Path) -> None:
     run_all(runner(tmp_path))
     assert set((tmp_path / "store").rglob("readings/*.json")) == kept
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+@pytest.mark.parametrize(
+    "fields", [{"value": math.nan}, {"status": "perhaps"}, {"value": None}, {"value": "much"}, {"elapsed": 1.0}]
+)
+def test_an_entry_that_is_no_reading_is_taken_again(fields: dict[str, Any], tmp_path: Path) -> None:
+    active = runner(tmp_path)
+    root = active.sweep.planner.trial("rtn@4", None, 0)
+    list(active.run(root, ["a"] * 2, [False] * 2))
+    before = comparable(tmp_path)
+    stage, criterion = root.stages[1].fingerprint, active.sweep.criteria[0]
+    fingerprint = active.sweep.criterion_fingerprint(criterion, None, root.stages[1].seed)
+    active.store.put_reading(stage, fingerprint, {**(active.store.reading(stage, fingerprint) or {}), **fields})
+    (tmp_path / "table" / f"{stage}.parquet").unlink()
+    assert stored_readings(active.sweep, active.store, root.stages[1]) is None
+    list(active.run(root, ["a"] * 2, [False] * 2))
+    pd.testing.assert_frame_equal(comparable(tmp_path), before, check_exact=True)
 
 
 def test_references_survive_a_lost_store(tmp_path: Path) -> None:
