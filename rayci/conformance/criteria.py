@@ -19,6 +19,7 @@ from rayci.conformance.bench import (
     small_context,
     streams_used,
 )
+from rayci.conformance.cost_rules import CostRules
 from rayci.conformance.emulated_device import on_a_device
 from rayci.conformance.settings_rules import SettingsRules, with_value
 from rayci.conformance.wrapped import unidentified, watching
@@ -31,7 +32,7 @@ from rayci.settings import Settings
 from rayci.subject import Subject
 
 
-class CriterionConformance(SettingsRules):
+class CriterionConformance(SettingsRules, CostRules):
     """Subclass it as `Test…` and define `make`."""
 
     def make(self) -> Criterion:

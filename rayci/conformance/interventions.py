@@ -18,6 +18,7 @@ from rayci.conformance.bench import (
     small_context,
     streams_used,
 )
+from rayci.conformance.cost_rules import CostRules
 from rayci.conformance.emulated_device import FIRST, on_a_device
 from rayci.conformance.settings_rules import SettingsRules, with_value
 from rayci.conformance.wrapped import unidentified, watching
@@ -43,7 +44,7 @@ class Application:
     """Other methods whose code ran."""
 
 
-class InterventionConformance(SettingsRules):
+class InterventionConformance(SettingsRules, CostRules):
     """Subclass it as `Test…` and define `make`; compressors take `CompressorConformance`."""
 
     ties: ClassVar[float] = 1e-4

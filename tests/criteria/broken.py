@@ -14,6 +14,7 @@ from rayci.errors import DataError, MeasurementError
 from rayci.kinds import Direction, Scale
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 class Spread(Criterion):
@@ -162,6 +163,11 @@ def _changed(reading: Reading, change: Any) -> Reading:
     return replace(reading, value=change(reading.value))
 
 
+class CostsNothing(Spread):
+    def operations(self, work: Workload) -> float:
+        return 0.0
+
+
 CRITERIA: dict[type[Spread], set[str]] = {
     Spread: set(),
     Unread: {"test_every_setting_is_read"},
@@ -188,6 +194,7 @@ CRITERIA: dict[type[Spread], set[str]] = {
     ReadsTheSeed: {"test_seeds_matter_only_where_declared"},
     SaysThatItDraws: set(),
     ComparesDraws: {"test_it_is_declared"},
+    CostsNothing: {"test_what_it_costs_is_finite_positive_and_grows_with_the_texts"},
     HidesWhatItRuns: {"test_criteria_that_it_runs_are_in_its_identity"},
 }
 """Criterion -> exactly the rules that must reject it."""

@@ -35,6 +35,19 @@ def test_it_is_listed(installed: dict[str, str]) -> None:
     assert (row["kind"], row["strength"]) == ("unlearn", "share")
 
 
+def test_it_is_forecast_with_what_it_says(installed: dict[str, str], tmp_path: Path) -> None:
+    """3 operations for each of 128·128 weights, on a core of 2e10 a second."""
+    (tmp_path / "flip.yaml").write_text(
+        "interventions: {sign_flip: {share: 0.2}}\ncriteria: [avg_bits_nominal]\ncompose: {singles: true}\n"
+    )
+    command = [sys.executable, "-m", "rayci", "plan", "flip.yaml", "--format", "json"]
+    done = subprocess.run(command, cwd=tmp_path, env=installed, capture_output=True, text=True, check=True)
+    plan = json.loads(done.stdout)
+    assert plan["cpu_hours"] == pytest.approx(3 * 128 * 128 / 2e10 / 3600)
+    assert "times of sign_flip: estimated from operations at 0.02 TFLOP/s" in plan["notes"]
+    assert not any("assumed" in note for note in plan["notes"])
+
+
 def test_it_runs_in_a_sweep(installed: dict[str, str], tmp_path: Path) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", (PLUGIN / "README.md").read_text(), re.DOTALL)
     (tmp_path / "flip.yaml").write_text(f"model: testbed\ncriteria: [perplexity]\n{text}")

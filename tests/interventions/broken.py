@@ -15,6 +15,7 @@ from rayci.intervention import Intervention, Receipt, Strength
 from rayci.kinds import Kind
 from rayci.settings import ForwardBatch, Settings
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 def target(subject: Subject) -> nn.Parameter:
@@ -231,6 +232,16 @@ class HidesTheSettingsOfWhatItRuns(Wraps):
         return (Noise(texts=1),)
 
 
+class CostsEndless(Nudge):
+    def operations(self, work: Workload) -> float:
+        return math.inf
+
+
+class CostsLessOnLongerTexts(Nudge):
+    def memory(self, work: Workload) -> int:
+        return 10**9 // work.tokens("edits")
+
+
 INTERVENTIONS: dict[type[Nudge], set[str]] = {
     Nudge: set(),
     Unread: {"test_every_setting_is_read"},
@@ -268,6 +279,8 @@ INTERVENTIONS: dict[type[Nudge], set[str]] = {
     WrongStrength: {"test_it_is_declared"},
     Idle: {"test_the_receipt_names_all_that_changed", "test_every_setting_is_read"},
     InfiniteCount: {"test_the_receipt_can_be_stored"},
+    CostsEndless: {"test_what_it_costs_is_finite_positive_and_grows_with_the_texts"},
+    CostsLessOnLongerTexts: {"test_what_it_costs_is_finite_positive_and_grows_with_the_texts"},
     Wraps: set(),
     HidesWhatItRuns: {"test_methods_that_it_runs_are_in_its_identity"},
     RemembersAnOldVersion: {"test_methods_that_it_runs_are_in_its_identity"},

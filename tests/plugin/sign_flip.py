@@ -18,6 +18,7 @@ from rayci.interventions.trainer import projection_weights
 from rayci.kinds import Kind
 from rayci.model import modules
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 
 class SignFlip(Intervention):
@@ -32,10 +33,21 @@ class SignFlip(Intervention):
     layer: Annotated[int, Field(ge=0)] = 1
     """Decoder block, counted from 0."""
 
+    def changes(self, subject: Subject) -> tuple[str, ...]:
+        """The weight of one projection."""
+        return tuple(projection_weights(subject, [self.layer]))
+
+    def operations(self, work: Workload) -> float:
+        """A draw, a comparison and a product for each weight."""
+        return 3.0 * work.elements(work.changed_by(self))
+
+    def memory(self, work: Workload) -> int:
+        """Draws, a mask and the flipped weights."""
+        return (4 + 1 + work.element) * work.elements(work.changed_by(self))
+
     def apply(self, subject: Subject, context: Context) -> Receipt:
         """Draw from the context, change in place, name what changed."""
-        names = projection_weights(subject, [self.layer])
         weight = modules.weight(modules.linear(subject.block(self.layer), subject.paths.mlp_out))
         drawn = torch.rand(weight.shape, generator=context.generator("sign flip"))
         weight[(drawn < self.share).to(weight.device)] *= -1
-        return Receipt(tuple(names))
+        return Receipt(self.changes(subject))
