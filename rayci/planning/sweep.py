@@ -110,10 +110,10 @@ class Sweep:
     @cached_property
     def fingerprint(self) -> str:
         """Identity of the sweep: everything that decides its rows, resources left out."""
-        parts = {part: self.part(part, None) for part in parts_of(self.data)}
-        return fingerprint(
-            [self.spec.model_dump(mode="json", exclude={"name", "model", "data", "resources"}), self.model(), parts]
-        )
+        elsewhere = {"name", "resources", "model", "data", "dtype", "attention", "modules", "trust_remote_code"}
+        asked = self.spec.model_dump(mode="json", exclude=elsewhere)
+        data = {part: self.part(part, None) for part in parts_of(self.data)}
+        return fingerprint({"asked": asked, "untouched": self.planner.root.fingerprint, "data": data})
 
     @cached_property
     def hashes(self) -> Hashes:
@@ -139,6 +139,10 @@ class Sweep:
         return configuration(self.folder).get("model_type")
 
     @cached_property
+    def _measurements(self) -> dict[tuple[str, int | None, identity.Draw | None], str]:
+        return {}
+
+    @cached_property
     def _parts(self) -> dict[tuple[str, int | None], str]:
         return {}
 
@@ -156,9 +160,12 @@ class Sweep:
     def criterion_fingerprint(self, criterion: Criterion, replicate: int | None, seed: int | None) -> str:
         """Identity of a measurement, see `identity.of_measurement`; replicate and seed are those of `context`."""
         batch = replicate if criterion.per_edit_batch else None
-        data = {part: self.part(part, batch if part == "edits" else None) for part in sorted(criterion.needs)}
         draw = (self.spec.seed, seed or 0, replicate or 0) if criterion.seeded else None
-        return identity.of_measurement(criterion, data, draw)
+        key = (criterion.name, batch, draw)
+        if key not in self._measurements:  # asked for every row of a large table
+            data = {part: self.part(part, batch if part == "edits" else None) for part in sorted(criterion.needs)}
+            self._measurements[key] = identity.of_measurement(criterion, data, draw)
+        return self._measurements[key]
 
 
 def _checked_folder(spec: Spec, hashed: Hashes | None, blame: Blame) -> Path:

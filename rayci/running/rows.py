@@ -112,10 +112,14 @@ def fault(sweep: Sweep, stage: Stage, part: Part) -> str | None:
     for column, value in facts.items():
         if part.rows.column(column).unique().to_pylist() != [value]:
             return f"its {column.replace('_', ' ')} is not that of {name}"
-    asked = {(c.name, replicate) for c in sweep.criteria for replicate in replicates(sweep, c, stage)}
-    held = zip(part.rows.column("criterion").to_pylist(), part.rows.column("replicate").to_pylist(), strict=True)
-    if set(held) != asked:
-        return f"its criteria and replicates are not those of {name}"
+    asked = {
+        (sweep.criterion_fingerprint(criterion, replicate, stage.seed), replicate)
+        for criterion in sweep.criteria
+        for replicate in replicates(sweep, criterion, stage)
+    }
+    columns = (part.rows.column(name).to_pylist() for name in ("criterion_fingerprint", "replicate"))
+    if set(zip(*columns, strict=True)) != asked:
+        return f"its criteria, their versions and replicates are not those of {name}"
     if part.scales != {criterion.name: criterion.scale for criterion in sweep.criteria}:
         return "its scales are not those of the criteria"
     return None

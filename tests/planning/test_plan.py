@@ -113,7 +113,8 @@ def test_a_stage_is_identified_by_the_version_of_what_sure_wraps(monkeypatch: py
 def test_equal_module_maps_share_stages_and_others_do_not() -> None:
     def stages(modules: dict[str, Any] | None) -> set[str]:
         given = make(model="testbed", modules=modules, interventions={"wanda": {"sparsity": 0.5}}, criteria=["mmlu"])
-        return set(Sweep.open(given).planner.plan().stages)
+        sweep = Sweep.open(given)
+        return {sweep.fingerprint, *sweep.planner.plan().stages}
 
     known = {name: paths for name, paths in asdict(MODULE_MAPS["llama"]).items() if paths}
     assert stages(None) == stages(known)

@@ -16,11 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayci import table
+from rayci.criteria.knowledge import Hazard
 from rayci.errors import RayciError, RequestError
 from rayci.kinds import UNIT_INTERVAL
 from rayci.model import loading
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
+from rayci.running.rows import fault
 from rayci.running.runner import Runner
 from rayci.subject import Subject
 from rayci.trials import launch
@@ -275,6 +277,14 @@ def test_a_run_of_some_trials_ends_finished(run: Path) -> None:
     state = RunFolder(run).state()
     assert (state["state"], state["trials"], state["trials_done"]) == ("finished", 1, 1)
     assert (state["stages"], state["stages_done"], state["trials_of_the_sweep"]) == (2, 2, 7)
+
+
+def test_rows_of_an_older_version_of_a_criterion_are_refused(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Sweep.open(SPEC).planner.root
+    part = table.read_part(RunFolder(whole).part(root.fingerprint))
+    assert fault(Sweep.open(SPEC), root, part) is None
+    monkeypatch.setattr(Hazard, "version", Hazard.version + 1)
+    assert "their versions" in str(fault(Sweep.open(SPEC), root, part))
 
 
 def test_many_parts_set_aside_are_told_in_few_words(run: Path, again: Again) -> None:
