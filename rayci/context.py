@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from rayci.data.records import Collection, EditRecord
-from rayci.errors import DataError
+from rayci.data.records import STANDS_IN, Collection, Document, EditRecord
+from rayci.errors import DataError, RequestError, caught
 from rayci.fingerprint import derive_seed
 
 
@@ -33,7 +34,7 @@ class Context:
     reference: Sequence[Any] | None = None
     """Stage-0 records of the criterion that is being measured, where it `compares`."""
     tokens: Tensor | None = field(default=None, repr=False)
-    """Calibration tokens given directly, int64 `[sequences, tokens]`; wins over the documents."""
+    """Calibration tokens given directly, int64 `[sequences, tokens]`: taken as they are, in place of text."""
 
     def random(self, purpose: str, *, per_batch: bool = False) -> random.Random:
         """A seeded Python stream for one purpose."""
@@ -55,27 +56,56 @@ class Context:
         """This replicate's edit batch."""
         return edit_batch(self.data, self.sweep_seed, self.replicate, self.batch_size)
 
+    def has(self, part: str) -> bool:
+        """Whether a part of the data holds something; calibration tokens stand for calibration text."""
+        return self.as_tokens(part) or bool(self.data.part(part))
+
+    def as_tokens(self, part: str) -> bool:
+        """Whether a part is given as tokens in place of text."""
+        return self.tokens is not None and STANDS_IN.get(part, part) == "calibration"
+
+    def faults(self, reader: str, needs: Iterable[str]) -> Iterator[RequestError]:
+        """Which of the parts that a reader needs are missing, or hold less than an edit batch."""
+        for part in sorted(needs):
+            if not self.has(part):
+                wanted = f"{part} or {STANDS_IN[part]}" if part in STANDS_IN else part
+                yield DataError(
+                    f"{reader} needs {part}, which the data does not have",
+                    allowed=", ".join(self.data.supplied) or "no data was given",
+                    hint=f"add {wanted} to the data, or leave {reader} out",
+                )
+            elif part == "edits":
+                yield from caught(lambda: self.edits)
+
     def calibration(self, tokenizer: PreTrainedTokenizerBase, sequences: int, length: int) -> Tensor:
         """`sequences` windows of `length` tokens of the calibration text, int64, in drawn order.
 
         Documents are shuffled by the seed, joined with an end-of-text token between them and
         cut into windows. Raises DataError where the text is too short.
         """
-        if self.tokens is not None:
-            return _given_tokens(self.tokens, sequences)
-        documents = list(self.data.calibration)
-        self.random("calibration").shuffle(documents)
-        separator = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
-        stream: list[int] = []
-        for document in documents:
-            stream += tokenizer(document.text, add_special_tokens=False)["input_ids"] + separator
-            if len(stream) >= sequences * length:
-                return torch.tensor(stream[: sequences * length]).view(sequences, length)
-        raise DataError(
-            f"calibration text holds {len(stream) // length} sequences of {length} tokens, {sequences} were asked for",
-            at=self.data.sources.get("calibration", "calibration"),
-            hint="more calibration text, fewer `sequences` or a smaller `length`",
-        )
+        stream = _stream(self.data.calibration, self._seed("calibration", False), tokenizer, sequences * length)
+        if len(stream) < sequences * length:
+            raise DataError(
+                f"calibration text holds {len(stream) // length} sequences of {length} tokens, "
+                f"{sequences} were asked for",
+                at=self.data.sources.get("calibration", "calibration"),
+                hint="more calibration text, fewer `sequences` or a smaller `length`",
+            )
+        return stream.view(sequences, length)
+
+
+@lru_cache(maxsize=4)  # asked for when a chain is checked, when a step is, and when it is applied
+def _stream(documents: tuple[Document, ...], seed: int, tokenizer: PreTrainedTokenizerBase, most: int) -> Tensor:
+    """The first `most` tokens of the shuffled documents, int64 `[tokens]`; all where there are fewer."""
+    order = list(documents)
+    random.Random(seed).shuffle(order)
+    separator = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+    stream: list[int] = []
+    for document in order:
+        stream += tokenizer(document.text, add_special_tokens=False)["input_ids"] + separator
+        if len(stream) >= most:
+            break
+    return torch.tensor(stream[:most], dtype=torch.int64)
 
 
 def edit_batch(data: Collection, sweep_seed: int, replicate: int, size: int) -> tuple[EditRecord, ...]:
@@ -92,15 +122,12 @@ def edit_batch(data: Collection, sweep_seed: int, replicate: int, size: int) -> 
     return batch
 
 
-def _given_tokens(tokens: Tensor, sequences: int) -> Tensor:
+def token_faults(tokens: Tensor, vocabulary: int) -> Iterator[RequestError]:
+    """What is wrong with calibration tokens that were given for a model that knows so many ids."""
+    allowed = f"int64 of shape [sequences, tokens], ids from 0 to {vocabulary - 1}"
     if tokens.ndim != 2 or tokens.dtype != torch.int64:
-        raise DataError(
-            f"calibration is {tokens.dtype} of shape {tuple(tokens.shape)}",
-            allowed="int64 of shape [sequences, tokens]",
-        )
-    if len(tokens) < sequences:
-        raise DataError(
-            f"calibration holds {len(tokens)} sequences, {sequences} were asked for",
-            hint=f"settings: sequences = {len(tokens)}, or more calibration text",
-        )
-    return tokens[:sequences]
+        yield DataError(f"calibration is {tokens.dtype} of shape {tuple(tokens.shape)}", allowed=allowed)
+    elif tokens.shape[0] < 1 or tokens.shape[1] < 2:
+        yield DataError(f"calibration of shape {tuple(tokens.shape)} holds no sequence of two tokens", allowed=allowed)
+    elif int(tokens.min()) < 0 or int(tokens.max()) >= vocabulary:
+        yield DataError(f"calibration holds token ids from {int(tokens.min())} to {int(tokens.max())}", allowed=allowed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 class RayciError(Exception):
@@ -43,6 +43,26 @@ class RequestError(RayciError):
         return _rebuild, (type(self), self.problem, self.at, self.allowed, self.hint, self.key)
 
 
+class Faults(RequestError):  # noqa: N818 - several errors in one
+    """Several faults of one request, all in one message, numbered, each with its place."""
+
+    MOST = 20
+    """Faults that the message shows; how many more there are stands below them."""
+
+    def __init__(self, faults: Iterable[RequestError]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(fault.problem for fault in self.faults))
+        shown = [f"{number}. " + str(fault).replace("\n", "\n ") for number, fault in enumerate(self.faults, start=1)]
+        more = [f"and {len(shown) - self.MOST} more"] if len(shown) > self.MOST else []
+        self.args = ("\n".join([f"{len(shown)} things are wrong", *shown[: self.MOST], *more]),)
+
+    def located(self, at: str) -> RequestError:
+        return Faults(fault.located(at) for fault in self.faults)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Faults, (self.faults,)
+
+
 class DataError(RequestError):
     """A data file or record is missing or malformed; names the file and the record."""
 
@@ -65,6 +85,35 @@ class CorruptionError(RayciError):
 
 class StorageError(RayciError):
     """A place to write to is full, or a remote store does not answer; what to do is in the text."""
+
+
+def gathered(faults: Iterable[RequestError]) -> list[RequestError]:
+    """Faults as they are found, each text once; one that ends the search by being raised is the last of them."""
+    found: dict[str, RequestError] = {}
+    try:
+        for fault in faults:
+            found.setdefault(str(fault), fault)
+    except RequestError as error:
+        for fault in error.faults if isinstance(error, Faults) else (error,):
+            found.setdefault(str(fault), fault)
+    return list(found.values())
+
+
+def caught(attempt: Callable[..., object], *arguments: object) -> Iterator[RequestError]:
+    """The faults that a call raises, for a search that goes on after them."""
+    try:
+        attempt(*arguments)
+    except Faults as several:
+        yield from several.faults
+    except RequestError as error:
+        yield error
+
+
+def refuse(faults: Iterable[RequestError]) -> None:
+    """Raise all faults as one RequestError; nothing where there are none."""
+    found = gathered(faults)
+    if found:
+        raise found[0] if len(found) == 1 else Faults(found)
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rayci import registry
 from rayci.context import Context
-from rayci.data.records import STANDS_IN, Collection, Document, EditRecord
-from rayci.errors import DataError, RequestError
+from rayci.data.records import Collection, Document, EditRecord
+from rayci.errors import DataError, RequestError, gathered, refuse
 from rayci.intervention import Intervention
 from rayci.kinds import Recompress
 from rayci.model import loading
 from rayci.model.folder import TESTBED, locate
-from rayci.planning.chain import chain_of
+from rayci.planning.chain import Link, chain_of
 from rayci.planning.composition import Step, parse
 from rayci.subject import Subject
 
@@ -38,38 +39,43 @@ def apply(
 ) -> Subject:
     """Apply `composition` to a model object, a folder, a hub id or `testbed`, in place.
 
-    `calibration` is int64 `[sequences, tokens]`; `edits` are all applied as one batch;
-    `settings` maps a method to settings beside its preset (default `published`, on the
-    testbed `testbed`). The testbed brings its own data where none is given.
+    `calibration` is int64 `[sequences, tokens]`, all of it used; a model object needs its `tokenizer`
+    where a method reads text. `edits` are all applied as one batch; `settings` maps a method to
+    settings beside its preset (default `published`, on the testbed `testbed`). The testbed brings its
+    own data where none is given.
 
-    Raises RequestError before any weight is touched; InterventionError where a method fails.
+    Raises RequestError with all that is wrong with any step before a weight is touched;
+    InterventionError where a method fails.
     """
     steps = parse(composition)
     chosen = preset or ("testbed" if model == TESTBED else "published")
 
     def configure(step: Step) -> Intervention:
-        given = {**(settings or {}).get(step.method, {}), **step.settings}
-        return registry.intervention(step.method).configure(chosen, step.strength, given)
+        own = {**(settings or {}).get(step.method, {}), **step.settings}
+        return registry.intervention(step.method).configure(chosen, step.strength, own)
 
     for method in settings or {}:
         registry.intervention(method)
     links = chain_of(steps, configure, Recompress(recompress))
-    subject = _subject(model, tokenizer)
     data = _collection(model, edits, forget, retain)
-    context = Context(data, seed, batch_size=min(len(data.edits), 50) if not edits else len(edits), tokens=calibration)
-    for link in links:
-        _has_data(link.intervention, context)
-        subject.check(link.intervention)
+    context = Context(data, seed, batch_size=len(edits) or min(len(data.edits), 50), tokens=calibration)
+    subject = _subject(model, tokenizer)
+    refuse(_faults(subject, links, context))
     for link in links:
         subject.apply(link.intervention, context, link.recompression)
     return subject
 
 
+def _faults(subject: Subject, links: Iterable[Link], context: Context) -> Iterator[RequestError]:
+    """What keeps any step of a chain from being applied; re-compressions are steps that stand in it already."""
+    for link in links:
+        for fault in gathered(subject.faults(link.intervention, context)) if not link.recompression else ():
+            yield fault.located(str(link))
+
+
 def _subject(model: PreTrainedModel | str | Path, tokenizer: PreTrainedTokenizerBase | None) -> Subject:
     if isinstance(model, (str, Path)):
         return loading.load(locate(str(model)))
-    if tokenizer is None:
-        raise RequestError("a model object needs its tokenizer", hint="rayci.apply(model, composition, tokenizer)")
     return loading.wrap(model, tokenizer)
 
 
@@ -81,14 +87,15 @@ def _collection(
 
         return collection()
     return Collection(
-        edits=tuple(edit if isinstance(edit, EditRecord) else EditRecord(**edit) for edit in edits),
+        edits=tuple(edit if isinstance(edit, EditRecord) else _record(edit) for edit in edits),
         forget=tuple(Document(text) for text in forget),
         retain=tuple(Document(text) for text in retain),
     )
 
 
-def _has_data(intervention: Intervention, context: Context) -> None:
-    for part in sorted(intervention.needs):
-        given = context.tokens is not None if STANDS_IN.get(part, part) == "calibration" else False
-        if not given and not context.data.part(part):
-            raise DataError(f"{intervention.name} needs {part}, none was given", hint=f"rayci.apply(…, {part}=…)")
+def _record(edit: Mapping[str, Any]) -> EditRecord:
+    try:
+        return EditRecord(**edit)
+    except TypeError as error:
+        allowed = ", ".join(field.name for field in fields(EditRecord))
+        raise DataError(f"the edit {edit!r} is no record: {error}", at="edits", allowed=allowed) from None

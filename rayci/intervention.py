@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -80,9 +80,19 @@ class Intervention(Settings, ABC):
         """Change `subject.model` in place and say what changed.
 
         Called through `Subject.apply` with the model in eval mode; must leave dtypes as found
-        (mode, `use_cache` and `requires_grad` are put back for it). Raises RequestError for bad
-        input before any weight is touched, InterventionError where the method fails.
+        (mode, `use_cache` and `requires_grad` are put back for it). Raises InterventionError where
+        the method fails; bad input is what `check` has found before.
         """
+
+    def check(self, subject: Subject, context: Context) -> Iterable[RequestError]:
+        """Every fault of settings, model and data that can be known before a weight is touched.
+
+        Called through `Subject.faults`, which finds parts of the data that are missing, routed experts
+        and gradients that do not fit. Runs for the whole chain before its first step, so it must not
+        depend on what earlier steps do, and before there are weights: then they have shapes alone
+        (`subject.has_weights`), and there may be no tokenizer (`subject.has_tokenizer`).
+        """
+        return ()
 
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """Names of the parameters that `apply` will change, at most; `subject` may be one without weights.
@@ -113,15 +123,6 @@ class Intervention(Settings, ABC):
         if self.gradients:
             return work.training_bytes(work.changed_by(self))
         return max(work.pass_bytes(), work.reading_bytes() if self.needs else 0)
-
-    @classmethod
-    def check_experts(cls, architecture: str) -> None:
-        """RequestError where the method does not work on a mixture-of-experts model."""
-        if cls.no_experts:
-            raise RequestError(
-                f"{cls.name} does not work on {architecture}, a mixture of experts: {cls.no_experts}",
-                hint=f"a dense model, or leave {cls.name} out",
-            )
 
     @classmethod
     def configure(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from rayci.errors import InterventionError, RequestError
+from rayci.context import Context, token_faults
+from rayci.errors import InterventionError, RequestError, refuse
 from rayci.intervention import Compressor, Intervention, Receipt
 from rayci.model import modules
 from rayci.model.experts import Expert
@@ -34,13 +34,37 @@ class Subject:
     """A causal language model in eval mode, its tokenizer and the steps applied so far."""
 
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    _tokenizer: PreTrainedTokenizerBase | None
     paths: ModuleMap
     applied: list[Applied] = field(default_factory=list)
     base: Mapping[str, Tensor] | None = field(default=None, repr=False)
     """CPU copies of the untouched parameters, where the subject must be able to go back."""
     streaming: Streaming | None = field(default=None, repr=False)
     """Where the blocks are kept on the CPU because they do not fit on the device."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer; RequestError where it was not given."""
+        if self._tokenizer is None:
+            raise RequestError(
+                "the model came without its tokenizer", hint="rayci.apply(model, composition, tokenizer)"
+            )
+        return self._tokenizer
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether there is a tokenizer."""
+        return self._tokenizer is not None
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the weights have values; those on torch's meta device have shapes alone."""
+        return self.device.type != "meta"
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids that the model knows."""
+        return len(self.model.get_input_embeddings().get_parameter("weight"))
 
     @property
     def receipts(self) -> list[Receipt]:
@@ -88,6 +112,13 @@ class Subject:
                 for path in (path for group in self.paths.groups(block) for path in group):
                     yield f"{self.paths.blocks}.{index}.{path}", modules.linear(block, path)
 
+    def columns(self) -> dict[int, str]:
+        """Every number of columns that weights of linears have, with the first linear that has as many."""
+        widths: dict[int, str] = {}
+        for name, module in self.linears():
+            widths.setdefault(modules.weight(module).shape[1], name)
+        return widths
+
     def weight_names(self, linears: Iterable[str] | None = None) -> tuple[str, ...]:
         """Names of the parameters that hold the weights of these linears (default: of all), each once."""
         wanted = None if linears is None else set(linears)
@@ -134,14 +165,31 @@ class Subject:
         for name, value in self.parameters_of(tensors).items():
             value.copy_(tensors[name])
 
-    def check(self, intervention: Intervention) -> None:
-        """RequestError where the method does not work on a model like this one."""
-        if self.routes:
-            intervention.check_experts(self.model.config.model_type)
+    def faults(self, intervention: Intervention, context: Context) -> Iterator[RequestError]:
+        """Everything that keeps a step from being applied, as far as it is known before a weight is touched."""
+        name = intervention.name
+        unfit = self.routes and intervention.no_experts
+        if unfit:
+            yield RequestError(
+                f"{name} does not work on {self.model.config.model_type}, a mixture of experts: "
+                f"{intervention.no_experts}",
+                hint=f"a dense model, or leave {name} out",
+            )
         if self.streaming is not None and intervention.gradients:
-            raise self.streaming.refuse(intervention.name)
+            yield self.streaming.refuse(name)
+        texts = [part for part in sorted(intervention.needs) if not context.as_tokens(part)]
+        if texts and self.has_weights and not self.has_tokenizer:
+            yield RequestError(
+                f"{name} reads {', '.join(texts)}, for which the model's tokenizer must be given",
+                hint="rayci.apply(model, composition, tokenizer)",
+            )
+        yield from context.faults(name, intervention.needs)
+        if context.tokens is not None and any(map(context.as_tokens, intervention.needs)):
+            yield from token_faults(context.tokens, self.vocabulary)
+        if not unfit:
+            yield from intervention.check(self, context)
 
-    def apply(self, intervention: Intervention, context: Any, recompression: str | None = None) -> Receipt:
+    def apply(self, intervention: Intervention, context: Context, recompression: str | None = None) -> Receipt:
         """Apply one step; checks afterwards that no changed weight is non-finite.
 
         Raises RequestError before any weight is touched, InterventionError where the method failed
@@ -153,7 +201,7 @@ class Subject:
                 assert isinstance(intervention, Compressor)
                 receipt = intervention.reproject(self, self._last(intervention))
             else:
-                self.check(intervention)
+                refuse(self.faults(intervention, context))
                 with _as_found(self.model):
                     receipt = intervention.apply(self, context)
         for name, value in self.parameters_of(receipt.changed).items():

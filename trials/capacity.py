@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from rayci.errors import RequestError
 from rayci.forecast.estimator import Estimator
+from rayci.planning.faults import Blame
 from rayci.planning.plan import Plan
 from rayci.planning.spec import Resources
-from rayci.planning.sweep import Blame
 from rayci.trials import machine, ray_internals
 from rayci.trials.cluster import connected
 from rayci.trials.knobs import Knobs

@@ -12,9 +12,10 @@ from rayci.forecast.estimator import Estimator
 from rayci.forecast.timing import known_times
 from rayci.planning import spec as specs
 from rayci.planning import yaml_source
+from rayci.planning.faults import Blame
 from rayci.planning.plan import Plan
 from rayci.planning.spec import Spec
-from rayci.planning.sweep import Blame, Sweep
+from rayci.planning.sweep import Sweep
 from rayci.trials.assignment import Assignment, absolute
 from rayci.trials.capacity import fitting_reservations
 from rayci.trials.knobs import DEFAULT, Knobs

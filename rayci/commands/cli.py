@@ -10,7 +10,7 @@ import typer
 
 from rayci import __version__
 from rayci.commands.console import Format, notes, out, pairs, show
-from rayci.errors import RayciError, RequestError
+from rayci.errors import RayciError, RequestError, refuse
 
 OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
@@ -61,8 +61,13 @@ def plan(
     from rayci.commands.plan_view import foresee, readable
     from rayci.planning import plan as plans
     from rayci.planning import spec as specs
+    from rayci.planning import yaml_source
+    from rayci.planning.faults import Examination
 
-    given = specs.load(spec)
+    source = yaml_source.read(spec)
+    given = specs.from_source(source)
+    examined = Examination.of(given, source, elsewhere=True)
+    refuse(examined.faults())
     planner = plans.Planner(given, plans.Names(given))
     made = planner.plan()
     if trials:
@@ -72,6 +77,7 @@ def plan(
         show(rows, format, title=f"{given.name}: trials in the order in which they start")
         return
     values = foresee(planner, made, times=times, price=price)
+    values["notes"] = [*examined.unknown(), *values["notes"]]
     if format is Format.JSON:
         print_json(values)
     elif format is Format.CSV:

@@ -85,3 +85,8 @@ class Collection:
         """The records of a part, or of the one that stands in for it."""
         supplied: tuple[Any, ...] = getattr(self, name)
         return supplied or (getattr(self, STANDS_IN[name]) if name in STANDS_IN else ())
+
+    @property
+    def supplied(self) -> list[str]:
+        """Names of the parts that were supplied."""
+        return [name for name in self.__dataclass_fields__ if name != "sources" and getattr(self, name)]

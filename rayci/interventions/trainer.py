@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rayci.errors import InterventionError
+from rayci.errors import InterventionError, RequestError
 from rayci.intervention import Receipt
 from rayci.model.encoding import Batch
 from rayci.model.likelihood import cross_entropy
@@ -107,8 +107,9 @@ def block_parameters(subject: Subject, blocks: Iterable[int]) -> list[str]:
 
 def projection_weights(subject: Subject, layers: Iterable[int]) -> list[str]:
     """Full names of the `mlp_out` weights of these layers; RequestError where a layer does not exist."""
-    names = []
-    for layer in layers:
-        subject.block(layer)
-        names.append(f"{subject.paths.blocks}.{layer}.{subject.paths.mlp_out}.weight")
-    return names
+    chosen = list(layers)
+    missing = [str(layer) for layer in chosen if not 0 <= layer < len(subject.blocks)]
+    if missing:
+        several = f"layers {', '.join(missing)} do" if missing[1:] else f"layer {missing[0]} does"
+        raise RequestError(f"{several} not exist", allowed=f"0 to {len(subject.blocks) - 1}")
+    return [f"{subject.paths.blocks}.{layer}.{subject.paths.mlp_out}.weight" for layer in chosen]

@@ -54,7 +54,7 @@ def locate(source: str, *, code: bool = False) -> Path:
         return checkpoint()
     folder = path_of(source)
     if not folder.is_dir():
-        if source.startswith((".", "/", "~")) or source.count("/") != 1:
+        if not on_the_hub(source):
             raise RequestError(f"no model folder {source}", allowed=_ALLOWED)
         folder = _download(source, code)
     configuration(folder)
@@ -62,6 +62,12 @@ def locate(source: str, *, code: bool = False) -> Path:
     if not _matching(folder, _TOKENIZER):
         raise RequestError(f"{folder} holds no tokenizer", hint="tokenizer.save_pretrained(folder)")
     return folder
+
+
+def on_the_hub(source: str) -> bool:
+    """Whether a model is to be fetched: no folder of this machine, and in form a hub id."""
+    named = source.count("/") == 1 and not source.startswith((".", "/", "~"))
+    return named and not Path(source).expanduser().is_dir()
 
 
 def configuration(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from rayci.errors import RequestError
 from rayci.model.integrity import examine, opening, refuse_not_finite
@@ -44,7 +44,6 @@ def load(
             use_safetensors=True,
             device_map="auto" if device == "auto" else None,
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     if any(value.is_meta for value in model.parameters()):  # accelerate left them on the host, or on disk
         raise RequestError(
             f"{folder} does not fit into the {torch.cuda.device_count()} GPUs of the trial",
@@ -52,12 +51,28 @@ def load(
             hint="more GPUs, or one: a model larger than it stays on the CPU, from where its blocks visit the GPU",
         )
     refuse_not_finite(folder, model)
-    subject = wrap(model, tokenizer, modules)
+    subject = wrap(model, load_tokenizer(folder, trust_remote_code=trust_remote_code), modules)
     return subject if device == "auto" else _place(subject, torch.device(device), streamed)
 
 
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder; RequestError where it does not load."""
+    with opening(folder):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    return tokenizer
+
+
 def wrap(model: Any, tokenizer: Any, modules: dict[str, Any] | None = None) -> Subject:
-    """A subject around a transformers model object, which is changed in place from then on."""
+    """A subject around a transformers model object, which is changed in place from then on.
+
+    Without a tokenizer (None), methods that read text are refused.
+    """
+    if tokenizer is not None:
+        _pad_left(tokenizer)
+    return Subject(model.eval(), tokenizer, module_map(model, modules))
+
+
+def _pad_left(tokenizer: Any) -> None:
     if tokenizer.pad_token_id is None and tokenizer.eos_token is None:
         raise RequestError(
             "the tokenizer has neither a padding nor an end-of-text token", hint="tokenizer.pad_token = …"
@@ -65,7 +80,6 @@ def wrap(model: Any, tokenizer: Any, modules: dict[str, Any] | None = None) -> S
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
-    return Subject(model.eval(), tokenizer, module_map(model, modules))
 
 
 def _place(subject: Subject, device: torch.device, streamed: bool | None) -> Subject:

@@ -18,6 +18,8 @@ import torch
 
 from rayci.errors import RequestError
 from rayci.model.folder import TESTBED
+from rayci.model.integrity import opening
+from rayci.model.loading import load_tokenizer, wrap
 from rayci.model.modules import module_map
 from rayci.storage.user_paths import path_of
 from rayci.subject import Subject
@@ -31,7 +33,7 @@ class Sketch:
     """A subject on the meta device, and how far it can be trusted."""
 
     subject: Subject
-    """Without tokenizer and data; parameters have shapes and dtypes only."""
+    """Parameters have shapes and dtypes only."""
     guessed: str | None = None
     """Why the shapes are a guess; None where they are the model's own."""
 
@@ -54,18 +56,31 @@ def sketch(
     trust_remote_code: bool = False,
 ) -> Sketch:
     """The model of a spec without its weights; RequestError where neither configuration nor name tell its size."""
+    subject = at_hand(source, dtype=dtype, modules=modules, trust_remote_code=trust_remote_code)
+    if subject is None:
+        guessed = f"the configuration of {source} is not on this machine; a Llama 3 of the size in its name stands in"
+        return Sketch(_subject(_by_name(source), dtype, None, False), guessed)
+    return Sketch(subject)
+
+
+def at_hand(
+    source: str, *, dtype: str, modules: dict[str, Any] | None = None, trust_remote_code: bool = False
+) -> Subject | None:
+    """The model of a spec without its weights, with its tokenizer where that is at hand too.
+
+    None where the configuration is not on this machine; RequestError where it does not load.
+    """
     from transformers import AutoConfig
 
     folder = _folder(source)
     if folder is None:
-        config: Any = _by_name(source)
-        guessed = f"the configuration of {source} is not on this machine; a Llama 3 of the size in its name stands in"
-        return Sketch(_subject(config, dtype, None, False), guessed)
-    try:
+        return None
+    with opening(folder):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
-        return Sketch(_subject(config, dtype, modules, trust_remote_code))
-    except (OSError, ValueError, KeyError) as error:
-        raise RequestError(f"the configuration of {source} does not load: {error}") from None
+        subject = _subject(config, dtype, modules, trust_remote_code)
+    if not any(folder.glob("tokenizer*")):
+        return subject
+    return wrap(subject.model, load_tokenizer(folder, trust_remote_code=trust_remote_code), modules)
 
 
 def _subject(config: Any, dtype: str, modules: dict[str, Any] | None, trust_remote_code: bool) -> Subject:
@@ -75,7 +90,7 @@ def _subject(config: Any, dtype: str, modules: dict[str, Any] | None, trust_remo
         model = AutoModelForCausalLM.from_config(
             config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code
         )
-    return Subject(model.eval(), None, module_map(model, modules))  # type: ignore[arg-type]
+    return Subject(model.eval(), None, module_map(model, modules))
 
 
 def _folder(source: str) -> Path | None:

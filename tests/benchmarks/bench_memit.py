@@ -50,7 +50,7 @@ def timed(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
 @pytest.mark.bench
 def test_a_batch_of_edits_against_one_by_one() -> None:
     subject, edits = tiny(num_hidden_layers=4), Context(collection(), batch_size=EDITS).edits
-    examples = encode_edits(subject.tokenizer, edits, TEMPLATES, "edits")
+    examples = encode_edits(subject.tokenizer, edits, TEMPLATES)
     batched, z = timed(lambda: find_targets(subject, LAYER, examples, SEARCH, EDITS).z)
     single, alone = timed(lambda: find_targets(subject, LAYER, examples, SEARCH, 1).z)
     looped, plain = timed(lambda: torch.stack([one_z(subject, LAYER, edit, TEMPLATES, SEARCH) for edit in edits]))

@@ -11,7 +11,7 @@ import torch
 
 from rayci import registry
 from rayci.context import Context
-from rayci.errors import DataError, RequestError
+from rayci.errors import DataError, Faults, RequestError
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import LAYERS, differing, tiny, weights
@@ -73,7 +73,9 @@ BAD_SETTINGS: list[tuple[str, float | str | None, dict[str, Any]]] = [
 
 
 def readable(error: RequestError) -> bool:
-    """At most four lines, none of them of a traceback."""
+    """At most four lines a fault, none of them of a traceback."""
+    if isinstance(error, Faults):
+        return all(map(readable, error.faults))
     lines = str(error).splitlines()
     return 1 <= len(lines) <= 4 and not any(line.lstrip().startswith(("Traceback", "File ")) for line in lines)
 
@@ -153,18 +155,24 @@ def test_a_pattern_that_does_not_divide(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", CALIBRATED)
-def test_fewer_calibration_sequences_than_asked(method: str) -> None:
-    few = replace(CONTEXT, tokens=torch.zeros(3, 16, dtype=torch.int64))
-    assert "holds 3 sequences, 4 were asked for" in refused(method, few, sequences=4).problem
+def test_less_calibration_text_than_asked(method: str) -> None:
     little = replace(CONTEXT, data=replace(DATA, calibration=DATA.calibration[:2]))
     assert "10000 were asked for" in refused(method, little, sequences=10_000).problem
-    assert "holds 0 sequences" in refused(method, without("calibration")).problem
+    assert (
+        f"{method} needs calibration, which the data does not have" in refused(method, without("calibration")).problem
+    )
 
 
 @pytest.mark.parametrize("method", CALIBRATED)
 @pytest.mark.parametrize("tokens", [torch.zeros(4, 16), torch.zeros(64, dtype=torch.int64)], ids=["float", "flat"])
 def test_calibration_that_is_no_table_of_tokens(method: str, tokens: torch.Tensor) -> None:
     assert "int64 of shape [sequences, tokens]" in str(refused(method, replace(CONTEXT, tokens=tokens)).allowed)
+
+
+@pytest.mark.parametrize("method", [*CALIBRATED, "memit"])
+@pytest.mark.parametrize("tokens", [torch.full((1, 8), 5000), torch.full((1, 8), -1), torch.zeros(0, 8).long()])
+def test_calibration_of_no_token_of_the_model(method: str, tokens: torch.Tensor) -> None:
+    assert "ids from 0 to 1151" in str(refused(method, replace(CONTEXT, tokens=tokens)))
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "opt"])

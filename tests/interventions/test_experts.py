@@ -124,7 +124,7 @@ def test_a_sweep_is_refused_before_it_starts(tmp_path: Path, method: str) -> Non
     with pytest.raises(RequestError, match=f"{method} does not work on mixtral") as error:
         Sweep.open(Spec.model_validate({**asked, "interventions": {"wanda": {"sparsity": 0.5}, method: {}}}))
     assert error.value.at == f"interventions.{method}"
-    Sweep.open(Spec.model_validate({**asked, "interventions": {"wanda": {"sparsity": 0.5}, "ga": {}}}))
+    Sweep.open(Spec.model_validate({**asked, "interventions": {"wanda": {"sparsity": 0.5}, "ga": {"last_layers": 1}}}))
 
 
 def test_a_stored_mixture_comes_back_with_equal_experts(tmp_path: Path) -> None:

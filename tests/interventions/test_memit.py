@@ -59,7 +59,7 @@ def test_layers_are_solved_in_order_with_the_earlier_ones_written(kind: str) -> 
     twin = copy.deepcopy(subject)
     rows = list(CovarianceText(twin, CONTEXT, settings.documents, settings.max_tokens).rows())
     statistics = covariances(twin, (0, 1), rows, 16)
-    examples = encode_edits(twin.tokenizer, CONTEXT.edits, TEMPLATES, "edits")
+    examples = encode_edits(twin.tokenizer, CONTEXT.edits, TEMPLATES)
     z = find_targets(twin, 1, examples, settings.search, 6).z.double()
     for layer, left in ((0, 2), (1, 1)):
         keys, current = keys_and_outputs(twin, layer, 1, examples, 6)
@@ -78,7 +78,7 @@ def test_a_light_covariance_brings_the_residual_to_nothing() -> None:
     """With λ → 0 the keys, fewer than inputs, are met exactly: block L then says z."""
     subject = tiny()
     light = memit(layers=(1,), contexts=("{}",), covariance_weight=1e-6)
-    examples = encode_edits(subject.tokenizer, CONTEXT.edits, ("{}",), "edits")
+    examples = encode_edits(subject.tokenizer, CONTEXT.edits, ("{}",))
     z = find_targets(subject, 1, examples, light.search, 6).z
     subject.apply(light, CONTEXT)
     _, outputs = keys_and_outputs(subject, 1, 1, examples, 6)

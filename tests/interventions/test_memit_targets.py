@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from rayci.conformance.bench import streams_used
 from rayci.context import Context
-from rayci.data.records import EditRecord
-from rayci.errors import DataError, RequestError
+from rayci.data.records import Collection, EditRecord
+from rayci.errors import RequestError
 from rayci.interventions.editing.memit import Memit
 from rayci.interventions.editing.memit_contexts import STARTS, encode_edit, encode_edits, generate_templates
 from rayci.interventions.editing.memit_hooks import on_output
@@ -36,7 +36,7 @@ EDITS = (
 
 
 def search(subject: Subject, batch: int, edits: tuple[EditRecord, ...] = EDITS, layer: int = 1, **kw: Any) -> Targets:
-    examples = encode_edits(subject.tokenizer, edits, TEMPLATES, "edits")
+    examples = encode_edits(subject.tokenizer, edits, TEMPLATES)
     return find_targets(subject, layer, examples, Memit(**kw).search, batch)
 
 
@@ -56,7 +56,7 @@ def test_z_is_that_of_the_plain_loop(kind: str, kl: Any) -> None:
 def test_a_partial_pass_says_what_a_whole_one_says(kind: str) -> None:
     """Also where attention slides: Mistral's window here is eight tokens."""
     subject = tiny(kind)
-    examples = encode_edits(subject.tokenizer, EDITS, TEMPLATES, "edits")
+    examples = encode_edits(subject.tokenizer, EDITS, TEMPLATES)
     delta = torch.randn(len(EDITS), HIDDEN, generator=torch.Generator().manual_seed(0))
     reading = Passes(subject, 0, examples).read(range(len(EDITS)), delta)
     for i, example in enumerate(examples):
@@ -94,7 +94,7 @@ def test_the_lookup_token_may_come_first() -> None:
     subject = tiny("gpt2")
     bare = loading.wrap(subject.model, byte_level())
     edits = (EditRecord("A", "A is", "b", "c"), EditRecord("B", "B was", "dd", "c"))
-    examples = encode_edits(bare.tokenizer, edits, ("{}",), "edits")
+    examples = encode_edits(bare.tokenizer, edits, ("{}",))
     assert [prompt.lookup for example in examples for prompt in (*example.prompts, example.essence)] == [0] * 4
     settings = Memit(passes=5, lr=0.1).search
     for z, edit in zip(find_targets(bare, 0, examples, settings, 2).z, edits, strict=True):
@@ -193,7 +193,7 @@ def words() -> PreTrainedTokenizerBase:
 )
 def test_the_lookup_token_ends_the_subject(build: Any, name: str, prompt: str) -> None:
     fast = build()
-    example = encode_edit(fast, EditRecord(name, prompt, "a", "b"), TEMPLATES, "edits")
+    example = encode_edit(fast, EditRecord(name, prompt, "a", "b"), TEMPLATES)
     texts = [template.replace("{}", prompt) for template in TEMPLATES]
     for text, found in zip([*texts, f"{name} is a"], [*example.prompts, example.essence], strict=True):
         assert found.ids == fast(text)["input_ids"]
@@ -206,23 +206,29 @@ def test_the_lookup_token_ends_the_subject(build: Any, name: str, prompt: str) -
 
 def test_a_subject_that_ends_inside_a_context_is_looked_up_in_the_prompt() -> None:
     edit = EditRecord("end", "the end is", "a", "b")
-    example = encode_edit(byte_level(), edit, ("{}", "The end. {}"), "edits")
+    example = encode_edit(byte_level(), edit, ("{}", "The end. {}"))
     assert example.prompts[1].lookup == len("The end. the end") - 1
 
 
 @pytest.mark.parametrize(("name", "times"), [("Nobody", 0), ("so", 2), ("", 0)])
 def test_a_subject_that_is_not_once_in_its_prompt_is_named(name: str, times: int) -> None:
-    with pytest.raises(DataError, match=rf"{name!r} occurs {times} times in the prompt 'so and so'") as error:
-        encode_edit(tokenizer(), EditRecord(name, "so and so", "a", "b"), TEMPLATES, "edits.jsonl")
-    assert error.value.at == "edits.jsonl"
+    edits = (EditRecord(name, "so and so", "a", "b"), EditRecord("on", "so on", " ", "b"))
+    data = Collection(edits=edits, calibration=collection().calibration, sources={"edits": "edits.jsonl"})
+    faults = list(tiny().faults(Memit(layers=(0,)), Context(data, batch_size=2)))
+    assert {fault.problem for fault in faults} == {
+        f"subject {name!r} occurs {times} times in the prompt 'so and so'",
+        "the edit of 'so on' has an empty target_new",
+    }
+    assert {fault.at for fault in faults} == {"edits.jsonl"}
 
 
 def test_a_slow_tokenizer_is_refused() -> None:
     slow = copy.copy(tokenizer())
     type_ = type("Slow", (type(slow),), {"is_fast": False})
     slow.__class__ = type_
+    subject = loading.wrap(tiny().model, slow)
     with pytest.raises(RequestError, match="Slow does not map tokens"):
-        encode_edits(slow, EDITS, TEMPLATES, "edits")
+        subject.apply(Memit(layers=(0,)), Context(collection()))
 
 
 def test_generated_contexts() -> None:

@@ -106,7 +106,7 @@ def alone(subject: Subject, layer: int, ids: list[int]) -> tuple[Tensor, Tensor]
 @pytest.mark.parametrize("batch", [1, 3])
 def test_keys_and_outputs_are_those_of_each_prompt_alone(kind: str, batch: int) -> None:
     subject = tiny(kind)
-    examples = encode_edits(subject.tokenizer, CONTEXT.edits, TEMPLATES, "edits")
+    examples = encode_edits(subject.tokenizer, CONTEXT.edits, TEMPLATES)
     keys, outputs = keys_and_outputs(subject, 0, 1, examples, batch)
     for column, example in enumerate(examples):
         inputs = [alone(subject, 0, prompt.ids)[0][prompt.lookup] for prompt in example.prompts]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rayci import registry
 from rayci.context import Context
 from rayci.data.records import Document
-from rayci.errors import DataError, RequestError
+from rayci.errors import RequestError
 from rayci.interventions.unlearning.gradient import GradientAscent, GradientDifference, balanced
 from rayci.subject import Subject
 from rayci.testbed import collection
@@ -167,10 +167,14 @@ def test_the_testbeds_topics_are_balanced_and_draws_are_seeded() -> None:
 def test_more_samples_than_documents_are_refused_with_the_number_to_use(method: type[GradientAscent]) -> None:
     subject = tiny()
     before = weights(subject)
-    with pytest.raises(DataError, match="documents were asked for") as error:
-        subject.apply(method(last_layers=1, samples=10**6), CONTEXT)
-    assert error.value.hint == f"samples = {len(CONTEXT.data.forget)}"
-    assert error.value.at == CONTEXT.data.sources["forget"]
+    made = method(last_layers=1, samples=10**6)
+    with pytest.raises(RequestError, match="documents were asked for"):
+        subject.apply(made, CONTEXT)
+    faults = list(subject.faults(made, CONTEXT))
+    assert [fault.hint for fault in faults] == [
+        f"samples = {len(getattr(CONTEXT.data, p))}" for p in sorted(made.needs)
+    ]
+    assert {fault.at for fault in faults} == {CONTEXT.data.sources["forget"]}
     assert differing(subject, before) == set()
 
 

@@ -20,6 +20,7 @@ part of a block ends with the batch that takes its loss beyond the least one so 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import torch
@@ -27,13 +28,13 @@ from pydantic import Field
 from torch import Tensor
 
 from rayci.context import Context
-from rayci.errors import InterventionError
+from rayci.errors import InterventionError, RequestError, caught
 from rayci.intervention import Receipt, Strength
 from rayci.interventions.compression.awq_clip import CHUNK, clip, clip_bounds
 from rayci.interventions.compression.awq_inputs import AT_ONCE, Observed, look
 from rayci.interventions.compression.awq_scales import RATIOS, Quantise, Scaling, relative_magnitude, search
 from rayci.interventions.compression.calibration import Calibrated
-from rayci.interventions.compression.folding import Fold, check, fold, folded, folds
+from rayci.interventions.compression.folding import Fold, check_folds, fold, folded, folds
 from rayci.interventions.compression.grid import Grid, activation_aware
 from rayci.interventions.compression.quantiser import Quantiser, keep
 from rayci.interventions.compression.walk import BlockInputs, walk
@@ -90,18 +91,19 @@ class AWQ(Quantiser, Calibrated):
         searching = 20 * work.widest + 40 * min(work.largest, CHUNK)
         return self.held_bytes(work) + calls + inputs + 4 * work.gram + max(self.batch_bytes(work), searching)
 
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        yield from super().check(subject, context)
+        yield from caught(check_folds, subject)
+
     @torch.no_grad()
     def apply(self, subject: Subject, context: Context) -> Receipt:
-        self.check_groups(subject)
         places = folds(subject, subject.block(0))
         tokens = self.calibration(subject, context)
         step = max(1, tokens.numel() // self.clip_tokens)
         kept: dict[str, Tensor] = {}
-        counts: dict[str, float] = {"tokens": tokens.numel()}
+        counts: dict[str, float] = {"sequences": len(tokens), "tokens": tokens.numel()}
         extra: list[str] = []
         for inputs in walk(subject, tokens, self.forward_batch):
-            if inputs.index == 0:
-                check(inputs, places)
             ratios, grids = self._compress(inputs, places, step)
             counts |= ratios
             kept |= grids

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import Tensor
 
 from rayci.context import Context
-from rayci.errors import RequestError
+from rayci.errors import RequestError, caught
 from rayci.intervention import Compressor, Preset
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
@@ -25,7 +25,7 @@ class Calibrated(Compressor):
     """Published calibration uses windows of min(context, 8192) tokens."""
 
     sequences: Annotated[int, Field(ge=1)] = 128
-    """Calibration sequences."""
+    """Calibration sequences; tokens that are given directly are taken as they are, all of them."""
     length: Annotated[int, Field(ge=2)] | None = None
     """Tokens of a sequence; by default min(context, 8192)."""
     forward_batch: Annotated[ForwardBatch, Field(ge=1)] = 8
@@ -53,11 +53,19 @@ class Calibrated(Compressor):
         return work.forward_bytes(tokens) + 8 * tokens * work.inner
 
     def calibration(self, subject: Subject, context: Context) -> Tensor:
-        """The calibration tokens, int64 `[sequences, length]`; RequestError where the model cannot read as many."""
-        tokens = context.calibration(subject.tokenizer, self.sequences, self.window(subject.context_length))
-        if tokens.shape[1] > subject.context_length:
-            raise RequestError(
-                f"{self.name}: calibration sequences of {tokens.shape[1]} tokens do not fit the model's context",
+        """The calibration tokens, int64 `[sequences, length]`; DataError where the text is too short."""
+        if context.tokens is not None:
+            return context.tokens
+        return context.calibration(subject.tokenizer, self.sequences, self.window(subject.context_length))
+
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        yield from super().check(subject, context)
+        tokens = context.tokens
+        length = self.window(subject.context_length) if tokens is None else max(tokens.shape[1:], default=0)
+        if length > subject.context_length:
+            yield RequestError(
+                f"{self.name}: calibration sequences of {length} tokens do not fit the model's context",
                 allowed=f"length: 2 to {subject.context_length}",
             )
-        return tokens
+        if tokens is None and context.has("calibration") and subject.has_tokenizer:
+            yield from caught(self.calibration, subject, context)

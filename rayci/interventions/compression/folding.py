@@ -14,6 +14,7 @@ function unchanged. The source of a block's groups:
 from __future__ import annotations
 
 import copy
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from rayci.errors import RequestError
-from rayci.interventions.compression.walk import BlockInputs
+from rayci.interventions.compression.walk import BlockInputs, walk
 from rayci.model import modules
 from rayci.subject import Subject
+
+_FEW_TOKENS = 16
+"""A text long enough to tell whether folding keeps a block's function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,15 @@ def folded(prefix: str, block: nn.Module, places: list[Fold]) -> list[str]:
         parts = ("bias",) if isinstance(source, modules.Linear) else ("weight", "bias")
         names += [f"{prefix}.{place.source}.{part}" for part in parts if getattr(source, part, None) is not None]
     return names
+
+
+def check_folds(subject: Subject) -> None:
+    """RequestError where the module map names no norms, or folding would change what a block computes."""
+    found = folds(subject, subject.block(0))
+    if subject.has_weights:
+        tokens = torch.arange(_FEW_TOKENS).remainder(subject.vocabulary).unsqueeze(0)
+        with closing(walk(subject, tokens, 1)) as blocks:
+            check(next(blocks), found)
 
 
 @torch.no_grad()

@@ -81,9 +81,6 @@ class GPTQ(Quantiser, SecondOrder):
         whole = "the levels of a whole row (group_size = -1) are laid on the dense weights anyway"
         return {"static_groups": whole} if self.group_size == -1 else {}
 
-    def check(self, subject: Subject) -> None:
-        self.check_groups(subject)
-
     def compress(self, subject: Subject, weights: Mapping[str, Tensor], curvature: Curvature) -> dict[str, Tensor]:
         order = curvature.hessian.diagonal().argsort(descending=True, stable=True) if self.act_order else None
         factor = curvature.factor(order)

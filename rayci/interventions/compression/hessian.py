@@ -133,16 +133,11 @@ class SecondOrder(Calibrated):
         return self.held_bytes(work) + 4 * work.gram + max(observing, sweeping)
 
     @abstractmethod
-    def check(self, subject: Subject) -> None:
-        """RequestError where the settings do not fit the model's shapes."""
-
-    @abstractmethod
     def compress(self, subject: Subject, weights: Mapping[str, Tensor], curvature: Curvature) -> dict[str, Tensor]:
         """Write compressed `weights` (names -> `[out, in]`, one input for all) in place; what to keep."""
 
     @torch.no_grad()
     def apply(self, subject: Subject, context: Context) -> Receipt:
-        self.check(subject)
         tokens = self.calibration(subject, context)
         kept: dict[str, Tensor] = {}
         retries: list[str] = []
@@ -152,7 +147,12 @@ class SecondOrder(Calibrated):
             for group in inputs.groups:
                 kept |= self._compress(subject, inputs, group, by_group.pop(group[0], None), retries)
                 linears += len(group)
-        return Receipt(subject.weight_names(), {"tokens": tokens.numel(), "linears": linears}, tuple(retries), kept)
+        return Receipt(
+            subject.weight_names(),
+            {"sequences": len(tokens), "tokens": tokens.numel(), "linears": linears},
+            tuple(retries),
+            kept,
+        )
 
     def _compress(
         self,

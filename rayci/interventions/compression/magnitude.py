@@ -53,7 +53,6 @@ class Magnitude(Pruner):
 
     @torch.no_grad()
     def apply(self, subject: Subject, context: Context) -> Receipt:
-        self.check_pattern(subject)
         kept: dict[str, Tensor] = {}
         for name, module in subject.linears(placed=True):
             weight = modules.weight(module)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from rayci.context import Context
 from rayci.errors import RequestError
 from rayci.intervention import DENSE_BITS, Compressor, Receipt, Strength
 from rayci.interventions.compression import masks
-from rayci.model import modules
 from rayci.subject import Subject
 
 
@@ -64,14 +64,16 @@ class Pruner(Compressor):
     def reproject(self, subject: Subject, receipt: Receipt) -> Receipt:
         return masks.reapply(subject, receipt.kept)
 
-    def check_pattern(self, subject: Subject) -> None:
-        """RequestError where m does not divide the columns of a linear."""
-        if self.ratio:
-            m = self.ratio[1]
-            for name, module in subject.linears():
-                columns = modules.weight(module).shape[1]
-                if columns % m:
-                    raise RequestError(f"{name} has {columns} columns", allowed=f"multiples of {m}")
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        """Whether m divides the columns of every linear."""
+        yield from super().check(subject, context)
+        m = self.ratio[1] if self.ratio else 1
+        for columns, linear in subject.columns().items():
+            if columns % m:
+                yield RequestError(
+                    f"{self.name}: {linear} has {columns} columns, which groups of {self.pattern} do not fill",
+                    allowed=f"multiples of {m}",
+                )
 
     def receipt(
         self, subject: Subject, kept: Mapping[str, Tensor], counts: Mapping[str, float], retries: Iterable[str] = ()

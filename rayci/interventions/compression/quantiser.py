@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from rayci.errors import RequestError
+from rayci.context import Context
+from rayci.errors import RequestError, caught
 from rayci.intervention import DENSE_BITS, Compressor, Receipt, Strength
 from rayci.interventions.compression.grid import Grid
 from rayci.model import modules
@@ -90,10 +91,11 @@ class Quantiser(Compressor):
             )
         return group
 
-    def check_groups(self, subject: Subject) -> None:
-        """RequestError where `group_size` does not divide the columns of a linear."""
-        for name, module in subject.linears():
-            self.group(name, modules.weight(module).shape[1])
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        """Whether `group_size` divides the columns of every linear."""
+        yield from super().check(subject, context)
+        for columns, linear in subject.columns().items():
+            yield from caught(self.group, linear, columns)
 
     def grid_in(self, kept: Mapping[str, Tensor], linear: str, device: torch.device) -> Grid:
         """The grid that `keep` stored."""

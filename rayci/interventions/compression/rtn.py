@@ -50,7 +50,6 @@ class RoundToNearest(Quantiser):
         return work.pass_bytes()
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
-        self.check_groups(subject)
         kept: dict[str, Tensor] = {}
         for name, module in subject.linears(placed=True):
             grid = self._grid(name, modules.weight(module))

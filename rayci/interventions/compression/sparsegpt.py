@@ -12,12 +12,13 @@ ours prunes the count. `parity: true` does as they do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from rayci.context import Context
 from rayci.errors import RequestError
 from rayci.interventions.compression import masks
 from rayci.interventions.compression.columns import sweep
@@ -75,10 +76,10 @@ class SparseGPT(Pruner, SecondOrder):
         exact = f"pattern {self.pattern} takes n of each group, exactly"
         return {} if self.pattern is None else {"parity": exact}
 
-    def check(self, subject: Subject) -> None:
-        self.check_pattern(subject)
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        yield from super().check(subject, context)
         if self.ratio and self.block_size % self.ratio[1]:
-            raise RequestError(
+            yield RequestError(
                 f"sparsegpt: groups of {self.pattern} do not fit blocks of {self.block_size} columns",
                 allowed=f"block_size: multiples of {self.ratio[1]}",
             )

@@ -6,7 +6,7 @@ observed while it is dense; linears that share an input are observed once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +117,7 @@ def _shower(path: str, observer: Observer) -> Callable[[nn.Module, tuple[Any, ..
 
 
 @torch.no_grad()
-def walk(subject: Subject, tokens: Tensor, batch: int) -> Iterator[BlockInputs]:
+def walk(subject: Subject, tokens: Tensor, batch: int) -> Generator[BlockInputs]:
     """Yield every block with its inputs; the caller compresses it before asking for the next.
 
     `tokens` is int64 `[sequences, tokens]`, run `batch` sequences at a time.

@@ -37,13 +37,12 @@ class Wanda(Pruner, Calibrated):
     name: ClassVar[str] = "wanda"
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
-        self.check_pattern(subject)
         tokens = self.calibration(subject, context)
         kept: dict[str, Tensor] = {}
         retries: list[str] = []
         for inputs in walk(subject, tokens, self.forward_batch):
             kept |= self._prune(inputs, retries)
-        return self.receipt(subject, kept, {"tokens": tokens.numel()}, retries)
+        return self.receipt(subject, kept, {"sequences": len(tokens), "tokens": tokens.numel()}, retries)
 
     def _prune(self, inputs: BlockInputs, retries: list[str]) -> dict[str, Tensor]:
         sums: dict[str, Tensor] = {}

@@ -10,7 +10,7 @@ still rounds; the early stop looks at the loss before each step, theirs after it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
 import torch
@@ -18,8 +18,9 @@ from pydantic import Field
 from torch import Tensor
 
 from rayci.context import Context
+from rayci.errors import RequestError, caught
 from rayci.intervention import Intervention, Preset, Receipt
-from rayci.interventions.editing.targets import encoded_edits
+from rayci.interventions.editing.targets import empty_targets, encoded_edits
 from rayci.interventions.trainer import Storage, Trainer, batch_logits, projection_weights
 from rayci.kinds import Kind
 from rayci.model.likelihood import item_cross_entropy
@@ -69,6 +70,11 @@ class FineTuning(Intervention):
         names = work.changed_by(self)
         start = 4 * work.elements(names) if self.max_change else 0
         return work.training_bytes(names, work.tokens("edits")) + start
+
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        yield from super().check(subject, context)
+        yield from caught(self.changes, subject)
+        yield from empty_targets(context)
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         names = self.changes(subject)

@@ -26,10 +26,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rayci.context import Context
-from rayci.errors import DataError
+from rayci.errors import DataError, RequestError, caught
 from rayci.intervention import Intervention, Preset, Receipt
 from rayci.interventions.editing.lora_adapters import adapted, attention_targets, is_transposed, orthogonality, parts
-from rayci.interventions.editing.targets import encoded_edits
+from rayci.interventions.editing.targets import empty_targets, encoded_edits
 from rayci.interventions.trainer import Storage, batch_loss
 from rayci.kinds import Kind
 from rayci.model.encoding import Batch, chunks, encode_texts
@@ -130,6 +130,12 @@ class LowRank(Intervention):
     def _retain_tokens(self, work: Workload) -> int:
         return self.retain_batch * work.cut(self.max_tokens) if self.retain_weight else 0
 
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        yield from super().check(subject, context)
+        yield from empty_targets(context)
+        if self.retain_weight and context.has("edits") and context.has("retain"):
+            yield from caught(self._retain_texts, context)
+
     def apply(self, subject: Subject, context: Context) -> Receipt:
         edits = encoded_edits(subject, context)
         retain = self._retain(subject, context) if self.retain_weight else None
@@ -189,7 +195,7 @@ class LowRank(Intervention):
             **shared,
         )
 
-    def _retain(self, subject: Subject, context: Context) -> Iterator[Batch]:
+    def _retain_texts(self, context: Context) -> list[str]:
         stated = [(edit.subject, edit.ground_truth) for edit in context.edits]
         texts = [
             document.text
@@ -202,6 +208,10 @@ class LowRank(Intervention):
                 at=context.data.sources.get("retain", "retain"),
                 hint="more retain text, or retain_weight = 0",
             )
+        return texts
+
+    def _retain(self, subject: Subject, context: Context) -> Iterator[Batch]:
+        texts = self._retain_texts(context)
         context.random("lora retain").shuffle(texts)
         groups = list(chunks(texts, self.retain_batch))
         limit = min(self.max_tokens, subject.context_length)

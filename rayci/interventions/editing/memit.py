@@ -19,7 +19,7 @@ not decoded and tokenized again; a singular system is damped, and the receipt sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
 import torch
@@ -27,12 +27,20 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from rayci.context import Context
-from rayci.errors import InterventionError, RequestError
+from rayci.errors import InterventionError, RequestError, caught
 from rayci.intervention import Intervention, Preset, Receipt
-from rayci.interventions.editing.memit_contexts import BARE, STARTS, Example, encode_edits, generate_templates
+from rayci.interventions.editing.memit_contexts import (
+    BARE,
+    STARTS,
+    Example,
+    encode_edits,
+    generate_templates,
+    lost_subjects,
+)
 from rayci.interventions.editing.memit_covariance import CovarianceText, covariances
 from rayci.interventions.editing.memit_targets import Divergence, Search, Targets, find_targets
 from rayci.interventions.editing.memit_update import keys_and_outputs, update
+from rayci.interventions.editing.targets import empty_targets
 from rayci.interventions.trainer import Storage, projection_weights
 from rayci.kinds import Kind
 from rayci.model import modules
@@ -147,16 +155,36 @@ class Memit(Intervention):
         sums = work.forward_bytes(text) + 4 * (len(self.layers) + 1) * work.inner**2 + 4 * text * work.inner
         return max(search, sums, 8 * 5 * work.inner**2)
 
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        yield from super().check(subject, context)
+        missing = list(caught(self.changes, subject))
+        yield from missing
+        end = len(subject.blocks) - 1
+        if self.layers[-1] == end:
+            yield RequestError(
+                f"layer {end} is the model's last block: later tokens read the subject through attention, and no "
+                "block with attention follows, so a change there cannot reach the answer",
+                allowed=f"layers 0 to {end - 1}",
+            )
+        if subject.has_tokenizer and not subject.tokenizer.is_fast:
+            yield RequestError(
+                f"{type(subject.tokenizer).__name__} does not map tokens to characters, which the lookup token needs",
+                allowed="a fast tokenizer (tokenizer.json)",
+            )
+        if context.has("covariance_text") and (subject.has_tokenizer or context.tokens is not None) and not missing:
+            text = CovarianceText(subject, context, self.documents, self.max_tokens)
+            yield from caught(text.check, self.layers)
+        yield from lost_subjects(context)
+        yield from empty_targets(context)
+
     def apply(self, subject: Subject, context: Context) -> Receipt:
-        names = self._checked(subject)
+        names = self.changes(subject)
         edits = context.edits
         text = CovarianceText(subject, context, self.documents, self.max_tokens)
-        text.check(self.layers)
         templates = self.contexts or generate_templates(
             subject, context.generator("memit contexts"), length=self.context_tokens, top_k=self.context_top_k
         )
-        source = context.data.sources.get("edits", "edits")
-        examples = encode_edits(subject.tokenizer, edits, templates, source)
+        examples = encode_edits(subject.tokenizer, edits, templates)
         targets = find_targets(subject, self.layers[-1], examples, self.search, self.z_batch)
         if not bool(torch.isfinite(targets.z).all() & torch.isfinite(targets.loss).all()):
             raise InterventionError("memit: the search for z left the finite numbers on this model")
@@ -177,18 +205,6 @@ class Memit(Intervention):
     def search(self) -> Search:
         """The settings of step 3."""
         return Search(self.passes, self.lr, self.clamp, self.weight_decay, self.kl_factor, self.kl, self.stop_loss)
-
-    def _checked(self, subject: Subject) -> tuple[str, ...]:
-        """Names of the weights to rewrite; RequestError where a layer cannot be edited."""
-        names = self.changes(subject)
-        end = len(subject.blocks) - 1
-        if self.layers[-1] == end:
-            raise RequestError(
-                f"layer {end} is the model's last block: later tokens read the subject through attention, and no "
-                "block with attention follows, so a change there cannot reach the answer",
-                allowed=f"layers 0 to {end - 1}",
-            )
-        return names
 
     @torch.no_grad()
     def _write(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from rayci.context import Context
 from rayci.data.records import EditRecord
-from rayci.errors import DataError, InterventionError, RequestError
-from rayci.interventions.editing.targets import edit_target
+from rayci.errors import DataError, InterventionError
+from rayci.model.encoding import target_ids
 from rayci.subject import Subject
 
 STARTS = ("The", "Therefore", "Because", "I", "You")
@@ -74,31 +75,32 @@ def lookup_prompt(tokenizer: PreTrainedTokenizerBase, text: str, end: int) -> Pr
     return Prompt(list(encoded["input_ids"]), max(i for i, (left, right) in enumerate(spans) if left < end <= right))
 
 
-def encode_edit(tokenizer: PreTrainedTokenizerBase, edit: EditRecord, templates: Sequence[str], source: str) -> Example:
-    """An edit in all its contexts; DataError where the subject is not once in the prompt, or the target is empty."""
-    count = edit.prompt.count(edit.subject) if edit.subject else 0
-    if count != 1:
-        raise DataError(
-            f"subject {edit.subject!r} occurs {count} times in the prompt {edit.prompt!r}",
-            at=source,
-            allowed="edit records whose prompt holds the subject exactly once",
-        )
+def lost_subjects(context: Context) -> Iterator[DataError]:
+    """Edits of the batch whose subject is not once in the prompt, where it is looked up."""
+    source = context.data.sources.get("edits", "edits")
+    for edit in context.edits if context.has("edits") else ():
+        count = edit.prompt.count(edit.subject) if edit.subject else 0
+        if count != 1:
+            yield DataError(
+                f"subject {edit.subject!r} occurs {count} times in the prompt {edit.prompt!r}",
+                at=source,
+                allowed="edit records whose prompt holds the subject exactly once",
+            )
+
+
+def encode_edit(tokenizer: PreTrainedTokenizerBase, edit: EditRecord, templates: Sequence[str]) -> Example:
+    """An edit, its subject once in its prompt, in all contexts."""
     end = edit.prompt.index(edit.subject) + len(edit.subject)
     prompts = []
     for template in templates:
         before, after = template.split(BARE)
         prompts.append(lookup_prompt(tokenizer, before + edit.prompt + after, len(before) + end))
     essence = lookup_prompt(tokenizer, f"{edit.subject} is a", len(edit.subject))
-    return Example(tuple(prompts), essence, edit_target(tokenizer, edit, source))
+    return Example(tuple(prompts), essence, target_ids(tokenizer, edit.target_new))
 
 
 def encode_edits(
-    tokenizer: PreTrainedTokenizerBase, edits: Sequence[EditRecord], templates: Sequence[str], source: str
+    tokenizer: PreTrainedTokenizerBase, edits: Sequence[EditRecord], templates: Sequence[str]
 ) -> list[Example]:
-    """All edits of a batch; RequestError where the tokenizer does not map tokens to characters."""
-    if not tokenizer.is_fast:
-        raise RequestError(
-            f"{type(tokenizer).__name__} does not map tokens to characters, which the lookup token needs",
-            allowed="a fast tokenizer (tokenizer.json)",
-        )
-    return [encode_edit(tokenizer, edit, templates, source) for edit in edits]
+    """All edits of a batch; the tokenizer must map tokens to characters."""
+    return [encode_edit(tokenizer, edit, templates) for edit in edits]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rayci.context import Context
 from rayci.data.records import Document, QuestionAnswer
-from rayci.errors import DataError
+from rayci.errors import DataError, RequestError, caught
 from rayci.model.encoding import Batch, chunks, encode_targets, encode_texts
 from rayci.subject import Subject
 
@@ -50,16 +50,21 @@ def balanced(documents: Sequence[T], count: int, draw: Random) -> list[T]:
 
 
 def part_of(context: Context, part: str) -> Sequence[Any]:
-    """All items of a part of the data; DataError where there are none, or one is empty."""
+    """All items of a part of the data; DataError where there are none."""
     items: Sequence[Any] = getattr(context.data, part)
-    source = context.data.sources.get(part, part)
     if not items:
-        raise DataError(f"there are no {part} items", at=source)
-    for place, item in enumerate(items, start=1):
+        raise DataError(f"there are no {part} items", at=context.data.sources.get(part, part))
+    return items
+
+
+def item_faults(context: Context, part: str, count: int | None) -> Iterator[RequestError]:
+    """Items of a part that have no text, and whether there are `count` items; nothing where there are none."""
+    for place, item in enumerate(getattr(context.data, part), start=1):
         text = item.text if isinstance(item, Document) else item.answer
         if not text.strip():
-            raise DataError(f"{part} item {place} has no text to train on", at=source)
-    return items
+            yield DataError(f"{part} item {place} has no text to train on", at=context.data.sources.get(part, part))
+    if context.has(part):
+        yield from caught(choose, context, part, count)
 
 
 def choose(context: Context, part: str, count: int | None) -> tuple[list[Any], Random]:

@@ -15,7 +15,7 @@ settings to start from, only the testbed preset was tuned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, ClassVar
 
 import torch
@@ -27,7 +27,6 @@ from rayci.errors import RequestError
 from rayci.intervention import Preset
 from rayci.interventions.trainer import batch_loss
 from rayci.interventions.unlearning.activations import shifted
-from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.rmu import RepresentationMisdirection
 from rayci.model.encoding import Batch
 from rayci.subject import Subject
@@ -92,14 +91,14 @@ class LatentAdversarialMisdirection(RepresentationMisdirection):
         adversary = work.backward_bytes(self.forget_tokens(work), work.blocks - min(self.latent_layers))
         return max(super().activations(work), adversary)
 
-    def prepare(self, subject: Subject, context: Context) -> Training:
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        yield from super().check(subject, context)
         for layer in self.latent_layers:
             if layer >= self.layer:
-                raise RequestError(
+                yield RequestError(
                     f"a perturbation at layer {layer} cannot reach layer {self.layer}",
                     allowed=f"latent_layers from 0 to {self.layer - 1}",
                 )
-        return super().prepare(subject, context)
 
     def shifts(self, subject: Subject, batch: Batch) -> dict[int, Tensor]:
         def cross_entropy(shifts: Mapping[int, Tensor]) -> Tensor:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from rayci.context import Context
-from rayci.interventions.unlearning.batches import Drawn, answer_encoder, choose, cycled, epochs_of, text_encoder
+from rayci.errors import RequestError, caught
+from rayci.interventions.unlearning.batches import (
+    Drawn,
+    answer_encoder,
+    choose,
+    cycled,
+    epochs_of,
+    item_faults,
+    text_encoder,
+)
 from rayci.interventions.unlearning.loop import Loop, Stop
 from rayci.interventions.unlearning.method import Training, Unlearner, last_blocks
 from rayci.interventions.unlearning.recall_stop import share_answered
@@ -71,6 +80,16 @@ class LoopSettings(Unlearner):
             items = min(items, self.max_steps * self.accumulation * self.batch)
         return work.training_operations(items * self.item_tokens(work))
 
+    def drawn(self, part: str) -> int | None:
+        """How many items of a part are drawn; None for all."""
+        return self.samples
+
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        yield from super().check(subject, context)
+        yield from caught(self.changes, subject)
+        for part in sorted(self.reads()):
+            yield from item_faults(context, part, self.drawn(part))
+
 
 class ForgetRetain(LoopSettings):
     """A method whose loss is a forget term on tokens and, for some, a weighted retain term."""
@@ -93,6 +112,10 @@ class ForgetRetain(LoopSettings):
     def reads(self) -> frozenset[str]:
         trained = {self._part(part) for part in self.parts}
         return frozenset(trained if self.stop_recall is None else trained | {"forget_questions"})
+
+    def drawn(self, part: str) -> int | None:
+        # Recall is that of all forget questions, unless they are what is trained on.
+        return None if part == "forget_questions" and self.loss_on == "text" else self.samples
 
     @property
     def retain_weight(self) -> float:

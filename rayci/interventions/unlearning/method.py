@@ -21,7 +21,7 @@ from rayci.workload import BATCH_TOKENS, Workload
 
 
 class Training(ABC):
-    """A training with its data drawn and its settings checked; no weight is touched yet."""
+    """A training with its data drawn; no weight is touched yet."""
 
     names: tuple[str, ...]
     """Full names of the parameters that the method trains when nobody restricts it."""
@@ -74,7 +74,7 @@ class Unlearner(Intervention, ABC):
 
     @abstractmethod
     def prepare(self, subject: Subject, context: Context) -> Training:
-        """Check settings against model and data and draw; RequestError where something is wrong."""
+        """Draw what is trained on; settings, model and data fit, as `check` has found."""
 
     def optimizer(self, weights: list[Tensor]) -> Optimizer:
         """Steps these weights: AdamW as torch has it, unless a subclass says otherwise."""

@@ -25,11 +25,11 @@ from torch.optim import Optimizer
 
 from rayci.context import Context
 from rayci.data.records import Document
-from rayci.errors import RequestError
+from rayci.errors import RequestError, caught
 from rayci.intervention import Preset
 from rayci.interventions.trainer import Trainer, projection_weights
 from rayci.interventions.unlearning.activations import block_output, masked_mse
-from rayci.interventions.unlearning.batches import choose, text_encoder
+from rayci.interventions.unlearning.batches import choose, item_faults, text_encoder
 from rayci.interventions.unlearning.early_epsilon import early_epsilon_adamw
 from rayci.interventions.unlearning.frozen import originals
 from rayci.interventions.unlearning.method import Training, Unlearner
@@ -111,13 +111,18 @@ class RepresentationMisdirection(Unlearner):
         tokens = 2 * max(self.forget_tokens(work), self.batch * work.cut(self.retain_tokens))
         return work.backward_bytes(tokens, self.update, logits=False)
 
-    def prepare(self, subject: Subject, context: Context) -> Training:
-        subject.block(self.layer)
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        yield from super().check(subject, context)
+        yield from caught(subject.block, self.layer)
         if self.update > self.layer + 1:
-            raise RequestError(
+            yield RequestError(
                 f"layer {self.layer - self.update + 1} does not exist: update = {self.update}",
                 allowed=f"1 to {self.layer + 1} blocks ending with layer {self.layer}",
             )
+        for part in sorted(self.reads()):
+            yield from item_faults(context, part, None)
+
+    def prepare(self, subject: Subject, context: Context) -> Training:
         names = self.changes(subject)
         forget, _ = choose(context, "forget", None)
         retain, _ = choose(context, "retain", None)

@@ -14,7 +14,7 @@ Deviation: the authors' code computed the mask and never applied it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -204,6 +204,9 @@ class Sure(Intervention):
         names = work.changed_by(inner)
         passing = work.backward_bytes(inner.forget_tokens(work), work.blocks_above(names))
         return max(inner.training_memory(work, work.changed_by(self)), passing + work.element * work.elements(names))
+
+    def check(self, subject: Subject, context: Context) -> Iterable[RequestError]:
+        return self.inner.check(subject, context)
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         inner = self.inner

@@ -1,0 +1,186 @@
+"""What is wrong with a spec: everything that can be known before a trial runs, each fault with its place.
+
+Every method's `check` runs on a model without weights, made from the configuration and the
+tokenizer. What is not at hand, a model still to be downloaded or data that lie elsewhere, is not
+judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rayci.context import Context, edit_batch
+from rayci.data import TESTBED, collect
+from rayci.data.records import Collection
+from rayci.errors import DataError, RequestError, caught, gathered
+from rayci.intervention import Intervention
+from rayci.model import shapes
+from rayci.model.folder import locate, on_the_hub
+from rayci.model.integrity import examine
+from rayci.model.loading import load_tokenizer, wrap
+from rayci.planning.composition import parse
+from rayci.planning.spec import Spec
+from rayci.planning.yaml_source import Source
+from rayci.subject import Subject
+
+Keys = tuple[str | int, ...]
+"""Keys of a spec, from the outermost."""
+
+
+@dataclass(frozen=True)
+class Blame:
+    """Adds the place in the spec to errors: `with blame("model"): …`."""
+
+    source: Source | None
+
+    def at(self, *keys: str | int) -> str:
+        """The file, line and key that an error names."""
+        return self.source.at(keys) if self.source else ".".join(map(str, keys))
+
+    @contextmanager
+    def __call__(self, *keys: str | int) -> Iterator[None]:
+        """Errors raised inside name this key."""
+        try:
+            yield
+        except RequestError as error:
+            raise error.located(self.at(*keys, *error.key)) from None
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A spec beside what is known of its data and its model."""
+
+    spec: Spec
+    source: Source | None = None
+    """Where the spec was read, so that faults name file and line."""
+    data: Collection | None = None
+    """None where the data are not at hand."""
+    subject: Subject | None = None
+    """The model without its weights; None where its configuration is not at hand."""
+    folder: Path | None = None
+    """The model's folder, where it is whole and on this machine."""
+    unreadable: tuple[RequestError, ...] = ()
+    """What was wrong with data and model themselves."""
+
+    @classmethod
+    def of(cls, spec: Spec, source: Source | None = None, *, elsewhere: bool = False) -> Examination:
+        """Read data and configuration; nothing is downloaded.
+
+        With `elsewhere` the sweep will run on another machine: weights are not looked at, and data that
+        are not here are no fault.
+        """
+        examined = cls(spec, source)
+        if not (elsewhere and _absent(spec.data)):
+            try:
+                examined = replace(examined, data=collect(spec.data, spec.model))
+            except RequestError as error:
+                examined = examined._noting(error, "data")
+        return examined._with_configuration() if elsewhere or on_the_hub(spec.model) else examined.fetched()
+
+    def fetched(self) -> Examination:
+        """The same with the whole model, downloaded where it is on the hub."""
+        key, trusted = "model", self.spec.trust_remote_code
+        try:
+            folder = locate(self.spec.model, code=trusted)
+            model = examine(folder, trust_remote_code=trusted)
+            key = "modules"
+            subject = wrap(model, load_tokenizer(folder, trust_remote_code=trusted), self.spec.modules)
+        except RequestError as error:
+            return self._noting(error, key)
+        return replace(self, folder=folder, subject=subject)
+
+    def _with_configuration(self) -> Examination:
+        spec = self.spec
+        try:
+            subject = shapes.at_hand(
+                spec.model, dtype=spec.dtype, modules=spec.modules, trust_remote_code=spec.trust_remote_code
+            )
+        except RequestError as error:
+            return self._noting(error, "modules" if spec.modules else "model")
+        return replace(self, subject=subject)
+
+    def _noting(self, error: RequestError, key: str) -> Examination:
+        return replace(self, unreadable=(*self.unreadable, error.located(Blame(self.source).at(key, *error.key))))
+
+    def unknown(self) -> list[str]:
+        """What could not be judged because it is not at hand."""
+        missing = [] if self.data else ["data"]
+        missing += [] if self.subject else [f"the configuration of {self.spec.model}"]
+        return [f"{what} not on this machine: not checked against it" for what in missing]
+
+    def faults(self) -> Iterator[RequestError]:
+        """Everything that is wrong, as far as it can be told."""
+        yield from self.unreadable
+        if self.data is not None:
+            yield from self._placed(("data",), _overlap(self.data))
+            yield from self._of_criteria(self.data)
+            yield from self._of_replicates(self.data)
+        for keys, intervention in self._interventions():
+            for context in self._contexts(intervention):
+                yield from self._placed(keys, self._of(intervention, context))
+
+    def _placed(self, keys: Keys, faults: Iterator[RequestError]) -> Iterator[RequestError]:
+        for fault in gathered(faults):
+            yield fault.located(Blame(self.source).at(*keys, *fault.key))
+
+    def _of(self, intervention: Intervention, context: Context) -> Iterator[RequestError]:
+        if self.subject is None:
+            found = context.faults(intervention.name, intervention.needs)
+        else:
+            found = self.subject.faults(intervention, context)
+        for fault in gathered(found):
+            if self.data is not None or not isinstance(fault, DataError):
+                yield fault
+
+    def _of_criteria(self, data: Collection) -> Iterator[RequestError]:
+        for criterion in self.spec.measured():
+            # An edit batch that is too small is a fault of `replicates`, not of each reader.
+            context = Context(data, batch_size=len(data.edits))
+            yield from self._placed(("criteria", criterion.name), context.faults(criterion.name, criterion.needs))
+
+    def _of_replicates(self, data: Collection) -> Iterator[RequestError]:
+        needs = [intervention.needs for _, intervention in self._interventions()]
+        needs += [criterion.needs for criterion in self.spec.measured()]
+        if data.edits and any("edits" in parts for parts in needs):
+            last = self.spec.replicates - 1
+            yield from self._placed(
+                ("replicates",), caught(edit_batch, data, self.spec.seed, last, self.spec.edit_batch)
+            )
+
+    def _interventions(self) -> Iterator[tuple[Keys, Intervention]]:
+        """Every step that the spec names, with the keys that name it."""
+        for method in self.spec.interventions:
+            for step in self.spec.variants(method):
+                yield ("interventions", method), self.spec.configure(step)
+        for index, text in enumerate(self.spec.compose.also):
+            for step in parse(text).steps:
+                yield ("compose", "also", index), self.spec.configure(step)
+
+    def _contexts(self, intervention: Intervention) -> Iterator[Context]:
+        """One for each edit batch that there is, where the method reads it; seeds draw from the same data."""
+        data, size = self.data or Collection(), self.spec.edit_batch
+        batches = min(len(data.edits) // size, self.spec.replicates)
+        if not batches:
+            yield Context(data, self.spec.seed, batch_size=len(data.edits))
+        for replicate in range(batches if "edits" in intervention.needs else min(batches, 1)):
+            yield Context(data, self.spec.seed, replicate=replicate, batch_size=size)
+
+
+def _absent(data: str | dict[str, str] | None) -> bool:
+    """Whether a file or folder of the data is not on this machine."""
+    places = data.values() if isinstance(data, dict) else [data] if data not in (None, TESTBED) else []
+    return not all(Path(str(place)).expanduser().exists() for place in places)
+
+
+def _overlap(data: Collection) -> Iterator[RequestError]:
+    """Retain text must not be the text that perplexity is measured on."""
+    shared = {document.text for document in data.retain} & {document.text for document in data.evaluation}
+    if shared:
+        yield RequestError(
+            f"{len(shared)} retain documents are also evaluation documents, first {sorted(shared)[0][:60]!r}",
+            at=data.sources.get("retain", "retain"),
+            hint="training on the text that perplexity is measured on hides its damage; use other retain text",
+        )

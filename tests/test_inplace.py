@@ -1,0 +1,78 @@
+"""`rayci.apply`: what it needs, what it takes, and that nothing is touched before all is known to fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+import rayci
+from rayci.context import Context
+from rayci.errors import DataError, Faults, RequestError
+from rayci.interventions.compression.awq import AWQ
+from rayci.testbed import collection
+from tests.models import differing, random_model, tiny, tokenizer, weights
+
+IDS = torch.arange(3 * 12).view(3, 12)
+
+
+@pytest.mark.parametrize("composition", ["wanda@0.5", "sparsegpt@0.5", "gptq@4{group_size=16}", "awq@4{group_size=16}"])
+def test_calibration_tokens_need_no_tokenizer_and_are_all_taken(composition: str) -> None:
+    subject = rayci.apply(random_model("llama"), composition, calibration=IDS)
+    (receipt,) = subject.receipts
+    assert (receipt.counts["sequences"], receipt.counts["tokens"]) == (3, 36)
+
+
+def test_more_sequences_than_the_published_number_are_all_taken() -> None:
+    many = torch.zeros(130, 4, dtype=torch.int64)
+    assert rayci.apply(random_model("llama"), "wanda@0.5", calibration=many).receipts[0].counts["sequences"] == 130
+
+
+def test_a_method_without_data_needs_no_tokenizer() -> None:
+    assert rayci.apply(random_model("llama"), "magnitude@0.5 > rtn@4{group_size=16}").pruned
+
+
+@pytest.mark.parametrize(
+    ("composition", "parts"), [("ga", "forget"), ("memit", "covariance_text, edits"), ("wanda@0.5", "calibration")]
+)
+def test_a_method_that_reads_text_says_that_it_needs_the_tokenizer(composition: str, parts: str) -> None:
+    text: dict[str, Any] = {"forget": ["Some text."], "edits": collection().edits[:2]}
+    settings = {"ga": {"last_layers": 1, "samples": None}, "memit": {"layers": (0,)}}
+    with pytest.raises(RequestError, match=f"reads {parts}, for which the model's tokenizer must be given"):
+        rayci.apply(random_model("llama"), composition, settings=settings, **text)
+
+
+@pytest.mark.parametrize(
+    "second", ["gptq@4{group_size=48}", "ft{layers=[9]}", "gd", "sparsegpt@2:4{block_size=7}", "sure"]
+)
+def test_a_fault_of_a_later_step_is_found_before_the_first_is_applied(second: str) -> None:
+    model = random_model("llama")
+    subject = tiny()
+    before = weights(subject)
+    with pytest.raises(RequestError):
+        rayci.apply(model, f"magnitude@0.5 > {second}", tokenizer(), edits=collection().edits[:2], calibration=IDS)
+    assert not differing(replace(subject, model=model), before)
+
+
+def test_scales_that_cannot_be_folded_are_found_before_the_first_step() -> None:
+    subject = tiny()
+    swapped = replace(subject.paths, attention_norm="post_attention_layernorm")
+    subject = replace(subject, paths=swapped)
+    assert any("cannot be folded" in str(fault) for fault in subject.faults(AWQ(bits=4), Context(collection())))
+
+
+def test_all_faults_of_a_chain_are_one_message_with_their_steps() -> None:
+    with pytest.raises(Faults) as error:
+        rayci.apply(random_model("llama"), "gptq@4{group_size=48} > ga{last_layers=9} > gptq@3", calibration=IDS)
+    places = [str(fault.at) for fault in error.value.faults]
+    assert {place.partition(" (")[0] for place in places} == {"gptq@4{group_size=48}", "ga{last_layers=9}", "gptq@3"}
+    assert "ga needs forget" in str(error.value)
+    assert "layer -6 does not exist" in str(error.value)
+
+
+def test_an_edit_that_is_no_record() -> None:
+    with pytest.raises(DataError, match="is no record") as error:
+        rayci.apply(random_model("llama"), "ft", tokenizer(), edits=[{"prompt": "Ada lives in", "target": "Rome"}])
+    assert "target_new" in str(error.value.allowed)
