@@ -136,8 +136,8 @@ def look(inputs: BlockInputs, places: list[Fold], step: int) -> Observed:
             seen[path] = Seen(torch.zeros(x.shape[-1], device=x.device))
         seen[path].add(x, step, gram=path in single)
 
-    record = partial(_recorder, kept_on=inputs.batches[0][0].device)
-    hooks = [part.module.register_forward_hook(record(part), with_kwargs=True) for part in parts.values()]
+    watcher = partial(_watcher, kept_on=inputs.batches[0][0].device)
+    hooks = [part.module.register_forward_hook(watcher(part), with_kwargs=True) for part in parts.values()]
     try:
         inputs.observe(add, advance=True)
     finally:
@@ -149,12 +149,14 @@ def look(inputs: BlockInputs, places: list[Fold], step: int) -> Observed:
     return Observed(inputs, seen, parts)
 
 
-def _recorder(part: Part, kept_on: torch.device) -> Any:
-    def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+def _watcher(part: Part, kept_on: torch.device) -> Any:
+    """A hook that keeps the calls and outputs of an inspected module."""
+
+    def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         part.calls.append(_on(kept_on, (args, kwargs)))
         part.outputs.append(_first(output).to(kept_on))
 
-    return record
+    return keep
 
 
 def _on(device: torch.device, arguments: Any) -> Any:

@@ -2,7 +2,8 @@
 
 `range: minmax` is the asymmetric group-wise form; `absmax` is the form of "Catastrophic failure
 of LLM unlearning via quantization" (arXiv 2410.16454): Δ = max|w| / 2^(N−1), per tensor, per
-output channel or per group, the code clamped to [−2^(N−1), 2^(N−1) − 1].
+output channel or per group, the code clamped to [−2^(N−1), 2^(N−1) − 1]. Deviation: a
+constant group, by whose range of 0 the formulas would divide, is met exactly.
 """
 
 from __future__ import annotations

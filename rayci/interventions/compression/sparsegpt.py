@@ -6,8 +6,9 @@
 Blocks of `block_size` columns; in each, the int(elements · sparsity) lowest scores over all rows
 together go. n:m is decided at each group's first column, with weights already updated inside
 the block. Dead input channels are zeroed and count as pruned.
-Deviation: the authors compare with `<=` the threshold, which prunes one entry a block too many;
-ours prunes the count. `parity: true` does as they do.
+Deviations: the authors compare with `<=` the threshold, which prunes one entry a block too many;
+ours prunes the count (`parity: true` does as they do). A Hessian without a finite factor is tried
+again with more damping, where their code stops.
 """
 
 from __future__ import annotations

@@ -4,7 +4,9 @@
 
 In every output row the int(columns · sparsity) lowest scores are zeroed (stable sort); n:m
 zeroes the n lowest of every aligned group of m columns. Statistics are fp32, embeddings and
-head stay.
+head stay. Deviations: the authors' code divides Σ x² by the number of sequences, a factor that
+changes no order; of equal scores in a group of n:m it leaves the choice to `topk`, ours takes the
+first; a routed expert without a calibration token is pruned by weights alone, and the receipt says so.
 """
 
 from __future__ import annotations

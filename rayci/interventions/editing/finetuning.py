@@ -3,9 +3,9 @@
     min over W of  −mean over edits of mean over its target's tokens of log p(token | prompt, tokens before)
 
 Adam without weight decay, full batch, until that loss < `stop_loss`. `max_change` gives FT-L
-(arXiv 2012.00363): after every step W stays within ±ε of where it began. Deviations: gradients and
-Adam's moments are fp32 where the published run held them in bf16 like its weights, which `storage`
-still rounds; the early stop looks at the loss before each step, theirs after it.
+(arXiv 2012.00363): after every step W stays within ±ε of where it began. Deviation: Adam's moments
+and its arithmetic are fp32, where the published run held them in bf16 like the weights; `storage`
+rounds the weights alone.
 """
 
 from __future__ import annotations

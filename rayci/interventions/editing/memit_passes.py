@@ -88,16 +88,16 @@ class Passes:
         scored, tokens = self._scored(edits)
         essences = [(place * size + size - 1, 0) for place in range(len(edits))]
         wanted = torch.tensor([*scored, *essences]).T
-        found: list[Tensor] = []
+        logits: list[Tensor] = []
         head = self._model.get_output_embeddings()
         with (
             torch.enable_grad(),
             _replaced(self._blocks, (inserted,) if self._tuples else inserted),
             on_input(head, lambda states: states[tuple(wanted.to(states.device))].unsqueeze(0)),
-            on_output(head, partial(_note, found)),
+            on_output(head, partial(_note, logits)),
         ):
             self._forward(self._ids[rows], self._mask[rows], slice(self._column, None), self._cache(rows))
-        log_probs = torch.log_softmax(found[0][0].float(), dim=-1).to(delta.device)
+        log_probs = torch.log_softmax(logits[0][0].float(), dim=-1).to(delta.device)
         picked = log_probs[: len(tokens)].gather(1, torch.tensor(tokens, device=delta.device)[:, None])[:, 0]
         sizes = [self._contexts * len(self._examples[edit].target) for edit in edits]
         # all of an edit's contexts end in the same target, so one mean is the mean of means

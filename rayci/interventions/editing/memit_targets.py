@@ -54,8 +54,9 @@ class Targets:
 def find_targets(subject: Subject, layer: int, examples: Sequence[Example], search: Search, batch: int) -> Targets:
     """z of every edit at the output of block `layer`, `batch` edits in one forward pass."""
     with frozen(subject.model):
-        found = [_search(subject, layer, part, search) for part in chunks(examples, batch)]
-    return Targets(*(torch.cat([getattr(part, name) for part in found]) for name in ("z", "start", "loss", "steps")))
+        by_chunk = [_search(subject, layer, chunk, search) for chunk in chunks(examples, batch)]
+    fields = ("z", "start", "loss", "steps")
+    return Targets(*(torch.cat([getattr(targets, name) for targets in by_chunk]) for name in fields))
 
 
 def _search(subject: Subject, layer: int, examples: Sequence[Example], search: Search) -> Targets:
