@@ -126,9 +126,9 @@ class Intervention(Settings, ABC):
 
     @classmethod
     def configure(
-        cls, preset: str = "published", strength: float | str | None = None, settings: Preset | None = None
+        cls, preset: str | Preset = "published", strength: float | str | None = None, settings: Preset | None = None
     ) -> Self:
-        """Settings from preset, explicit settings and γ, the later ones winning.
+        """Settings from preset (a name or the values themselves), explicit settings and γ, the later ones winning.
 
         Raises RequestError naming the first bad key or value, and for a setting that is given
         although the others make it void.
@@ -149,8 +149,9 @@ class Intervention(Settings, ABC):
                 hint=f"{cls.name}@{strength}, or {key} alone",
                 key=(key,),
             )
+        values = cls.presets.get(preset, {}) if isinstance(preset, str) else preset
         try:
-            configured = cls.model_validate({**cls.presets.get(preset, {}), **given, **from_strength})
+            configured = cls.model_validate({**values, **given, **from_strength})
         except ValidationError as error:
             raise cls._unfit(error) from None
         void = configured.void_settings()

@@ -3,8 +3,8 @@
     F1 = 2·|P ∩ T| / (|P| + |T|), 0 where the intersection is empty
 
 Special and bare-space tokens are removed from both first. P: tokens generated greedily, as many as
-are left of the target; T: the target's. Success on the edit prompt, generalization over all rephrases, locality against
-the gold answers of unrelated prompts (arXiv 2407.06483, section 3).
+are left of the target; T: the target's. Success on the edit prompt, generalization over all
+rephrases, locality against the gold answers of unrelated prompts (arXiv 2407.06483, section 3).
 """
 
 from __future__ import annotations

@@ -41,8 +41,9 @@ def suite(name: str, given: dict[str, Any], others: dict[str, Any]) -> type[Inte
 def loop_suite(name: str, **others: Any) -> type[InterventionConformance]:
     """The suite of a method that shares the loop. Recall stops it at its second step, before the
     other conditions can; more epochs matter only without that."""
-    given = {**SMALL, "lr": 1e-3, "epochs": 3, "stop_recall": 1.0, "check_every": 2, "max_steps": 4}
-    longer = registry.intervention(name).configure("testbed", None, {**given, "epochs": 1, "stop_recall": None})
+    by_steps = {**SMALL, "loss_on": "text", "lr": 1e-3, "epochs": 3, "max_steps": 4}
+    given = {**by_steps, "stop_recall": 1.0, "check_every": 2}
+    longer = registry.intervention(name).configure("testbed", None, {**by_steps, "epochs": 1})
     shorter = longer.model_copy(update={"max_steps": 1})
     values = {**LOOP, **STOPS, "max_tokens": 16, "check_every": 1, "stop_recall": None, **others}
     return suite(name, given, {**values, "epochs": shorter})

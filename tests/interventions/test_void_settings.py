@@ -26,6 +26,8 @@ VOID: list[tuple[str, float | str | None, dict[str, Any], str]] = [
     ("lora", None, {}, "retain_batch"),
     ("memit", None, {"contexts": ("{}",)}, "context_top_k"),
     ("memit", None, {"kl_factor": 0.0}, "kl"),
+    ("gd", None, {}, "check_every"),
+    ("npo", None, {"loss_on": "answer"}, "max_tokens"),
 ]
 """Method, strength, the settings that decide, and the one that they make void."""
 
@@ -56,6 +58,8 @@ def test_it_is_refused_with_the_reason(
         ("gptq", 4, {"group_size": 64, "static_groups": True}),
         ("lora", None, {"tinit": 5, "retain_weight": 1.0, "retain_batch": 4}),
         ("memit", None, {"context_top_k": 3, "kl": "base_to_edited"}),
+        ("gd", None, {"stop_recall": 0.2, "check_every": 2, "max_tokens": 64}),
+        ("sure", None, {"settings": {"stop_recall": 0.2, "check_every": 2}}),
     ],
 )
 def test_it_is_taken_where_it_is_read(method: str, strength: float | str | None, settings: dict[str, Any]) -> None:
@@ -65,6 +69,11 @@ def test_it_is_taken_where_it_is_read(method: str, strength: float | str | None,
 def test_a_value_of_the_preset_is_no_request() -> None:
     assert "retain_weight" in registry.intervention("lora").presets["testbed"]
     assert "init_r" in made("lora", None, {"variant": "lora"}, "testbed").void_settings()
+
+
+def test_settings_of_a_wrapped_method_are_told_alike() -> None:
+    with pytest.raises(RequestError, match="sure: settings: npo_klr: check_every = 5 changes nothing"):
+        made("sure", None, {"settings": {"check_every": 5}})
 
 
 def test_a_step_and_a_spec_are_told_alike() -> None:

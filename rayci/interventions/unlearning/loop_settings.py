@@ -109,6 +109,10 @@ class ForgetRetain(LoopSettings):
     check_every: Annotated[int, Field(ge=1)] = 5
     """Steps between two looks at the recall, where `stop_recall` is given."""
 
+    def void_settings(self) -> Mapping[str, str]:
+        void = {} if self.loss_on == "text" else {"max_tokens": "answers (loss_on = answer) are not cut"}
+        return void if self.stop_recall is not None else {**void, "check_every": "no stop_recall waits for a look"}
+
     def reads(self) -> frozenset[str]:
         trained = {self._part(part) for part in self.parts}
         return frozenset(trained if self.stop_recall is None else trained | {"forget_questions"})

@@ -110,6 +110,20 @@ def inherited(preset: str, method: str) -> dict[str, Any]:
     return configured.model_dump(mode="json", exclude=set(_OWN))
 
 
+def _checked(method: str, base: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a wrapped method over those that they inherit; RequestError as if the method stood alone."""
+    try:
+        wrapped(method).configure(base, settings={key: value for key, value in settings.items() if key not in _OWN})
+    except RequestError as error:
+        raise RequestError(
+            f"sure: settings: {error.problem}",
+            allowed=error.allowed,
+            hint=error.hint,
+            key=("settings", *error.key),
+        ) from None
+    return {**base, **settings}
+
+
 class Sure(Intervention):
     """Another unlearning method on the most salient modules alone, with a large learning rate."""
 
@@ -157,29 +171,30 @@ class Sure(Intervention):
             if key in settings:
                 raise ValueError(f"{key} of {method} is sure's own setting {key}")
         try:
-            inner = wrapped(method).configure(settings={**inherited("published", method), **settings})
+            inner = wrapped(method).configure({**inherited("published", method), **settings})
         except RequestError as error:
             raise ValueError(_sentence(error)) from None
         return inner.model_dump(mode="json", exclude=set(_OWN))
 
     @classmethod
     def configure(
-        cls, preset: str = "published", strength: float | str | None = None, settings: Preset | None = None
+        cls, preset: str | Preset = "published", strength: float | str | None = None, settings: Preset | None = None
     ) -> Self:
         """As for any method; the preset also fills the wrapped method's settings and their published α and γ."""
         chosen = dict(settings or {})
         method = chosen.get("method", cls.model_fields["method"].default)
         nested = chosen.get("settings", {})
+        name = preset if isinstance(preset, str) else "published"
         if isinstance(method, str) and isinstance(nested, Mapping):
-            chosen["settings"] = {**inherited(preset, method), **nested}
-            if tuned := _tuned(preset, method):
+            chosen["settings"] = _checked(method, inherited(name, method), nested)
+            if tuned := _tuned(name, method):
                 chosen.setdefault("percentile", tuned.percentile)
         return super().configure(preset, strength, chosen)
 
     @property
     def inner(self) -> Unlearner:
         """The wrapped method with the settings in force."""
-        return wrapped(self.method).configure(settings={**self.settings, "lr": self.lr, "storage": self.storage})
+        return wrapped(self.method).configure({**self.settings, "lr": self.lr, "storage": self.storage})
 
     def wraps(self) -> tuple[Unlearner]:
         """The wrapped method, whose version counts as much as its settings."""
