@@ -1,4 +1,4 @@
-"""SIGKILL of a worker and of the driver in mid-sweep: the same command continues, nothing is lost."""
+"""A worker and the driver killed and interrupted in mid-sweep: the same command continues, nothing is lost."""
 
 from __future__ import annotations
 
@@ -45,28 +45,35 @@ def finish(spec: Path, run: Path, *more: str) -> str:
     return text
 
 
-def test_worker_killed(ten_trials: Path, undisturbed: Path, tmp_path: Path) -> None:
+def kept(run: Path) -> dict[Path, int]:
+    """Parts and the times of their last change."""
+    return {path: path.stat().st_mtime_ns for path in parts(run)}
+
+
+def test_one_sweep_loses_a_worker_is_interrupted_and_loses_its_driver(
+    ten_trials: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     process = start(ten_trials, run)
-    wait(lambda: len(parts(run)) >= 4, process)
-    wait(lambda: bool(workers(process)), process)
+    wait(lambda: len(parts(run)) >= 3 and bool(workers(process)), process)
     workers(process)[0].kill()
+    wait(lambda: len(parts(run)) >= 6, process)  # it went on without
+    process.send_signal(signal.SIGINT)
     text = process.communicate(timeout=LIMIT)[0]
-    assert process.returncode == 0, text
-    check(run, undisturbed)
+    assert process.returncode == 130, text
+    assert "The same command continues" in text
+    interrupted = kept(run)
 
-
-def test_driver_killed(ten_trials: Path, undisturbed: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
     process = start(ten_trials, run)
-    wait(lambda: len(parts(run)) >= 6, process)
+    wait(lambda: len(parts(run)) >= len(interrupted) + 3, process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    kept = {path: path.stat().st_mtime_ns for path in parts(run)}
-    assert 6 <= len(kept) < len(parts(undisturbed))
-    text = finish(ten_trials, run)
-    assert "Composability of ten" in text
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    killed = kept(run)
+    assert interrupted.items() <= killed.items()
+    assert len(killed) < len(parts(undisturbed))
+
+    assert "Composability of ten" in finish(ten_trials, run)
+    assert killed.items() <= kept(run).items()
     check(run, undisturbed)
 
 
@@ -81,18 +88,6 @@ def test_damaged_part_is_computed_again(what: str, ten_trials: Path, undisturbed
     finish(ten_trials, run)
     check(run, undisturbed)
     assert len(list((run / "aside").iterdir())) == 1
-
-
-def test_interrupted(ten_trials: Path, undisturbed: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    process = start(ten_trials, run)
-    wait(lambda: len(parts(run)) >= 4, process)
-    process.send_signal(signal.SIGINT)
-    text = process.communicate(timeout=LIMIT)[0]
-    assert process.returncode == 130, text
-    assert "The same command continues" in text
-    finish(ten_trials, run)
-    check(run, undisturbed)
 
 
 def listening(process: subprocess.Popen[str]) -> set[str]:
