@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayci import table
 from rayci.forecast.estimator import Estimator
-from rayci.forecast.timing import known_times
+from rayci.forecast.stage_times import known_times
 from rayci.planning import spec as specs
 from rayci.planning import yaml_source
 from rayci.planning.faults import Blame

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rayci.forecast.estimator import Estimator
-from rayci.forecast.timing import known_times
+from rayci.forecast.stage_times import known_times
 from rayci.planning.plan import Plan, Planner
 from rayci.units import hours, size
 

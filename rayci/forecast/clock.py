@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rayci.criterion import Criterion
-from rayci.forecast.stage_times import Times, timed_name
+from rayci.forecast.stage_times import GPU, Times, timed_name
 from rayci.forecast.stated import states
 from rayci.intervention import Intervention
 from rayci.planning.chain import Link
 from rayci.workload import Workload
 
-GPU = "A100"
-"""The accelerator that operations are counted for."""
 _RATES = {GPU: 312e12 * 0.4, "cpu": 2e10}
 """Operations a second: 40 % of an A100's bf16 peak; one CPU core's fp32 products as torch makes them."""
 

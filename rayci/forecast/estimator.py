@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from rayci.criterion import Criterion
 from rayci.errors import RequestError
 from rayci.forecast.clock import Clock
 from rayci.forecast.footprint import Footprint
 from rayci.forecast.memory import Memory
+from rayci.forecast.notes import notes
 from rayci.forecast.share import RESERVE, fitting
 from rayci.forecast.stage_times import Times
-from rayci.intervention import Intervention
 from rayci.model.shapes import sketch
 from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner, Stage
@@ -72,21 +71,19 @@ class Estimator:
 
     def of(self, plan: Plan, price: float | None = None) -> Estimate:
         """The estimate of a whole plan; `price` (USD a GPU-hour) wins over the spec's."""
-        if self._known is None:
+        known, resources = self._known, self.spec.resources
+        if known is None:
             return Estimate(None, None, None, None, None, tuple(self.notes))
         seconds, gpus = self.stage_seconds(plan), self._gpus()
         hours = sum(map(seconds, plan.stages.values())) / HOUR
         gpu_hours = sum(gpus(text) * seconds(stage) for text, stage in _made(plan)) / HOUR
-        rate = self.spec.resources.gpu_hour_price if price is None else price
+        rate = resources.gpu_hour_price if price is None else price
         cost = 0.0 if gpu_hours == 0 else None if rate is None else gpu_hours * rate
-        return Estimate(
-            self._known.footprint.peak(plan, self._planner),
-            gpu_hours,
-            hours * self.spec.resources.cpus,
-            cost,
-            self.memory(plan),
-            (*self.notes, *self._explained(self._known, plan, priced=cost is not None)),
-        )
+        said = [*self.notes, *notes(self._links(plan), self.spec.measured(), known.clock, known.memory, resources)]
+        if cost is None:
+            said.append("no cost: give resources.gpu_hour_price or --price")
+        disk = known.footprint.peak(plan, self._planner)
+        return Estimate(disk, gpu_hours, hours * resources.cpus, cost, self.memory(plan), tuple(said))
 
     def memory(self, plan: Plan) -> int | None:
         """The most that any trial needs on its device, bytes; None where the model's size is not known."""
@@ -153,25 +150,6 @@ class Estimator:
         if gpus != "auto":
             return lambda text: float(gpus)
         return cache(lambda text: (self.share(text, gpu_memory * GIB) if gpu_memory else None) or 1.0)
-
-    def _explained(self, known: _Known, plan: Plan, *, priced: bool) -> Iterator[str]:
-        """Notes: where each time comes from, whose memory is assumed, what else is missing."""
-        links, criteria = self._links(plan), self.spec.measured()
-        sources: dict[str, dict[str, None]] = {}
-        for link in links:
-            sources.setdefault(known.clock.step(link).source, {})[link.intervention.name] = None
-        for criterion in criteria:
-            sources.setdefault(known.clock.reading(criterion).source, {})[criterion.name] = None
-        for source, names in sources.items():
-            yield f"times of {', '.join(names)}: {source}"
-        methods: list[Intervention | Criterion] = [*(link.intervention for link in links), *criteria]
-        silent = dict.fromkeys(method.name for method in methods if known.memory.assumed(method))
-        if silent:
-            yield f"memory of {', '.join(silent)}: assumed, they state none"
-        if self.spec.resources.gpus == "auto" and self.spec.resources.gpu_memory is None:
-            yield "gpus: auto without gpu_memory is counted as one GPU a trial"
-        if not priced:
-            yield "no cost: give resources.gpu_hour_price or --price"
 
 
 def _made(plan: Plan) -> Iterator[tuple[str, Stage]]:

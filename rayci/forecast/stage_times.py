@@ -1,16 +1,20 @@
-"""Seconds of steps and readings that were measured: on an earlier run, or on another machine."""
+"""Seconds and peaks that were measured: on an earlier run, or on another machine (a table ships)."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from rayci import table
-from rayci.errors import RequestError
+from rayci.errors import RayciError, RequestError
 
+SHIPPED = Path(__file__).with_name("stage_times.csv")
+"""Measured times that ship, for sizes of models and kinds of devices."""
+GPU = "A100"
+"""The accelerator that shipped times and operations are of."""
 NEAR = 1.5
 """A model's times stand for models of up to this many times its parameters, and as many times fewer."""
 
@@ -88,3 +92,31 @@ def of_file(path: Path, parameters: int, device: str) -> Times:
     except (OSError, KeyError, ValueError) as error:
         raise RequestError(f"{path} is not a table of stage times: {error!r}") from None
     return Times("; ".join(sources), steps, readings)
+
+
+def known_times(model: str, run: Path, *, strict: bool = False) -> Callable[[int, str], list[Times]]:
+    """Times by number of parameters and kind of device: those of an earlier run, then those that ship.
+
+    `strict`: RequestError where the run has none of this model.
+    """
+
+    def known(parameters: int, device: str) -> list[Times]:
+        measured = _own_times(str(run), model, device, strict=strict) if strict or (run / "table").is_dir() else None
+        own = [] if measured is None else [measured]
+        return [*own, of_file(SHIPPED, parameters, GPU if device == "cuda" else device)]
+
+    return known
+
+
+def _own_times(place: str, model: str, device: str, *, strict: bool) -> Times | None:
+    try:
+        measured = of_run(place, model, device)
+    except RayciError:  # none yet, or a damaged part: the run itself will say so
+        if strict:
+            raise
+        return None
+    if strict and not (measured.steps or measured.readings):
+        raise RequestError(
+            f"{place} has no times of {model} on a {device}", at="--times", hint="a run of the same model and device"
+        )
+    return measured

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from rayci.forecast.estimator import Estimator
-from rayci.forecast.timing import known_times
+from rayci.forecast.stage_times import known_times
 from rayci.planning import spec
 from rayci.planning.plan import Names, Plan, Planner, Stage
 from rayci.planning.schedule import Schedule, equally_long

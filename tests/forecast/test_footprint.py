@@ -79,8 +79,8 @@ class Unforeseen(Intervention):
 
 def test_what_is_not_known_is_bounded_by_the_blocks() -> None:
     subject = sketch("testbed").subject
-    found = Workload(subject).changed_by(Unforeseen())
-    assert found == {name for name, _ in subject.model.named_parameters() if name.startswith("model.layers.")}
+    names = Workload(subject).changed_by(Unforeseen())
+    assert names == {name for name, _ in subject.model.named_parameters() if name.startswith("model.layers.")}
     assert Unforeseen().kept_bytes(subject) == 0
 
 
@@ -112,7 +112,7 @@ def test_every_method_is_foreseen_on_every_architecture(kind: str) -> None:
     for method in registry.INTERVENTIONS:
         cls = registry.intervention(method)
         made = cls.configure("testbed", cls.strength.grid[0] if cls.strength and cls.strength.grid else None)
-        found = Workload(subject).changed_by(made)
-        assert found and found <= parameters, method
+        names = Workload(subject).changed_by(made)
+        assert names and names <= parameters, method
         assert made.kept_bytes(subject) >= 0
         assert made.memory(Workload(subject)) > 0, method

@@ -54,8 +54,8 @@ def texts(*, listed: bool = False) -> Texts:
     data = collection()
     choices = (*data.hazard, *data.utility)
 
-    def longest(found: Any) -> int:
-        return max(len(tokenizer()(text)["input_ids"]) for text in found)
+    def longest(texts: Any) -> int:
+        return max(len(tokenizer()(text)["input_ids"]) for text in texts)
 
     return Texts(
         edit=longest(f"{edit.prompt} {edit.target_new}" for edit in data.edits),

@@ -12,7 +12,7 @@ import torch
 
 from rayci import table
 from rayci.forecast.estimator import Estimator
-from rayci.forecast.timing import known_times
+from rayci.forecast.stage_times import known_times
 from rayci.kinds import Status
 from rayci.model import loading
 from rayci.planning.plan import Plan
