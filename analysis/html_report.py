@@ -30,13 +30,18 @@ BESIDE = ("csv", "md", "tex", "json", "png", "svg")
 
 
 def report(
-    table: ResultTable, folder: Path | str, title: str | None = None, at: At = "area", beside: Iterable[str] = ()
+    table: ResultTable,
+    folder: Path | str,
+    title: str | None = None,
+    at: At = "area",
+    beside: Iterable[str] = (),
+    tracebacks: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write `report.html` into a folder and return its path; nothing in it loads from a network.
 
     `at` as in `metrics`. `beside`: further files from BESIDE (`composability.csv`,
-    `overview.png` …). Each file is complete under its name, or not there. Raises RequestError
-    for an unknown `beside`.
+    `overview.png` …). `tracebacks`: (what failed, text), as `rayci.trials.failures` has them.
+    Each file is complete under its name, or not there. Raises RequestError for an unknown `beside`.
     """
     wanted = list(beside)
     for name in wanted:
@@ -44,7 +49,7 @@ def report(
             raise RequestError(f"cannot write {name!r} beside the report", allowed=", ".join(BESIDE))
     target = Path(folder)
     frame = metrics(table, at)
-    text = render(table, frame, title)
+    text = render(table, frame, title, tracebacks)
     target.mkdir(parents=True, exist_ok=True)
     _write(target / "report.html", text)
     makers = {"csv": tables.to_csv, "md": tables.to_markdown, "tex": tables.to_latex, "json": tables.to_json}
@@ -61,14 +66,14 @@ def report(
 write_report = report
 
 
-def render(table: ResultTable, frame: Any, title: str | None = None) -> str:
+def render(table: ResultTable, frame: Any, title: str | None = None, tracebacks: Sequence[tuple[str, str]] = ()) -> str:
     """The HTML text for a table and its composability table, plotly.js and data inlined once."""
     from jinja2 import Environment, StrictUndefined
 
     source = (files("rayci.analysis") / "templates" / "report.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}
-    return environment.from_string(source).render(**_context(table, frame, title))
+    return environment.from_string(source).render(**_context(table, frame, title), tracebacks=tracebacks)
 
 
 def _context(table: ResultTable, frame: Any, title: str | None) -> dict[str, Any]:

@@ -49,11 +49,18 @@ class Results(ResultTable):
 
         return wins(self, at, digits, beyond_intervals)
 
-    def report(self, folder: Path | str, title: str | None = None, at: At = "area", beside: Iterable[str] = ()) -> Path:
+    def report(
+        self,
+        folder: Path | str,
+        title: str | None = None,
+        at: At = "area",
+        beside: Iterable[str] = (),
+        tracebacks: Sequence[tuple[str, str]] = (),
+    ) -> Path:
         """As `rayci.analysis.report`."""
         from rayci.analysis.html_report import report
 
-        return report(self, folder, title, at, beside)
+        return report(self, folder, title, at, beside, tracebacks)
 
 
 def load(source: Path | str) -> Results:

@@ -25,6 +25,7 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's own tables: 6 631 lines for 300 trials
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # five files a trial
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a traceback of Tune's for every worker that is killed
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # and Ray's own, where nobody waits for that worker any more
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",

@@ -10,15 +10,16 @@ from typing import Any
 
 from ray import tune
 
-from rayci.errors import StorageError
 from rayci.forecast.estimator import Estimator
 from rayci.planning.lifetimes import Lifetimes
 from rayci.planning.plan import Plan
 from rayci.planning.schedule import Schedule, at_hand
+from rayci.storage.atomic import replacing
 from rayci.storage.stages import Outcome
 from rayci.trials import machine
 from rayci.trials.assignment import Assignment, trial_config
 from rayci.trials.cluster import connected, nodes_lost
+from rayci.trials.faults import FILE
 from rayci.trials.free_workers import FreeWorkers
 from rayci.trials.loggers import callbacks
 from rayci.trials.progress import ProgressBar, Silent
@@ -27,6 +28,20 @@ from rayci.trials.run_folder import LOST, RunFolder
 from rayci.trials.search import Hooks, PrefixSearcher
 from rayci.trials.trainable import CompositionTrial
 from rayci.trials.work import Work
+
+
+class Stopped(tune.Stopper):  # type: ignore[misc]
+    """Ends an experiment in which nothing more is handed out."""
+
+    def __init__(self, searcher: PrefixSearcher) -> None:
+        self._searcher = searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._searcher.stopped is not None
+
 
 EXPERIMENT = 5000
 """Trials in one Tune experiment: its state (11 KB a trial) is written over and over, its memory (49 KB) kept."""
@@ -79,7 +94,7 @@ class Experiments:
                 while not self._schedule.empty:
                     searcher = self._experiment()
                     if searcher.stopped:
-                        raise StorageError(searcher.stopped)
+                        raise searcher.stopped
                     if searcher.running:  # interrupted
                         break
                 else:
@@ -90,7 +105,7 @@ class Experiments:
 
     def _experiment(self) -> PrefixSearcher:
         """One Tune experiment of at most `EXPERIMENT` trials."""
-        hooks = Hooks(self._lost, self._ended, nodes_lost)
+        hooks = Hooks(self._lost, self._ended, self._stopped, nodes_lost)
         stages = self._plan.trials
         searcher = PrefixSearcher(
             self._schedule,
@@ -118,6 +133,7 @@ class Experiments:
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 # At the end of a class trainable's trial Tune saves one by default; a full disk would fail the trial.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                stop=Stopped(searcher),
                 callbacks=[self._bar, *callbacks(self._knobs.log, self._plan.spec.name, self._folder.root)],
                 progress_reporter=Silent(),
                 verbose=0,
@@ -139,9 +155,13 @@ class Experiments:
         """Whether others go on from a stage; also from one that was stored before and turns out to be damaged."""
         return self._schedule.keeps(stage) or self._lifetimes.users(stage) > 1
 
-    def _lost(self, stage: str) -> None:
-        self._store.put_outcome(stage, Outcome(0.0, None, LOST))
+    def _lost(self, stage: str, traceback: str | None) -> None:
+        self._store.put_outcome(stage, Outcome(0.0, None, LOST, traceback))
         self._bar.give_up()
+
+    def _stopped(self, traceback: str) -> None:
+        with replacing(self._folder.root / FILE) as temporary:
+            temporary.write_text(traceback)
 
     def _ended(self, index: int) -> None:
         self._free(self._lifetimes.end(index))

@@ -96,6 +96,8 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
         if "out_of_memory" in result:
             gpus = trial.config["resources"]["GPU"]
             self.notes[f"{result['out_of_memory']}; it had {gpus:g} GPU, and is tried with more"] = None
+        if "fault" in result:
+            self.notes[f"a worker ended, and its trial was tried on another: {result['fault']}"] = None
         if "stage" not in result:
             return
         self.notes |= dict.fromkeys(result["notes"])

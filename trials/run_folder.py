@@ -124,6 +124,7 @@ class RunFolder:
             "spec": sweep.spec.model_dump(mode="json"),
             "plan": plan.summary(),
             "asked": {"trials": len(asked.trials), "stages": list(asked.stages)},
+            "store": self.store,
         }
         self._write(table.RUN_FILE, entry)
 

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ray.tune.search import Searcher
 
+from rayci.errors import RayciError, StorageError
 from rayci.planning.schedule import Schedule
+from rayci.trials.faults import Faults, stopping
 from rayci.trials.reservations import Reservations
 
 Config = Callable[[int], dict[str, Any]]
@@ -32,10 +34,12 @@ def _none_lost() -> int:
 class Hooks:
     """What the driver does when something happens to a stage."""
 
-    lost: Callable[[str], None] = _nothing
-    """Called with the stage in which a trial is given up."""
+    lost: Callable[[str, str | None], None] = _nothing
+    """Called with the stage in which a trial is given up, and the traceback of what it said before."""
     ended: Callable[[int], None] = _nothing
     """Called with the index of a trial that ended, well or not."""
+    stopped: Callable[[str], None] = _nothing
+    """Called with the traceback of a worker that could not start, when the sweep stops for it."""
     nodes_lost: Callable[[], int] = _none_lost
     """How many nodes the cluster has lost so far: a trial that died with one is not to blame."""
 
@@ -47,6 +51,8 @@ class _Running:
     """Stages that the trial must still see done, in order."""
     nodes_lost: int
     """How many nodes were lost when the trial was handed out."""
+    fault: Mapping[str, Any] | None = None
+    """What its worker said before it ended."""
 
 
 @dataclass(eq=False)
@@ -65,8 +71,9 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
     trial that waits for a worker; one that is handed out when a worker is free takes that worker as it is."""
     running: dict[str, _Running] = field(default_factory=dict, init=False)
     """Trials that were handed out and have not ended, by Tune's id."""
-    stopped: str | None = field(default=None, init=False)
-    """Why no more trials are handed out: rows cannot be written."""
+    stopped: RayciError | None = field(default=None, init=False)
+    """Why no more trials are handed out: rows cannot be written, or workers do not start."""
+    faults: Faults = field(default_factory=Faults, init=False)
     handed_out: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -85,9 +92,16 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
         return self.config(index)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """A stage is at hand, or done."""
-        if trial_id not in self.running or "stage" not in result:
+        """A stage is at hand, or done; or the worker is about to end."""
+        if trial_id not in self.running:
             return
+        if "fault" in result:
+            self.running[trial_id].fault = result
+            if result["starting"] and self.faults.shared(result):
+                self._stop(result)
+        if "stage" not in result:
+            return
+        self.running[trial_id].fault = None
         if result["at_hand"]:
             self.schedule.release(result["stage"])
         if result["complete"]:
@@ -101,10 +115,14 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
         trial = self.running.pop(trial_id, None)
         if trial is None:
             return
+        if trial.fault is not None and trial.fault["starting"]:
+            self._stop(trial.fault)
+        if self.stopped is not None and trial.left:  # cut short
+            return
         if result and not error and "stage" not in result:
             self.schedule.again(trial.index)
             if "storage_error" in result:
-                self.stopped = result["storage_error"]
+                self.stopped = StorageError(result["storage_error"])
             else:
                 self.reservations.enlarge(trial.index)
             return
@@ -112,9 +130,15 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
             self.schedule.again(trial.index)
             return
         if error and trial.left:
-            self.hooks.lost(trial.left[0])
+            self.hooks.lost(trial.left[0], trial.fault["traceback"] if trial.fault else None)
         self.schedule.end(trial.index)
         self.hooks.ended(trial.index)
+
+    def _stop(self, fault: Mapping[str, Any]) -> None:
+        """Hand nothing out any more: what this worker met, every other one meets."""
+        if self.stopped is None:
+            self.stopped = stopping(fault)
+            self.hooks.stopped(fault["traceback"])
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles the searcher with each experiment, and nobody reads it

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from rayci.errors import OutOfMemory, StorageError
+from rayci.errors import OutOfMemory, RequestError, StorageError
 from rayci.trials.assignment import Assignment
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
     _runner: Runner | None = None
     _reports: Iterator[StageReport] | None = None
     _left = 0
+    _fault: Exception | None = None
 
     def setup(self, config: dict[str, Any], assignment: Assignment | None = None) -> None:
         """Remember the assignment; called by Tune when the actor starts."""
@@ -45,15 +47,23 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
         return self._runner.run(trial, config["owners"], config["keep"], config["first"], last_try=config["last_try"])
 
     def step(self) -> dict[str, Any]:
-        """Do the next stage, or half of one, and say what happened."""
-        if self._reports is None:
-            self._reports = self._start()
+        """Do the next stage, or half of one, and say what happened.
+
+        After an error that is no method's and no criterion's, the step before has told of it: Tune then
+        ends this worker, and tries the trial on another.
+        """
+        if self._fault is not None:
+            raise self._fault
         try:
+            if self._reports is None:
+                self._reports = self._start()
             report = next(self._reports)
         except OutOfMemory as error:
             return {"out_of_memory": str(error), "worker": os.getpid(), "done": True}
         except StorageError as error:
             return {"storage_error": str(error), "worker": os.getpid(), "done": True}
+        except Exception as error:  # the model, the tokenizer or the data on this node; a fault of ours
+            return self._tell(error)
         self._left -= report.complete
         return {
             "stage": report.stage.fingerprint,
@@ -68,6 +78,23 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
             "worker": os.getpid(),
             "done": self._left == 0,
+        }
+
+    def _tell(self, error: Exception) -> dict[str, Any]:
+        from rayci.running.out_of_memory import ran_out
+        from rayci.running.reasons import reason_of, traceback_of
+
+        starting = self._runner is None
+        if starting and ran_out(error) and not self.config["last_try"]:
+            return {"out_of_memory": f"the model: {reason_of(error)}", "worker": os.getpid(), "done": True}
+        self._fault = error
+        return {
+            "fault": reason_of(error),
+            "traceback": traceback_of(error),
+            "starting": starting,
+            "refused": isinstance(error, RequestError),
+            "host": socket.gethostname(),
+            "worker": os.getpid(),
         }
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -147,11 +147,19 @@ def run(
 
 
 @app.command()
-def status(folder: RunPath, format: FormatOption = Format.TABLE) -> None:
+def status(
+    folder: RunPath,
+    failures: Annotated[bool, typer.Option("--failures", help="What failed, with tracebacks.")] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
     """Say how far a run is, from another terminal or later."""
+    from rayci.commands.summary import print_failures
     from rayci.trials.run_folder import RunFolder
 
     state = RunFolder(Path(folder)).state()
+    if failures:
+        print_failures(Path(folder), format)
+        return
     pairs(state, title=folder) if format is Format.TABLE else print_json(state)
 
 
@@ -163,10 +171,12 @@ def report(
 ) -> None:
     """Write the self-contained HTML report of a run."""
     from rayci import analysis
+    from rayci.commands.summary import tracebacks_of
 
     table = analysis.load(folder)
     place = target or (Path(folder) if Path(folder).is_dir() else Path.cwd())
-    out.print(str(analysis.report(table, place, beside=also or ())), soft_wrap=True)
+    path = analysis.report(table, place, beside=also or (), tracebacks=tracebacks_of(Path(folder)))
+    out.print(str(path), soft_wrap=True)
 
 
 @app.command()

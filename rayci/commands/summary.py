@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rayci import analysis
-from rayci.commands.console import Format, out, pairs
+from rayci.commands.console import Format, out, pairs, show
 from rayci.errors import RequestError
 from rayci.kinds import Status
 
@@ -59,9 +60,38 @@ def print_run(run: Run, spec: Path) -> bool:
     pairs(summary)
     for note in (*run.notes, *analysis.ruinous_steps(table)):
         out.print(f" [dim]note[/dim]   {escape(note)}", soft_wrap=True)
-    for name, path in (("table", run.folder.parts), ("report", analysis.report(table, run.folder.root))):
+    report = analysis.report(table, run.folder.root, tracebacks=tracebacks_of(run.folder.root))
+    for name, path in (("table", run.folder.parts), ("report", report)):
         out.print(f" [dim]{name}[/dim]  {path}", soft_wrap=True)  # whole, so that it can be copied
     return bool(summary["failures"] != "none")
+
+
+def tracebacks_of(run: Path) -> list[tuple[str, str]]:
+    """(what failed, traceback) of a run; empty for a table that is no run's."""
+    from rayci.trials.failures import failures, tracebacks
+    from rayci.trials.run_folder import RunFolder
+
+    folder = RunFolder(run)
+    return tracebacks(failures(folder)) if folder.described() else []
+
+
+def print_failures(run: Path, format: Format) -> None:
+    """Print what failed in a run, each with its reason and its traceback."""
+    from rayci.trials.failures import failures
+    from rayci.trials.run_folder import RunFolder
+
+    failed = failures(RunFolder(run))
+    if format is not Format.TABLE:
+        show([asdict(failure) for failure in failed], format)
+        return
+    for failure in failed:
+        batch = "" if failure.replicate is None else f", replicate {failure.replicate}"
+        criteria = ", ".join(failure.criteria)
+        line = f"{failure.chain}{batch} ({criteria}): {failure.reason}"
+        out.print(line, style="yellow", markup=False, soft_wrap=True)
+        out.print(failure.traceback or "no traceback", markup=False, soft_wrap=True)
+    if not failed:
+        out.print("nothing failed")
 
 
 def _stages(run: Run, counts: dict[str, int]) -> str:

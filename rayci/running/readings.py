@@ -12,12 +12,13 @@ import torch
 
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
-from rayci.errors import OutOfMemory, RayciError
+from rayci.errors import OutOfMemory
 from rayci.kinds import Status
 from rayci.planning.plan import Stage
 from rayci.planning.sweep import Sweep
 from rayci.running.out_of_memory import ran_out, release_memory, smaller
 from rayci.running.peak_memory import PeakMemory
+from rayci.running.reasons import reason_of, traceback_of
 from rayci.running.rows import Measured, replicates
 from rayci.storage.stages import StageStore
 from rayci.subject import Subject
@@ -108,11 +109,11 @@ class Readings:
                 if self.debug:
                     raise
                 if not ran_out(error):
-                    return _without_value(reason_of(error))
+                    return _without_value(reason_of(error), traceback_of(error))
                 release_memory()
                 less = smaller(small)
                 if less is None and last_try:
-                    return _without_value(reason_of(error))
+                    return _without_value(reason_of(error), traceback_of(error))
                 if less is None:
                     raise OutOfMemory(f"{criterion.name} ran out of memory: {reason_of(error)}") from None
                 self._small[criterion.name] = less[0]
@@ -165,16 +166,11 @@ def _with_value(criterion: Criterion, reading: Reading) -> dict[str, Any]:
     return {"status": Status.OK, "reason": None, **values}
 
 
-def _without_value(reason: str) -> dict[str, Any]:
-    return {"status": Status.FAILED, "reason": reason, "value": None, "stderr": None, "n": None}
+def _without_value(reason: str, traceback: str | None = None) -> dict[str, Any]:
+    empty = {"value": None, "stderr": None, "n": None}
+    return {"status": Status.FAILED, "reason": reason, "traceback": traceback, **empty}
 
 
 def _from_entry(criterion: Criterion, replicate: int | None, entry: Mapping[str, Any]) -> Measured:
-    fields = {key: value for key, value in entry.items() if key not in ("records", "status")}
+    fields = {key: value for key, value in entry.items() if key not in ("records", "status", "traceback")}
     return Measured(criterion, replicate, Status(entry["status"]), **fields)
-
-
-def reason_of(error: Exception) -> str:
-    """An error in one line; foreign ones with their type."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, RayciError) else f"{type(error).__name__}: {text}"

@@ -16,7 +16,8 @@ from rayci.planning.plan import Stage, Trial
 from rayci.planning.sweep import Sweep
 from rayci.running.out_of_memory import ran_out, release_memory, smaller
 from rayci.running.peak_memory import PeakMemory
-from rayci.running.readings import Readings, reason_of
+from rayci.running.readings import Readings
+from rayci.running.reasons import reason_of, traceback_of
 from rayci.running.rows import Measured, blocked_by, publish, without_value
 from rayci.storage.parts import Parts
 from rayci.storage.stages import Outcome, StageStore
@@ -232,7 +233,7 @@ class Runner:
 
     def _apply(self, link: Link, context: Context) -> Outcome:
         start = time.perf_counter()
-        failure = None
+        failure = origin = None
         intervention = self._small.get(str(link), link.intervention)
         peak = PeakMemory(self.subject.device)
         try:
@@ -243,10 +244,10 @@ class Runner:
                 raise
             if ran_out(error) and not (self._last_try and str(link) in self._hopeless):
                 raise OutOfMemory(reason_of(error)) from None
-            failure = reason_of(error)
+            failure, origin = reason_of(error), traceback_of(error)
         else:  # with the settings as asked for, so that a later step knows it again
             self.subject.applied[-1] = replace(self.subject.applied[-1], intervention=link.intervention)
-        return Outcome(time.perf_counter() - start, peak.bytes, failure)
+        return Outcome(time.perf_counter() - start, peak.bytes, failure, origin)
 
     def _publish(
         self, trial: Trial, stage: Stage, owner: str, readings: list[Measured], outcome: Outcome | None

@@ -40,6 +40,8 @@ class Outcome:
     peak_memory_bytes: int | None
     failure: str | None
     """Why the stage has no weights; None where it has."""
+    traceback: str | None = None
+    """Where the failure came from, as Python prints it."""
 
 
 class StageStore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 import subprocess
@@ -47,6 +48,22 @@ def test_exit_code_and_message(finished: tuple[Path, subprocess.CompletedProcess
     assert "non-finite weights" in done.stdout
     assert "values missing" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_traceback_of_a_failure_is_kept_and_shown(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    run = finished[0] / "run"
+    shown = rayci("status", str(run), "--failures")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("ft{lr=3.0e+37}, replicate 0 (edit_success, perplexity): ft left non-finite weights")
+    assert shown.stdout.count("Traceback (most recent call last)") == 1, "what was skipped has none of its own"
+    (failure,) = json.loads(rayci("status", str(run), "--failures", "--format", "json").stdout)
+    assert "in _apply" in failure["traceback"] and "rayci.errors.InterventionError: ft left" in failure["traceback"]
+    for again in (False, True):
+        assert not again or rayci("report", str(run)).returncode == 0
+        page = (run / "report.html").read_text()
+        assert "<summary>Tracebacks: 1</summary>" in page and "in _apply" in page
 
 
 def test_the_command_that_repeats_a_failed_trial(
