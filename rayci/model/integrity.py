@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging
 
@@ -39,7 +39,7 @@ def examine(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedModel
     Raises RequestError, naming the tensors, where the folder would load wrongly or not at all. NaN
     among the weights is found where they load.
     """
-    _refuse_foreign(folder)
+    _refuse_foreign(folder, trust_remote_code)
     weights = _headers(folder)
     with opening(folder):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
@@ -89,7 +89,7 @@ def opening(folder: Path) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_foreign(folder: Path, trust_remote_code: bool) -> None:
     """What loads without a word as something else than a plain model of its architecture."""
     config = configuration(folder)
     kind, named = config.get("model_type"), config.get("architectures")
@@ -100,6 +100,11 @@ def _refuse_foreign(folder: Path) -> None:
             f"config.json of {folder} says model_type {kind!r}, but architectures {', '.join(sorted(classes))}",
             allowed=f"model_type {', '.join(sorted(owners))}",
             hint=_FETCH_AGAIN,
+        )
+    if kind not in CONFIG_MAPPING and config.get("auto_map") and not trust_remote_code:
+        raise RequestError(
+            f"model_type {kind!r} of {folder} needs the code that lies beside it",
+            hint="trust_remote_code: true in the spec, where you trust whoever wrote it",
         )
     if (folder / "adapter_config.json").exists():
         raise RequestError(f"{folder} holds an adapter", hint="merge it into the model: merge_and_unload() of peft")
@@ -130,7 +135,8 @@ def _headers(folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     odd = []
     for path in weight_files(folder):
-        with _reading(path), safe_open(path, framework="pt") as file:
+        # Not mapped into memory: the machine that starts a sweep may be smaller than the model.
+        with _reading(path), safe_open(path, framework="pt", backend="pread") as file:
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 header = file.get_slice(name)
                 if name in tensors or (header.get_dtype() not in _FLOATS and not KNOWN_BUFFERS.search(name)):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rayci.errors import RequestError
 from rayci.model import loading
 from rayci.model.folder import configuration, hash_files, identity, locate, verify, weight_files
 from rayci.model.integrity import examine
+from rayci.model.modules import MODULE_MAPS
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
 from tests.models import ARCHITECTURES, MIXTURES, differing, random_model, tiny, tokenizer, weights
@@ -178,6 +180,29 @@ def test_a_fifo_is_not_waited_for(llama: Path) -> None:
     os.mkfifo(llama / "tokenizer.json")
     with pytest.raises(RequestError, match="not a regular file"):
         locate(str(llama))
+
+
+CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+class MineConfig(LlamaConfig):
+    model_type = "mine"
+
+class Mine(LlamaForCausalLM):
+    config_class = MineConfig
+"""
+
+
+def test_a_model_with_code_of_its_own_loads_where_it_is_trusted(llama: Path) -> None:
+    (llama / "modeling_mine.py").write_text(CODE)
+    names = {"AutoConfig": "modeling_mine.MineConfig", "AutoModelForCausalLM": "modeling_mine.Mine"}
+    configured(llama, model_type="mine", architectures=["Mine"], auto_map=names)
+    paths = {name: path for name, path in asdict(MODULE_MAPS["llama"]).items() if path}
+    with pytest.raises(RequestError, match="trust_remote_code: true"):
+        loading.load(llama, modules=paths)
+    loaded = loading.load(llama, modules=paths, trust_remote_code=True)
+    assert type(loaded.model).__name__ == "Mine"
+    assert not differing(loaded, weights(tiny()))
 
 
 @pytest.mark.parametrize("code", [False, True])
