@@ -71,7 +71,7 @@ def measure(family: Family, criterion: str, scale: Scale, reading: Reading) -> M
         scale, held = _logarithm(scale), held.logarithm()
     reach, points, beyond = _reach(family, held, x, refused, reading)
     row |= _lost(held, scale, x, reading)
-    n_lost = int((~held.present).sum())
+    n_lost = int((~held.present).sum()) if held.asked else 0
     margin = margin_of(scale, reading.margin, logarithm=row["unit"] == f"ln {criterion}")
     reasons = (*_reasons({**held.gaps, **dict.fromkeys((*refused, *beyond), held.runs)}, held.runs, family),)
     lost = row.pop("gap_bounds")

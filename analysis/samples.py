@@ -55,6 +55,11 @@ class Samples:
         """Whether every order has a value somewhere."""
         return bool(self.values.size) and not np.isnan(self.values).all(axis=(0, 2)).any()
 
+    @property
+    def asked(self) -> bool:
+        """Whether every order has rows, be they failures: else nobody asked for a comparison."""
+        return not any(gap.strength is None and gap.reason == ABSENT for gap in self.gaps)
+
     def only(self, points: Sequence[int]) -> Samples:
         """The same at some points of the grid; gaps elsewhere are left out."""
         grid = tuple(self.grid[point] for point in points)

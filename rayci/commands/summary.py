@@ -20,6 +20,7 @@ from rayci.kinds import Status
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rayci.analysis.tables import Pivot
     from rayci.table import ResultTable
     from rayci.trials.driver import Run
 
@@ -117,22 +118,37 @@ def print_metrics(source: str, at: str, axis: str, criteria: Sequence[str] | Non
 
 
 def _print_pivot(frame: pd.DataFrame, title: str) -> None:
-    from rayci.analysis import tables
+    from rayci.analysis import answers, tables
 
     compact = tables.pivot(frame)
     if not compact.rows:
         out.print("No composition of two methods in both orders, so there is nothing to compare.")
         return
-    drawn = Table(title=f"[bold]{title}[/bold]", title_justify="left", box=None, pad_edge=False)
-    for index, name in enumerate(compact.header):
-        drawn.add_column(name.replace("_", " "), justify="left" if index == 0 else "right", no_wrap=index == 0)
-    for row in compact.rows:
-        drawn.add_row(*row)
-    out.print(drawn)
+    out.print(_drawn(compact, title))
     out.print("[dim]order-free error | order sensitivity[/dim]")
     for note in compact.notes:
         out.print(note, style="dim", markup=False)
     out.print()
+    _print_answers(answers.answers(frame))
+
+
+def _print_answers(told: Pivot) -> None:
+    """In which order? Nothing where no two orders were compared."""
+    if not told.rows:
+        return
+    out.print(_drawn(told, "In which order?"))
+    for note in told.notes:
+        out.print(note, style="dim", markup=False)
+    out.print()
+
+
+def _drawn(pivot: Pivot, title: str) -> Table:
+    drawn = Table(title=f"[bold]{escape(title)}[/bold]", title_justify="left", box=None, pad_edge=False)
+    for index, name in enumerate(pivot.header):
+        drawn.add_column(escape(name.replace("_", " ")), justify="left" if index == 0 else "right", no_wrap=index == 0)
+    for row in pivot.rows:
+        drawn.add_row(*map(escape, row))
+    return drawn
 
 
 def _print_failures(table: ResultTable, spec: Path) -> str:

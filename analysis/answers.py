@@ -1,0 +1,47 @@
+"""In which order? One cell for each pair and criterion: the better order, by how much, and whether that is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rayci.analysis.findings import concerns
+from rayci.analysis.tables import Pivot, pair_name, records_of, short
+from rayci.analysis.verdicts import DOES_NOT_MATTER, MATTERS, UNDECIDED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEGEND = (
+    "Which method goes first, and by how much that order is better. either: shown not to matter."
+    " ?: not shown, for noise or for fewer than 3 edit batches. lost: points are missing that could tell."
+)
+
+
+def answers(frame: pd.DataFrame, criteria: Sequence[str] | None = None) -> Pivot:
+    """What a composability table of pairs says about their order; without rows where it has no two orders.
+
+    Criteria that say nothing about the methods of a row (edit success where nothing is edited) show `–`.
+    """
+    records = [record for record in records_of(frame) if "gap" in record]
+    names = [name for name in dict.fromkeys(r["criterion"] for r in records) if criteria is None or name in criteria]
+    cells: dict[str, dict[str, str]] = {}
+    for record in (record for record in records if record["criterion"] in names):
+        cells.setdefault(pair_name(record), {})[record["criterion"]] = answer(record)
+    rows = tuple((pair, *(held.get(name, "–") for name in names)) for pair, held in cells.items())
+    if all(cell == "–" for _, *held in rows for cell in held):
+        return Pivot((), (), ())
+    return Pivot(("methods", *names), rows, (LEGEND,))
+
+
+def answer(record: Mapping[str, Any]) -> str:
+    """`wanda by 0.14`, `either`, `wanda by 0.02 ?`, `equal ?`, `lost` or `–`; the spaces do not break."""
+    verdict = record["verdict"]
+    if verdict is None or not concerns(record):
+        return "–"
+    if verdict == UNDECIDED:
+        return "lost"
+    if verdict == DOES_NOT_MATTER:
+        return "either"
+    better = record["best_order"] and f"{record['best_order'].split(' > ')[0]} by {short(abs(record['gap']))}"
+    return ((better or "equal") + ("" if verdict == MATTERS else " ?")).replace(" ", "\N{NO-BREAK SPACE}")
