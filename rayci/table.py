@@ -21,8 +21,7 @@ import pyarrow.compute as pc
 
 from rayci.errors import CorruptionError, RequestError
 from rayci.kinds import Direction, Kind, Recompress, Scale, Status
-from rayci.storage import sealed
-from rayci.storage.entries import decode
+from rayci.storage import entries, sealed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -268,8 +267,8 @@ def read(path: Path | str) -> ResultTable:
 def _refuse_foreign(parts: Iterable[Part], run: Path) -> None:
     """CorruptionError where a part is of another sweep than the run's file says; nothing where that is lost."""
     try:
-        sweep = decode(run.read_bytes(), run.name)["fingerprint"]
-    except (OSError, CorruptionError, KeyError):
+        sweep = entries.read(run)["fingerprint"]
+    except (CorruptionError, KeyError):
         return
     for part in parts:
         if part.sweep != sweep:

@@ -25,8 +25,8 @@ from rayci.errors import CorruptionError, RequestError, StorageError
 from rayci.planning.plan import Plan
 from rayci.planning.sweep import Sweep
 from rayci.running.rows import fault
+from rayci.storage import entries
 from rayci.storage.atomic import replacing
-from rayci.storage.entries import decode, encode
 from rayci.storage.parts import Parts
 from rayci.storage.stages import StageStore, located
 from rayci.storage.user_paths import path_of
@@ -232,10 +232,10 @@ class RunFolder:
 
     def _write(self, name: str, entry: dict[str, Any]) -> None:
         with replacing(self.root / name) as temporary:
-            temporary.write_bytes(encode(entry, name, indent=1))
+            temporary.write_bytes(entries.encode(entry, name, indent=1))
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            return decode((self.root / name).read_bytes(), name)
-        except (OSError, CorruptionError):
+            return entries.read(self.root / name)
+        except CorruptionError:
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rayci.errors import CorruptionError
@@ -35,6 +36,15 @@ def decode(data: bytes, place: str) -> dict[str, Any]:
     if checksum != _checksum(entry, place):
         raise CorruptionError(f"{place} is damaged: it does not match its checksum")
     return entry
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The entry in a file under its own name; CorruptionError where it is not there, or not as it was written."""
+    try:
+        data = path.read_bytes() if path.is_file() else b""  # a pipe would never end
+    except OSError as error:
+        raise CorruptionError(f"{path} cannot be read: {error}") from None
+    return decode(data, path.name)
 
 
 def _checksum(entry: Mapping[str, Any], place: str) -> str:

@@ -237,8 +237,12 @@ def broken_texts(text: bytes) -> Iterator[bytes]:
 
 def test_run_json_is_rebuilt(run: Path, whole: Path) -> None:
     described = (whole / "run.json").read_bytes()
-    for text in [None, *broken_texts(described)]:
-        (run / "run.json").unlink() if text is None else (run / "run.json").write_bytes(text)
+    for text in ["lost", "a pipe", *broken_texts(described)]:
+        (run / "run.json").unlink()
+        if isinstance(text, bytes):
+            (run / "run.json").write_bytes(text)
+        elif text == "a pipe":
+            os.mkfifo(run / "run.json")
         pd.testing.assert_frame_equal(comparable(run), comparable(whole), check_exact=True)
         with pytest.raises(RequestError, match=r"run\.json is damaged\n.*rayci run SPEC"):
             RunFolder(run).state()
