@@ -289,7 +289,7 @@ def _refuse_contradictions(parts: Sequence[Part]) -> None:
         for key in _keys(part.rows):
             other = holding.setdefault(key, part)
             if other is not part:
-                raise CorruptionError(f"{other.path} and {part.path} hold the same row, {key}")
+                raise CorruptionError(f"{other.path} and {part.path} hold the same row: {_named(key)}")
 
 
 def _keys(table: pa.Table) -> Iterator[tuple[Any, ...]]:
@@ -297,12 +297,18 @@ def _keys(table: pa.Table) -> Iterator[tuple[Any, ...]]:
     return zip(*(table.column(name).to_pylist() for name in _KEY), strict=True)
 
 
+def _named(key: tuple[Any, ...]) -> str:
+    """A row by its key, for people."""
+    _, stage, replicate, criterion = key
+    return f"{criterion} of stage {stage[:12]}" + ("" if replicate is None else f", replicate {replicate}")
+
+
 def check(table: pa.Table) -> list[str]:
     """What breaks the contract of the table, in words; empty when it holds."""
     problems = []
     doubled = [key for key, count in Counter(_keys(table)).items() if count > 1]
     if doubled:
-        problems.append(f"{len(doubled)} keys occur twice, first {doubled[0]}")
+        problems.append(f"{len(doubled)} rows occur twice, first {_named(doubled[0])}")
     for name in ("value", "stderr"):
         if pc.any(pc.is_nan(table.column(name))).as_py():
             problems.append(f"a {name} is NaN")

@@ -110,7 +110,8 @@ def test_a_key_is_there_once(tmp_path: Path) -> None:
     for name, value in (("p", 0.5), ("q", 0.7)):
         table.write_part([replace(ROW, value=value)], SCALES, tmp_path / f"{name}.parquet")
     with pytest.raises(
-        CorruptionError, match=r"p\.parquet and .*q\.parquet hold the same row(?s:.*)try: rayci run SPEC"
+        CorruptionError,
+        match=r"p\.parquet and .*q\.parquet hold the same row: mmlu of stage a\n(?s:.*)try: rayci run SPEC",
     ):
         table.read(tmp_path)
     with pytest.raises(CorruptionError, match="twice"):
