@@ -122,8 +122,9 @@ def test_a_stored_prefix_gives_the_same_weights(tmp_path: Path) -> None:
     first, second = runner(tmp_path), runner(tmp_path / "other", sharing=False)
     made, _ = run_all(first)
     trial = next(trial for trial in made.trials if trial.composition == "wanda@0.5 > rtn@4")
-    fresh = runner(tmp_path / "fresh")
-    fresh.store = first.store  # starts from the stored wanda@0.5, the last stage being forgotten
+    fresh = runner(
+        tmp_path / "fresh", store=first.store
+    )  # starts from the stored wanda@0.5, the last stage being forgotten
     fresh.store.forget(trial.stages[-1].fingerprint)
     for active in (fresh, second):
         for _ in active.run(trial, [""] * 3, [False] * 3):

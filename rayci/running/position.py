@@ -1,0 +1,163 @@
+"""Where the subject of a worker stands, and how it gets to another stage.
+
+The nearest stage that is stored is loaded, and the steps that are left are applied. A step that
+runs out of memory is tried again with smaller batches, from the nearest stage on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from rayci.context import Context
+from rayci.errors import OutOfMemory, gathered, refuse
+from rayci.intervention import Intervention
+from rayci.planning.chain import Link
+from rayci.planning.plan import Stage, Trial
+from rayci.planning.sweep import Sweep
+from rayci.running.out_of_memory import ran_out, release_memory, smaller
+from rayci.running.peak_memory import PeakMemory
+from rayci.running.reasons import reason_of, traceback_of
+from rayci.storage.stages import Outcome, StageStore
+from rayci.subject import Applied, Subject
+
+
+@dataclass
+class Position:
+    """The stage that a subject is at, and its ways to others: the store, the base, further steps."""
+
+    sweep: Sweep
+    subject: Subject
+    store: StageStore
+    sharing: bool = True
+    """Whether stored weights are read and written."""
+    debug: bool = False
+    """Let an exception of a method through, in place of an outcome with its reason."""
+    _at: str = field(default="", init=False)
+    """Fingerprint of the stage that the subject is at."""
+    _smaller: dict[str, Intervention] = field(default_factory=dict, init=False)
+    """Steps that ran out of memory here, with smaller batches."""
+    _hopeless: set[str] = field(default_factory=set, init=False)
+    """Steps that the smallest batches do not help."""
+    _refusals: dict[tuple[str, int | None, int | None], str | None] = field(default_factory=dict, init=False)
+    """Step, edit batch and seed -> why it cannot be applied; each is checked once."""
+    _notes: list[str] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self.subject.remember_base()
+        self._at = self.sweep.planner.root.fingerprint
+
+    def take_notes(self) -> list[str]:
+        """What happened on the way since the last call."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def refusals(self, trial: Trial, first: int) -> dict[int, str]:
+        """Depth -> why the step to it cannot be applied, from depth `first` on; nothing is applied to find out."""
+        links = self.sweep.planner.chain(trial.composition)
+        reasons = {
+            depth: self._refusal(links[depth - 1], trial.stages[depth])
+            for depth in range(max(first, 1), len(trial.stages))
+            if not links[depth - 1].recompression  # of a step that has been applied before
+        }
+        return {depth: reason for depth, reason in reasons.items() if reason is not None}
+
+    def _refusal(self, link: Link, stage: Stage) -> str | None:
+        key = (str(link), stage.replicate, stage.seed)
+        if key not in self._refusals:
+            context = self.sweep.context(stage.replicate, stage.seed)
+            faults = gathered(self.subject.faults(link.intervention, context))
+            if self.debug:
+                refuse(faults)
+            self._refusals[key] = "; ".join(map(reason_of, faults)) or None
+        return self._refusals[key]
+
+    def reach(self, trial: Trial, depth: int, keep: Sequence[bool], *, last_try: bool) -> tuple[int, Outcome]:
+        """Bring the subject to a stage; returns the number of steps applied and how the last went.
+
+        Stages on the way were stored once; where one is kept and is not there any more, it is stored
+        again. Raises OutOfMemory where smaller batches do not help, unless it is the `last_try`.
+        """
+        links = self.sweep.planner.chain(trial.composition)
+        start = index = self._nearest(trial, depth, links)
+        outcome = Outcome(0.0, None, None)
+        if start == depth:
+            fingerprint = trial.stages[depth].fingerprint
+            outcome = self.store.outcome(fingerprint) or outcome
+            self.store.put_outcome(fingerprint, outcome)
+        while index < depth:
+            link, stage = links[index], trial.stages[index + 1]
+            try:
+                outcome = self._apply(link, self.sweep.context(stage.replicate, stage.seed), last_try)
+            except OutOfMemory as error:
+                self.to_base(everything=True)
+                release_memory()
+                self._shrink(link, stage, error, last_try)
+                index = self._nearest(trial, index, links)
+                continue
+            self.store.put_outcome(stage.fingerprint, outcome)
+            if outcome.failure is not None:
+                self.to_base(everything=True)
+                return index + 1 - start, outcome
+            self._at = stage.fingerprint
+            index += 1
+            if index < depth and keep[index]:
+                self.keep(stage)
+        return depth - start, outcome
+
+    def keep(self, stage: Stage) -> None:
+        """Store the weights of the stage that the subject is at, unless they are there."""
+        if self.sharing and stage.depth and not self.store.has_weights(stage.fingerprint):
+            changed = self.subject.parameters_of(self.subject.changed())
+            self.store.put_weights(stage.fingerprint, changed, self.subject.receipts)
+
+    def to_base(self, *, everything: bool = False) -> None:
+        """Back to the untouched model; `everything` after a failure, when any weight may have changed."""
+        self.subject.restore(everything=everything)
+        self._at = self.sweep.planner.root.fingerprint
+
+    def _nearest(self, trial: Trial, depth: int, links: Sequence[Link]) -> int:
+        """Go to the deepest stage on the way that is at hand; returns its depth."""
+        for candidate in range(depth, 0, -1):
+            fingerprint = trial.stages[candidate].fingerprint
+            if fingerprint == self._at:
+                return candidate
+            weights = self.store.weights(fingerprint) if self.sharing else None
+            if weights is not None:
+                tensors, receipts = weights
+                steps = zip(links, receipts, strict=False)
+                self.subject.load(tensors, [Applied(link.intervention, r, link.recompression) for link, r in steps])
+                self._at = fingerprint
+                return candidate
+        self.to_base()
+        return 0
+
+    def _apply(self, link: Link, context: Context, last_try: bool) -> Outcome:
+        start = time.perf_counter()
+        failure = origin = None
+        intervention = self._smaller.get(str(link), link.intervention)
+        peak = PeakMemory(self.subject.device)
+        try:
+            with peak:
+                self.subject.apply(intervention, context, link.recompression)
+        except Exception as error:  # a failing method is a row, and the sweep goes on
+            if self.debug:
+                raise
+            if ran_out(error) and not (last_try and str(link) in self._hopeless):
+                raise OutOfMemory(reason_of(error)) from None
+            failure, origin = reason_of(error), traceback_of(error)
+        else:  # with the settings as asked for, so that a later step knows it again
+            self.subject.applied[-1] = replace(self.subject.applied[-1], intervention=link.intervention)
+        return Outcome(time.perf_counter() - start, peak.bytes, failure, origin)
+
+    def _shrink(self, link: Link, stage: Stage, error: OutOfMemory, last_try: bool) -> None:
+        """Use smaller batches for a step from now on; OutOfMemory where they are as small as can be."""
+        less = smaller(self._smaller.get(str(link), link.intervention))
+        if less is not None:
+            self._smaller[str(link)], batches = less
+            self._notes.append(f"{stage.chain}: out of memory, {batches} is tried")
+            return
+        self._hopeless.add(str(link))
+        if not last_try:
+            raise OutOfMemory(f"{stage.chain}: {error}") from None
