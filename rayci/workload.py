@@ -13,15 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 from rayci.errors import RequestError
 from rayci.intervention import Intervention
-from rayci.model import modules
-
-if TYPE_CHECKING:
-    from rayci.subject import Subject
+from rayci.model.sizes import Sizes
 
 BATCH_TOKENS = 8 * 512
 """Tokens of a batch of a method that does not say how many it takes."""
@@ -60,84 +55,14 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Workload:
-    """A model's shapes and the sizes of the data."""
+class Workload(Sizes):
+    """A model's sizes and those of the data."""
 
-    subject: Subject
-    """The model; its weights are not read and may be missing (`rayci.model.shapes`)."""
     edits: int = 50
     """Edits of a batch."""
     replicates: int = 1
     """Edit batches of the sweep: work on the untouched model may be done once for all of them."""
     texts: Texts = Texts()
-
-    @cached_property
-    def parameters(self) -> int:
-        """Number of the model's parameters."""
-        return sum(value.numel() for value in self.subject.model.parameters())
-
-    @cached_property
-    def weight_bytes(self) -> int:
-        """Bytes of the model's parameters."""
-        return sum(value.nbytes for value in self.subject.model.parameters())
-
-    @property
-    def element(self) -> int:
-        """Bytes of a weight and of an activation."""
-        return self.subject.model.dtype.itemsize
-
-    @property
-    def hidden(self) -> int:
-        """Channels of the hidden states."""
-        return self.subject.hidden_size
-
-    @property
-    def context(self) -> int:
-        """Tokens of the longest input."""
-        return self.subject.context_length
-
-    @cached_property
-    def blocks(self) -> int:
-        """Number of decoder blocks."""
-        return len(self.subject.blocks)
-
-    @cached_property
-    def vocabulary(self) -> int:
-        """Rows of the output embeddings."""
-        rows: int = self.subject.model.get_output_embeddings().weight.shape[0]
-        return rows
-
-    @cached_property
-    def linears(self) -> list[tuple[int, int]]:
-        """Rows and columns of every linear in the decoder blocks."""
-        return [_shape(linear) for _, linear in self.subject.linears()]
-
-    @cached_property
-    def groups(self) -> list[list[tuple[int, int]]]:
-        """The same of one block, linears with one input together."""
-        block = self.subject.block(0)
-        paths = self.subject.paths.groups(block)
-        return [[_shape(modules.linear(block, path)) for path in group] for group in paths]
-
-    @cached_property
-    def inner(self) -> int:
-        """Widest input of a linear."""
-        return max(columns for group in self.groups for _, columns in group)
-
-    @cached_property
-    def largest(self) -> int:
-        """Elements of the largest linear."""
-        return max(rows * columns for group in self.groups for rows, columns in group)
-
-    @cached_property
-    def widest(self) -> int:
-        """Elements of the largest group of linears with one input."""
-        return max(sum(rows * columns for rows, columns in group) for group in self.groups)
-
-    @cached_property
-    def gram(self) -> int:
-        """Elements of one [in, in] matrix for every group of linears of a block."""
-        return sum(group[0][1] ** 2 for group in self.groups)
 
     def cut(self, limit: int) -> int:
         """Tokens of the longest document, cut to `limit` and the model's context."""
@@ -216,18 +141,3 @@ class Workload:
         chosen = frozenset(names)
         activations = self.backward_bytes(tokens, self.blocks_above(chosen)) + beside
         return self.optimiser_bytes(self.elements(chosen), activations)
-
-    def elements(self, names: Iterable[str]) -> int:
-        """Elements of these parameters."""
-        return sum(value.numel() for value in self.subject.parameters_of(names).values())
-
-    def blocks_above(self, names: Iterable[str]) -> int:
-        """Blocks that the gradients of these parameters pass: all, where some lie outside the blocks."""
-        root = f"{self.subject.paths.blocks}."
-        lowest = (int(name.removeprefix(root).split(".")[0]) if name.startswith(root) else 0 for name in names)
-        return self.blocks - min(lowest, default=0)
-
-
-def _shape(linear: modules.Linear) -> tuple[int, int]:
-    rows, columns = modules.weight(linear).shape
-    return rows, columns

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from rayci import registry
 from rayci.context import Context
@@ -75,6 +76,16 @@ def weights(subject: Subject) -> int:
 @pytest.mark.parametrize(("method", "settings"), CASES)
 def test_steps(method: str, settings: dict[str, Any]) -> None:
     subject = llama()
+    made = registry.intervention(method).configure(settings=settings)
+    foreseen = Memory(Workload(subject, texts=texts())).step(Link(Step(method), made, None))
+    measured = weights(subject) + peak_of(subject.model, lambda: subject.apply(made, Context(collection())))
+    assert measured <= foreseen <= 2 * measured
+
+
+@pytest.mark.parametrize(("method", "settings"), [case for case in CASES if case[0] in ("gptq", "gd", "lora", "rmu")])
+def test_steps_in_half_precision(method: str, settings: dict[str, Any]) -> None:
+    subject = llama()
+    subject.model.to(torch.bfloat16)
     made = registry.intervention(method).configure(settings=settings)
     foreseen = Memory(Workload(subject, texts=texts())).step(Link(Step(method), made, None))
     measured = weights(subject) + peak_of(subject.model, lambda: subject.apply(made, Context(collection())))

@@ -1,0 +1,104 @@
+"""Sizes of a model, told from its shapes: its weights are not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from rayci.model import modules
+
+if TYPE_CHECKING:
+    from rayci.subject import Subject
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the parts of a model are."""
+
+    subject: Subject
+    """The model; its weights may be missing (`rayci.model.shapes`)."""
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of the model's parameters."""
+        return sum(value.numel() for value in self.subject.model.parameters())
+
+    @cached_property
+    def weight_bytes(self) -> int:
+        """Bytes of the model's parameters."""
+        return sum(value.nbytes for value in self.subject.model.parameters())
+
+    @property
+    def element(self) -> int:
+        """Bytes of a weight and of an activation."""
+        return self.subject.model.dtype.itemsize
+
+    @property
+    def hidden(self) -> int:
+        """Channels of the hidden states."""
+        return self.subject.hidden_size
+
+    @property
+    def context(self) -> int:
+        """Tokens of the longest input."""
+        return self.subject.context_length
+
+    @cached_property
+    def blocks(self) -> int:
+        """Number of decoder blocks."""
+        return len(self.subject.blocks)
+
+    @cached_property
+    def vocabulary(self) -> int:
+        """Rows of the output embeddings."""
+        rows: int = self.subject.model.get_output_embeddings().weight.shape[0]
+        return rows
+
+    @cached_property
+    def linears(self) -> list[tuple[int, int]]:
+        """Rows and columns of every linear in the decoder blocks."""
+        return [_shape(linear) for _, linear in self.subject.linears()]
+
+    @cached_property
+    def groups(self) -> list[list[tuple[int, int]]]:
+        """The same of one block, linears with one input together."""
+        block = self.subject.block(0)
+        paths = self.subject.paths.groups(block)
+        return [[_shape(modules.linear(block, path)) for path in group] for group in paths]
+
+    @cached_property
+    def inner(self) -> int:
+        """Widest input of a linear."""
+        return max(columns for group in self.groups for _, columns in group)
+
+    @cached_property
+    def largest(self) -> int:
+        """Elements of the largest linear."""
+        return max(rows * columns for group in self.groups for rows, columns in group)
+
+    @cached_property
+    def widest(self) -> int:
+        """Elements of the largest group of linears with one input."""
+        return max(sum(rows * columns for rows, columns in group) for group in self.groups)
+
+    @cached_property
+    def gram(self) -> int:
+        """Elements of one [in, in] matrix for every group of linears of a block."""
+        return sum(group[0][1] ** 2 for group in self.groups)
+
+    def elements(self, names: Iterable[str]) -> int:
+        """Elements of these parameters."""
+        return sum(value.numel() for value in self.subject.parameters_of(names).values())
+
+    def blocks_above(self, names: Iterable[str]) -> int:
+        """Blocks that the gradients of these parameters pass: all, where some lie outside the blocks."""
+        root = f"{self.subject.paths.blocks}."
+        lowest = (int(name.removeprefix(root).split(".")[0]) if name.startswith(root) else 0 for name in names)
+        return self.blocks - min(lowest, default=0)
+
+
+def _shape(linear: modules.Linear) -> tuple[int, int]:
+    rows, columns = modules.weight(linear).shape
+    return rows, columns
