@@ -14,6 +14,7 @@ from typing import Any
 from rayci.criterion import Criterion
 from rayci.errors import RequestError, nearest
 from rayci.intervention import Intervention
+from rayci.settings import Settings
 
 INTERVENTIONS = {
     "ft": "rayci.interventions.editing.finetuning:FineTuning",
@@ -69,6 +70,7 @@ def intervention(name: str) -> type[Intervention]:
     found = _load(name, "rayci.interventions", INTERVENTIONS)
     if not (isinstance(found, type) and issubclass(found, Intervention)):
         raise RequestError(f"{name!r} is {found!r}", allowed="a subclass of rayci.intervention.Intervention")
+    _refuse_another_name(found, name)
     return found
 
 
@@ -77,7 +79,17 @@ def criterion(name: str) -> type[Criterion]:
     found = _load(name, "rayci.criteria", CRITERIA)
     if not (isinstance(found, type) and issubclass(found, Criterion)):
         raise RequestError(f"{name!r} is {found!r}", allowed="a subclass of rayci.criterion.Criterion")
+    _refuse_another_name(found, name)
     return found
+
+
+def _refuse_another_name(cls: type[Settings], name: str) -> None:
+    """A method is identified by the name of its class: under two names it would take another one's stages."""
+    own = getattr(cls, "name", None)
+    if own != name:
+        raise RequestError(
+            f"{name!r} calls itself {own!r}", hint=f"`name = {name!r}` in {cls.__name__}, as its entry point says"
+        )
 
 
 def _load(name: str, group: str, built_in: dict[str, str]) -> Any:

@@ -63,6 +63,14 @@ def test_a_plugin_that_takes_a_built_in_name(install: Callable[[str, str, str], 
     assert registry.intervention("ft").name == "ft"
 
 
+def test_a_plugin_that_calls_itself_otherwise_would_take_the_stages_of_the_other(
+    install: Callable[[str, str, str], None],
+) -> None:
+    install("plug_seven", MODULE, "other = plug_seven:Nothing")
+    with pytest.raises(RequestError, match="'other' calls itself 'nothing'"):
+        registry.intervention("other")
+
+
 def test_a_plugin_that_does_not_import_is_an_error_when_named(install: Callable[[str, str, str], None]) -> None:
     install("plug_five", "import no_such_module_anywhere", "broken = plug_five:Nothing")
     assert "broken" in registry.interventions()
