@@ -19,29 +19,15 @@ from rayci.storage.stages import Outcome
 from rayci.trials import machine
 from rayci.trials.assignment import Assignment, trial_config
 from rayci.trials.cluster import connected, nodes_lost
-from rayci.trials.faults import FILE
 from rayci.trials.free_workers import FreeWorkers
 from rayci.trials.loggers import callbacks
 from rayci.trials.progress import ProgressBar, Silent
 from rayci.trials.reservations import Reservations
 from rayci.trials.run_folder import LOST, RunFolder
-from rayci.trials.search import Hooks, PrefixSearcher
+from rayci.trials.search import Hooks, PrefixSearcher, Stopped
 from rayci.trials.trainable import CompositionTrial
 from rayci.trials.work import Work
-
-
-class Stopped(tune.Stopper):  # type: ignore[misc]
-    """Ends an experiment in which nothing more is handed out."""
-
-    def __init__(self, searcher: PrefixSearcher) -> None:
-        self._searcher = searcher
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return self._searcher.stopped is not None
-
+from rayci.trials.worker_errors import FILE
 
 EXPERIMENT = 5000
 """Trials in one Tune experiment: its state (11 KB a trial) is written over and over, its memory (49 KB) kept."""
@@ -88,6 +74,7 @@ class Experiments:
     def run(self) -> tuple[dict[str, int], list[str]]:
         """Run to the end or to an interruption; counts and notes."""
         resources = self._plan.spec.resources
+        (self._folder.root / FILE).unlink(missing_ok=True)
         gpus = machine.gpus(resources, self._reservations, self._workers)
         with connected(self._knobs, resources, workers=self._workers, gpus=gpus):
             try:

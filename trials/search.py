@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ray import tune
 from ray.tune.search import Searcher
 
 from rayci.errors import RayciError, StorageError
 from rayci.planning.schedule import Schedule
-from rayci.trials.faults import Faults, stopping
 from rayci.trials.reservations import Reservations
+from rayci.trials.worker_errors import Faults, stopping
 
 Config = Callable[[int], dict[str, Any]]
 """The Tune config of a trial, by its index in the plan."""
@@ -157,3 +158,16 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to read, see `get_state`."""
+
+
+class Stopped(tune.Stopper):  # type: ignore[misc]
+    """Ends an experiment in which nothing more is handed out."""
+
+    def __init__(self, searcher: PrefixSearcher) -> None:
+        self._searcher = searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._searcher.stopped is not None

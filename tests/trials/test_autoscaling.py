@@ -103,6 +103,13 @@ def test_from_nothing_and_back(
     ten_trials: Path, undisturbed: Path, head: nodes.Node, address: str, requests: Path, tmp_path: Path
 ) -> None:
     assert workers(head) == 0
+    large = tmp_path / "large.yaml"
+    large.write_text(ten_trials.read_text() + "resources: {cpus: 2}\n")
+    process = nodes.sweep(large, tmp_path / "refused", address, env=TOKEN)
+    text = process.communicate(timeout=nodes.LIMIT)[0]
+    assert process.returncode == 2 and "a node of type a100.spot has 1 CPU" in text, text
+    assert not (tmp_path / "refused").exists()
+
     run = tmp_path / "run"
     process = nodes.sweep(ten_trials, run, address, env=TOKEN)
     nodes.wait(lambda: workers(head) >= 2, process)
