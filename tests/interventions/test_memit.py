@@ -96,7 +96,7 @@ def test_a_heavy_covariance_leaves_the_weights_almost_alone() -> None:
 
 def test_edits_succeed_on_the_testbed() -> None:
     """Mean over three batches of 50; 0 before, and chance is .25 for utility."""
-    bounds = {EditSuccess: 0.85, EditGeneralization: 0.7, EditLocality: 0.3, Utility: 0.65}
+    bounds = {EditSuccess: 0.73, EditGeneralization: 0.65, EditLocality: 0.55, Utility: 0.82}
     measured: dict[Any, list[float]] = {criterion: [] for criterion in (*bounds, Perplexity)}
     for replicate in range(3):
         subject, context = testbed(), Context(collection(), replicate=replicate, batch_size=50)
@@ -105,7 +105,7 @@ def test_edits_succeed_on_the_testbed() -> None:
             values.append(criterion().measure(subject, context).value)
     means = {criterion: sum(values) / len(values) for criterion, values in measured.items()}
     assert all(means[criterion] >= bound for criterion, bound in bounds.items()), means
-    assert means[Perplexity] < 8
+    assert means[Perplexity] < 5
 
 
 def test_the_same_stage_is_the_same_bit_for_bit() -> None:

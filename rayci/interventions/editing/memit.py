@@ -67,8 +67,9 @@ class Memit(Intervention):
             "layers": (0,),
             "lr": 0.1,
             "clamp": 1.0,
-            "stop_loss": 2e-3,
-            "covariance_weight": 5.0,
+            "stop_loss": 1e-4,
+            "passes": 30,
+            "covariance_weight": 16.0,
             "storage": "float32",
         }
     }
@@ -181,6 +182,7 @@ class Memit(Intervention):
         names = self.changes(subject)
         edits = context.edits
         text = CovarianceText(subject, context, self.documents, self.max_tokens)
+        text.check(self.layers)
         templates = self.contexts or generate_templates(
             subject, context.generator("memit contexts"), length=self.context_tokens, top_k=self.context_top_k
         )
