@@ -100,12 +100,16 @@ def spied(monkeypatch: pytest.MonkeyPatch, subject: Subject) -> list[tuple[set[s
     return found
 
 
+_LAST: dict[str, Any] = {"last_layers": 1, "samples": 4, "batch": 2, "epochs": 1, "max_tokens": 16}
+
+
 @pytest.mark.parametrize(
     ("method", "settings", "copies"),
     [
         ("ft", {"layers": (1,), "steps": 2}, 0),
-        ("ga", {"last_layers": 1, "samples": 4, "batch": 2, "epochs": 1, "max_tokens": 16}, 0),
+        ("ga", _LAST, 0),
         ("rmu", {"layer": 1, "update": 1, "batch": 2, "max_batches": 2, "max_tokens": 16, "retain_tokens": 16}, 1),
+        ("sure", {"method": "ga", "percentile": 60, "settings": {**_LAST, "clip_norm": None}}, 2),
     ],
 )
 def test_optimiser_state_exists_for_trained_parameters_alone(
@@ -123,7 +127,8 @@ def test_optimiser_state_exists_for_trained_parameters_alone(
         assert graded == trained.keys()
         assert masters == size
         assert state == 2 * size  # Adam's two moments
-    # masters, gradients, two moments, and while a step runs two temporaries; RMU also the frozen weights
+    # masters, gradients, two moments, and while a step runs two temporaries; RMU also the frozen
+    # weights, SURE the gradients of what it does not choose
     assert peak <= (6 + copies) * size + activations(subject)
 
 

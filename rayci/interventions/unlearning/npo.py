@@ -11,11 +11,11 @@ so it starts as gradient ascent. p_ref is taken once, before the first step. The
 terms are means over the labelled tokens of a batch.
 
 This textbook form saturates on long documents: at β = .1 and 2000 tokens the gradient has all but
-vanished once a document is .02 nats a token less likely. MUSE's code takes the difference of the
-batch's mean losses for the log-ratio, so no number that MUSE published follows from the textbook
+vanished once a document is .02 nats a token less likely. MUSE's code takes differences of raw
+logits, entry by entry, for log-ratios, so no number that MUSE published follows from the textbook
 form. `length_normalised` divides each sequence's log-ratio by its labelled tokens, as SimNPO
-(arXiv 2410.07163) does, but keeps p_ref. Further deviations: MUSE's code gave KL raw logits,
-and cuts one long text into windows; documents here come as they are and are cut at `max_tokens`.
+(arXiv 2410.07163) does, but keeps p_ref. Further deviations: MUSE's code gave KL raw logits too, and
+cuts one long text into windows; documents here come as they are and are cut at `max_tokens`.
 """
 
 from __future__ import annotations
