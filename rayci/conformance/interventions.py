@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import pytest
 import torch
 
 from rayci.conformance.bench import (
@@ -18,13 +17,13 @@ from rayci.conformance.bench import (
     small_context,
     streams_used,
 )
+from rayci.conformance.check_rules import CheckRules
 from rayci.conformance.cost_rules import CostRules
 from rayci.conformance.emulated_device import FIRST, on_a_device
 from rayci.conformance.settings_rules import SettingsRules, with_value
 from rayci.conformance.wrapped import unidentified, watching
 from rayci.context import Context
-from rayci.data.records import STANDS_IN, Collection
-from rayci.errors import RequestError
+from rayci.data.records import Collection
 from rayci.intervention import Compressor, Intervention, Receipt
 from rayci.kinds import Kind
 from rayci.settings import Settings
@@ -44,7 +43,7 @@ class Application:
     """Other methods whose code ran."""
 
 
-class InterventionConformance(SettingsRules, CostRules):
+class InterventionConformance(SettingsRules, CostRules, CheckRules):
     """Subclass it as `Test…` and define `make`; compressors take `CompressorConformance`."""
 
     ties: ClassVar[float] = 1e-4
@@ -215,18 +214,6 @@ class InterventionConformance(SettingsRules, CostRules):
         except Exception as error:
             raise AssertionError(f"fails with {sorted(made.needs)} alone: {error!r}") from error
         assert not self.as_a_step().after.differing(bare), "the result depends on data that `needs` does not name"
-
-    def test_missing_data_is_refused_before_any_weight_changes(self) -> None:
-        """An empty part that is needed is a wrong request."""
-        made, context = self.make(), self.context()
-        for part in sorted(made.needs):
-            lacking: dict[str, Any] = {part: (), STANDS_IN.get(part, part): ()}
-            subject = self.subject()
-            before = Snapshot.of(subject)
-            with pytest.raises(RequestError):
-                made.apply(subject, replace(context, data=replace(context.data, **lacking)))
-            touched = before.differing(Snapshot.of(subject))
-            assert not touched, f"without {part}: weights changed before the error: {touched[:3]}"
 
 
 def _application(subject: Subject, before: Snapshot, receipt: Receipt) -> Application:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from rayci.context import Context
-from rayci.errors import DataError
+from rayci.errors import RequestError
 from rayci.intervention import Intervention, Receipt, Strength
 from rayci.kinds import Kind
 from rayci.settings import ForwardBatch, Settings
@@ -45,8 +46,6 @@ class Nudge(Intervention):
 
     @torch.no_grad()
     def apply(self, subject: Subject, context: Context) -> Receipt:
-        if not context.data.forget:
-            raise DataError("nudge: no forget texts")
         length = sum(len(document.text) for document in context.data.forget[: self.texts])
         noise = self.noise(subject, context).to(target(subject))
         target(subject).add_(noise * self.amount * length / 100)
@@ -144,19 +143,28 @@ class ReadsUndeclaredData(Nudge):
         return receipt
 
 
-class RefusesLate(Nudge):
-    @torch.no_grad()
-    def apply(self, subject: Subject, context: Context) -> Receipt:
-        target(subject).add_(1)
-        return super().apply(subject, context)
+class RefusesWhatFits(Nudge):
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        yield RequestError("not on a Saturday")
 
 
-class NeverRefuses(Nudge):
-    @torch.no_grad()
-    def apply(self, subject: Subject, context: Context) -> Receipt:
-        if not context.data.forget:
-            return Receipt(())
-        return super().apply(subject, context)
+class NeedsWeightsToJudge(Nudge):
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        if target(subject).sum().item() == 0:
+            yield RequestError("there is nothing to nudge")
+
+
+class TouchesWhenItJudges(Nudge):
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        if subject.has_weights:
+            target(subject).data.add_(1)
+        return iter(())
+
+
+class CrashesOnMissingData(Nudge):
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        if not context.data.forget[0].text:
+            yield RequestError("the first text is empty")
 
 
 class SpeedThatCounts(Nudge):
@@ -191,8 +199,6 @@ class BadPreset(Nudge):
 
 class Idle(Nudge):
     def apply(self, subject: Subject, context: Context) -> Receipt:
-        if not context.data.forget:
-            raise DataError("idle: no forget texts")
         return Receipt(())
 
 
@@ -254,22 +260,17 @@ INTERVENTIONS: dict[type[Nudge], set[str]] = {
     },
     ComputesOnTheCpu: {"test_it_computes_where_the_model_is"},
     SeedsGlobal: {"test_global_random_streams_are_neither_used_nor_read"},
-    HiddenChange: {
-        "test_the_receipt_names_all_that_changed",
-        "test_missing_data_is_refused_before_any_weight_changes",
-    },
-    HiddenBuffer: {
-        "test_the_receipt_names_all_that_changed",
-        "test_missing_data_is_refused_before_any_weight_changes",
-    },
+    HiddenChange: {"test_the_receipt_names_all_that_changed"},
+    HiddenBuffer: {"test_the_receipt_names_all_that_changed"},
     LeavesTrainMode: {"test_the_model_is_left_as_found"},
     LeavesHook: {"test_the_model_is_left_as_found"},
     TurnsCacheOff: {"test_the_model_is_left_as_found"},
     ChangesDtype: {"test_the_model_is_left_as_found"},
     SeededInSecret: {"test_seeds_matter_only_where_declared"},
     ReadsUndeclaredData: {"test_declared_needs_are_complete"},
-    RefusesLate: {"test_missing_data_is_refused_before_any_weight_changes"},
-    NeverRefuses: {"test_missing_data_is_refused_before_any_weight_changes"},
+    NeedsWeightsToJudge: {"test_what_fits_is_not_refused", "test_missing_data_is_a_fault_and_no_crash"},
+    TouchesWhenItJudges: {"test_checking_changes_nothing", "test_equal_fingerprints_give_equal_bits"},
+    CrashesOnMissingData: {"test_missing_data_is_a_fault_and_no_crash"},
     SpeedThatCounts: {"test_every_setting_is_read"},
     HidesASetting: {"test_every_setting_is_read", "test_effective_settings_are_all_but_speed"},
     Undocumented: {"test_every_setting_is_documented"},
@@ -290,6 +291,7 @@ INTERVENTIONS: dict[type[Nudge], set[str]] = {
 
 FATAL: dict[type[Nudge], set[str]] = {
     NotFinite: {"test_the_weights_are_finite"},
+    RefusesWhatFits: {"test_what_fits_is_not_refused"},
     AddsParameter: {"test_flags_and_gradients_are_clean_after_a_step"},
 }
 """Intervention -> rules among those that must reject it; as no step succeeds, most do."""

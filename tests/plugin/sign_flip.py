@@ -7,12 +7,14 @@ It stands here as an example and is a poor way to unlearn.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 
 from rayci.context import Context
+from rayci.errors import RequestError, caught
 from rayci.intervention import Intervention, Receipt, Strength
 from rayci.interventions.trainer import projection_weights
 from rayci.kinds import Kind
@@ -36,6 +38,10 @@ class SignFlip(Intervention):
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """The weight of one projection."""
         return tuple(projection_weights(subject, [self.layer]))
+
+    def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
+        """The block must be one of the model's."""
+        return caught(self.changes, subject)
 
     def operations(self, work: Workload) -> float:
         """A draw, a comparison and a product for each weight."""
