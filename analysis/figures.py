@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rayci.analysis import drawing
 from rayci.analysis.curve import Curve
 from rayci.analysis.drawing import COLOURS, GREY, Line
+from rayci.analysis.escaping import label
 from rayci.errors import RequestError
 from rayci.kinds import Scale
 
@@ -33,7 +35,8 @@ def figure_dict(curves: Sequence[Curve], scale: Scale, singles: Sequence[Curve] 
     """The same figure as plain data and layout, which plotly.js draws; needs no plotly."""
     if not curves:
         raise RequestError("no curve to draw")
-    held, references = drawing.lines(curves), drawing.alone(singles, curves)
+    held = [_plain(line) for line in drawing.lines(curves)]
+    references = [_plain(line) for line in drawing.alone(singles, curves)]
     swept = curves[0].axis is not None
     traces = []
     for index, line in enumerate(held):
@@ -43,6 +46,12 @@ def figure_dict(curves: Sequence[Curve], scale: Scale, singles: Sequence[Curve] 
     grid = [point.strength for point in curves[0].points]
     traces += [trace for line in references if (trace := _reference(line, grid, swept))]
     return {"data": traces, "layout": _layout(curves[0], scale, drawing.is_logarithmic([*held, *references], scale))}
+
+
+def _plain(line: Line) -> Line:
+    """The line with its name and problems as text: plotly reads some HTML in them."""
+    marks = (replace(mark, problems=tuple(map(label, mark.problems))) for mark in line.marks)
+    return Line(label(line.name), tuple(marks))
 
 
 def _line(line: Line, colour: str) -> dict[str, Any]:
@@ -150,12 +159,15 @@ def _layout(curve: Curve, scale: Scale, logarithmic: bool) -> dict[str, Any]:
     margin = 0.04 * ((scale.high or 0) - (scale.low or 0))
     rule = "#c9ced6"
     lines = {"gridcolor": "#e8eaee", "zeroline": False, "linecolor": rule, "ticks": "outside", "tickcolor": rule}
-    vertical: dict[str, Any] = {**lines, "title": {"text": f"{curve.criterion}{unit} ({drawing.better(scale)})"}}
+    vertical: dict[str, Any] = {
+        **lines,
+        "title": {"text": f"{label(curve.criterion)}{label(unit)} ({drawing.better(scale)})"},
+    }
     if bounded:
         vertical["range"] = [(scale.low or 0) - margin, (scale.high or 0) + margin]
     if logarithmic:
         vertical |= {"type": "log", "exponentformat": "power"}
-    horizontal: dict[str, Any] = {**lines, "title": {"text": drawing.axis_title(curve)}}
+    horizontal: dict[str, Any] = {**lines, "title": {"text": label(drawing.axis_title(curve))}}
     if curve.axis is not None:
         horizontal |= {"tickmode": "array", "tickvals": [point.strength for point in curve.points]}
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
@@ -23,6 +22,7 @@ from rayci.analysis.reading_point import At
 from rayci.analysis.usability import ruinous_steps
 from rayci.errors import RequestError
 from rayci.kinds import Scale, Status
+from rayci.storage.atomic import replacing
 from rayci.table import ResultTable
 
 BESIDE = ("csv", "md", "tex", "json", "png", "svg")
@@ -50,7 +50,6 @@ def report(
     target = Path(folder)
     frame = metrics(table, at)
     text = render(table, frame, title, tracebacks)
-    target.mkdir(parents=True, exist_ok=True)
     _write(target / "report.html", text)
     makers = {"csv": tables.to_csv, "md": tables.to_markdown, "tex": tables.to_latex, "json": tables.to_json}
     for name in wanted:
@@ -61,9 +60,6 @@ def report(
 
             write_overview(table, target / f"overview.{name}")
     return target / "report.html"
-
-
-write_report = report
 
 
 def render(table: ResultTable, frame: Any, title: str | None = None, tracebacks: Sequence[tuple[str, str]] = ()) -> str:
@@ -160,10 +156,5 @@ def _gaps(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[str
 
 
 def _write(path: Path, text: str) -> None:
-    """Complete under its name, or not there."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from rayci.analysis.curve import Curve, curves
 from rayci.analysis.drawing import COLOURS, GREY, Line
 from rayci.errors import RequestError
 from rayci.kinds import Scale
+from rayci.storage.atomic import replacing
 from rayci.table import ResultTable
 
 LIMIT = 8
@@ -29,20 +29,18 @@ def write_overview(
     a swept strength (or without, where there is none). Written under another name first, so
     that the file is complete or absent. Raises RequestError for unknown pairs and suffixes.
     """
+    from matplotlib import rc_context
+
     target = Path(path)
     if target.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise RequestError(f"cannot draw into {target.name!r}", allowed="a path that ends in .png, .svg or .pdf")
     names = chosen_criteria(table, criteria)
     held = curves(table, names)
     rows = _rows(held, pairs)
-    figure = _draw(table, held, rows, names)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    try:
-        figure.savefig(temporary, dpi=150, facecolor="white")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Names are no mathematics: matplotlib would typeset what stands between two dollar signs.
+    with rc_context({"text.parse_math": False}), replacing(target) as temporary:
+        figure = _draw(table, held, rows, names)
+        figure.savefig(temporary, format=target.suffix[1:].lower(), dpi=150, facecolor="white")
     return target
 
 

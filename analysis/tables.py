@@ -6,18 +6,15 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rayci.analysis.escaping import csv_cell, latex, markdown, one_line
 from rayci.analysis.metric_table import COLUMNS, METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
-_TEX = {
-    **{char: "\\" + char for char in "_%&#{}$"},
-    "×": r"$\times$", "∞": r"$\infty$", "−": "$-$", "–": "--", ">": "$>$", "|": r"$\mid$", "γ": r"$\gamma$",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ def to_csv(frame: pd.DataFrame, all_columns: bool = False) -> str:
     columns = _columns(frame, all_columns)
     writer.writerow(columns)
     for record in _records(frame):
-        writer.writerow(["" if record[name] is None else record[name] for name in columns])
+        writer.writerow(["" if record[name] is None else csv_cell(record[name]) for name in columns])
     return stream.getvalue()
 
 
@@ -54,9 +51,14 @@ def to_json(frame: pd.DataFrame, all_columns: bool = False) -> str:
 def to_markdown(frame: pd.DataFrame) -> str:
     """The pivot as a Markdown table, notes below."""
     table = pivot(frame)
-    lines = [_pipes(table.header), _pipes(["---", *["---:"] * (len(table.header) - 1)])]
-    lines += [_pipes(row) for row in table.rows]
-    lines += ["", "Cells: order-free error \\| order sensitivity.", "", *(f"- {note}" for note in table.notes)]
+    lines = [_row(map(markdown, table.header)), _row(["---", *["---:"] * (len(table.header) - 1)])]
+    lines += [_row(map(markdown, row)) for row in table.rows]
+    lines += [
+        "",
+        "Cells: order-free error \\| order sensitivity.",
+        "",
+        *(f"- {markdown(note)}" for note in table.notes),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -64,9 +66,11 @@ def to_latex(frame: pd.DataFrame) -> str:
     """The pivot as a LaTeX `tabular` (package booktabs), notes as comments."""
     table = pivot(frame)
     lines = [rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}", r"\toprule"]
-    lines += [" & ".join(map(_tex, table.header)) + r" \\", r"\midrule"]
-    lines += [" & ".join(map(_tex, row)) + r" \\" for row in table.rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in table.notes)]) + "\n"
+    lines += [" & ".join(map(latex, table.header)) + r" \\", r"\midrule"]
+    lines += [" & ".join(map(latex, row)) + r" \\" for row in table.rows]
+    return (
+        "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *(f"% {one_line(note)}" for note in table.notes)]) + "\n"
+    )
 
 
 def pivot(frame: pd.DataFrame, criteria: Sequence[str] | None = None) -> Pivot:
@@ -146,9 +150,5 @@ def _replicates(counts: set[int]) -> str:
     return "n: edit batches in the mean (seeds, where nothing depends on them); intervals from 3 on"
 
 
-def _pipes(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(char, char) for char in text)
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -10,7 +10,11 @@ from enum import StrEnum
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from rayci.analysis.escaping import csv_cell
+from rayci.errors import printable
 
 
 class Format(StrEnum):
@@ -27,6 +31,16 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WID
 notes = Console(stderr=True, highlight=False)
 
 
+def say(text: str, style: str = "", *, console: Console = out) -> None:
+    """Print a line as it is, whole so that it can be copied; nothing in it is obeyed by the terminal or by rich."""
+    console.print(printable(text), style=style or None, markup=False, soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """A text as it may stand inside of rich's markup."""
+    return escape(printable(text))
+
+
 def show(rows: Sequence[Mapping[str, Any]], format: Format, *, title: str = "") -> None:
     """Print rows of equal keys in the chosen format."""
     if format is Format.JSON:
@@ -34,21 +48,21 @@ def show(rows: Sequence[Mapping[str, Any]], format: Format, *, title: str = "") 
     elif format is Format.CSV:
         writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
     else:
         table(rows, title)
 
 
-def table(rows: Iterable[Mapping[str, Any]], title: str = "", caption: str = "") -> None:
+def table(rows: Iterable[Mapping[str, Any]], title: str = "") -> None:
     """A table for people; numbers to the right."""
     rows = list(rows)
     if not rows:
-        out.print(f"{title}: nothing" if title else "nothing")
+        say(f"{title}: nothing" if title else "nothing")
         return
-    drawn = Table(title=title or None, title_justify="left", caption=caption or None, caption_justify="left", box=None)
+    drawn = Table(title=plain(title) or None, title_justify="left", box=None)
     for key in rows[0]:
         numeric = all(isinstance(row[key], (int, float)) or row[key] is None for row in rows)
-        drawn.add_column(key.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+        drawn.add_column(plain(key.replace("_", " ")), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row.values()))
     out.print(drawn)
@@ -56,9 +70,9 @@ def table(rows: Iterable[Mapping[str, Any]], title: str = "", caption: str = "")
 
 def pairs(values: Mapping[str, Any], title: str = "") -> None:
     """Names and values, one a line."""
-    drawn = Table(title=title or None, title_justify="left", box=None, show_header=False)
+    drawn = Table(title=plain(title) or None, title_justify="left", box=None, show_header=False)
     for key, value in values.items():
-        drawn.add_row(f"[dim]{key}[/dim]", _cell(value))
+        drawn.add_row(f"[dim]{plain(key)}[/dim]", _cell(value))
     out.print(drawn)
 
 
@@ -67,6 +81,4 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
-    from rich.markup import escape
-
-    return escape(str(value))
+    return plain(str(value))

@@ -9,11 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from rayci import analysis
-from rayci.commands.console import Format, out, pairs, show
+from rayci.commands.console import Format, out, pairs, plain, say, show
 from rayci.errors import RequestError
 from rayci.kinds import Status
 
@@ -60,10 +59,10 @@ def print_run(run: Run, spec: Path) -> bool:
     }
     pairs(summary)
     for note in (*run.notes, *analysis.ruinous_steps(table)):
-        out.print(f" [dim]note[/dim]   {escape(note)}", soft_wrap=True)
+        out.print(f" [dim]note[/dim]   {plain(note)}", soft_wrap=True)
     report = analysis.report(table, run.folder.root, tracebacks=tracebacks_of(run.folder.root))
     for name, path in (("table", run.folder.parts), ("report", report)):
-        out.print(f" [dim]{name}[/dim]  {path}", soft_wrap=True)  # whole, so that it can be copied
+        out.print(f" [dim]{name}[/dim]  {plain(str(path))}", soft_wrap=True)  # whole, so that it can be copied
     return bool(summary["failures"] != "none")
 
 
@@ -127,7 +126,7 @@ def _print_pivot(frame: pd.DataFrame, title: str) -> None:
     out.print(_drawn(compact, title))
     out.print("[dim]order-free error | order sensitivity[/dim]")
     for note in compact.notes:
-        out.print(note, style="dim", markup=False)
+        say(note, "dim")
     out.print()
     _print_answers(answers.answers(frame))
 
@@ -138,16 +137,16 @@ def _print_answers(told: Pivot) -> None:
         return
     out.print(_drawn(told, "In which order?"))
     for note in told.notes:
-        out.print(note, style="dim", markup=False)
+        say(note, "dim")
     out.print()
 
 
 def _drawn(pivot: Pivot, title: str) -> Table:
-    drawn = Table(title=f"[bold]{escape(title)}[/bold]", title_justify="left", box=None, pad_edge=False)
+    drawn = Table(title=f"[bold]{plain(title)}[/bold]", title_justify="left", box=None, pad_edge=False)
     for index, name in enumerate(pivot.header):
-        drawn.add_column(escape(name.replace("_", " ")), justify="left" if index == 0 else "right", no_wrap=index == 0)
+        drawn.add_column(plain(name.replace("_", " ")), justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in pivot.rows:
-        drawn.add_row(*map(escape, row))
+        drawn.add_row(*map(plain, row))
     return drawn
 
 
@@ -161,9 +160,9 @@ def _print_failures(table: ResultTable, spec: Path) -> str:
     shown: list[Any] = stages.head(_FAILURES_SHOWN).to_dict("records")
     for row in shown:
         name = row["chain"] or "untouched model"
-        out.print(f"{row['status']}: {name}, {row['criterion']}: {row['reason']}", style="yellow", markup=False)
+        say(f"{row['status']}: {name}, {row['criterion']}: {row['reason']}", "yellow")
         if row["status"] == Status.FAILED:
-            out.print(f"  {_repeat(spec, row)}", style="dim", markup=False, soft_wrap=True)
+            say(f"  {_repeat(spec, row)}", "dim")
     if len(stages) > _FAILURES_SHOWN:
         out.print(f"… and {len(stages) - _FAILURES_SHOWN} more, all in the report")
     return f"{len(lost)} of {len(frame)} values missing"
