@@ -104,7 +104,7 @@ def _load(name: str, group: str, built_in: dict[str, str]) -> Any:
     if plugins:
         try:
             return plugins[0].load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script among them ends where it is imported
             raise RequestError(
                 f"{word} {name!r} of package {_package(plugins[0])} does not import: {type(error).__name__}: {error}",
                 hint=f"reinstall or uninstall {_package(plugins[0])}",

@@ -35,7 +35,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         info = tmp_path / f"{package}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[rayci.interventions]\n{entry}\n")
+        group = "criteria" if "Criterion" in source else "interventions"
+        (info / "entry_points.txt").write_text(f"[rayci.{group}]\n{entry}\n")
         importlib.invalidate_caches()
         registry._plugins.cache_clear()
 
@@ -91,3 +92,34 @@ def test_a_plugin_that_is_no_intervention(install: Callable[[str, str, str], Non
 def test_unknown_names_get_the_nearest() -> None:
     with pytest.raises(RequestError, match="try: edit_success"):
         registry.criterion("edit_sucess")
+
+
+BROKEN = {
+    "does_not_import": "import no_such_module",
+    "ends_the_process": "raise SystemExit(3)",
+    "is_half_a_method": "from rayci.intervention import Intervention\nclass Nothing(Intervention): pass",
+    "is_half_a_criterion": "from rayci.criterion import Criterion\nclass Nothing(Criterion): pass",
+    "is_no_class": "Nothing = 5",
+    "has_a_strange_grid": MODULE.replace("def apply", "strength = 7\n    def apply"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_plugin_hides_no_other(name: str, install: Callable[[str, str, str], None]) -> None:
+    install(f"plug_{name}", BROKEN[name], f"{name} = plug_{name}:Nothing")
+    listed, known = (
+        (describe.criteria(), registry.CRITERIA)
+        if "criterion" in name
+        else (describe.methods(), registry.INTERVENTIONS)
+    )
+    rows = {row["name"]: row for row in listed}
+    assert set(rows) == {*known, name}
+    assert len({tuple(row) for row in listed}) == 1
+    assert rows[name]["what"] and all(rows[other]["what"] for other in known)
+
+
+def test_completion_offers_a_broken_plugin_and_all_others(install: Callable[[str, str, str], None]) -> None:
+    from rayci.commands.cli import _names
+
+    install("plug_gone", "raise SystemExit(3)", "gptr = plug_gone:Nothing")
+    assert _names("interventions")("gpt") == ["gptq", "gptr"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,51 +14,43 @@ from rayci.errors import RequestError
 from rayci.intervention import Intervention
 
 METHOD_COLUMNS = ("name", "kind", "strength", "unit", "grid", "needs", "what")
+CRITERION_COLUMNS = ("name", "direction", "low", "high", "chance", "unit", "per_edit_batch", "needs", "what")
 
 
 def methods() -> list[dict[str, Any]]:
     """One row a method: name, kind, strength, its unit and the literature's grid."""
-    rows = []
-    for name in registry.interventions():
-        try:
-            cls = registry.intervention(name)
-        except RequestError as error:  # a broken plug-in must not hide the others
-            rows.append({**dict.fromkeys(METHOD_COLUMNS), "name": name, "what": error.problem})
-            continue
-        gamma = cls.strength
-        rows.append(
-            {
-                "name": name,
-                "kind": str(cls.kind),
-                "strength": gamma.name if gamma else None,
-                "unit": gamma.unit if gamma else None,
-                "grid": " ".join(f"{value:g}" for value in gamma.grid) if gamma else None,
-                "needs": " ".join(sorted(cls.needs)),
-                "what": _first_line(cls),
-            }
-        )
-    return rows
+    return [
+        _row(name, METHOD_COLUMNS, lambda name: _method(registry.intervention(name)))
+        for name in registry.interventions()
+    ]
 
 
 def criteria() -> list[dict[str, Any]]:
     """One row a criterion: name, direction, range, chance level, and whether it depends on the edit batch."""
-    rows = []
-    for name in registry.criteria():
-        cls = registry.criterion(name)
-        rows.append(
-            {
-                "name": name,
-                "direction": str(cls.scale.direction),
-                "low": cls.scale.low,
-                "high": cls.scale.high,
-                "chance": cls.scale.chance,
-                "unit": cls.scale.unit,
-                "per_edit_batch": cls.per_edit_batch,
-                "needs": " ".join(sorted(cls.needs)),
-                "what": _first_line(cls),
-            }
-        )
-    return rows
+    return [
+        _row(name, CRITERION_COLUMNS, lambda name: _criterion(registry.criterion(name))) for name in registry.criteria()
+    ]
+
+
+def _row(name: str, columns: Sequence[str], describe: Callable[[str], tuple[Any, ...]]) -> dict[str, Any]:
+    """A row of a listing; of a broken plug-in the error, which must not hide the others."""
+    try:
+        return dict(zip(columns, (name, *describe(name)), strict=True))
+    except Exception as error:
+        problem = error.problem if isinstance(error, RequestError) else f"broken: {type(error).__name__}: {error}"
+        return {**dict.fromkeys(columns), "name": name, "what": problem}
+
+
+def _method(cls: type[Intervention]) -> tuple[Any, ...]:
+    gamma = cls.strength
+    of_gamma = (gamma.name, gamma.unit, " ".join(f"{value:g}" for value in gamma.grid)) if gamma else (None, None, None)
+    return str(cls.kind), *of_gamma, " ".join(sorted(cls.needs)), _first_line(cls)
+
+
+def _criterion(cls: type[Criterion]) -> tuple[Any, ...]:
+    scale, needs = cls.scale, " ".join(sorted(cls.needs))
+    bounds = (scale.low, scale.high, scale.chance, scale.unit)
+    return str(scale.direction), *bounds, cls.per_edit_batch, needs, _first_line(cls)
 
 
 def settings(cls: type[Intervention] | type[Criterion]) -> list[dict[str, Any]]:
