@@ -21,7 +21,7 @@ def collect(data: str | Mapping[str, str] | None, model: str) -> Collection:
             f"model {model} needs data",
             at="data",
             allowed="a folder with edits.jsonl, forget.jsonl, …, a mapping part: file, or testbed",
-            hint="add `data: <folder>`; rayci data --help shows the files",
+            hint="add `data: <folder>`; rayci/data/local.py has the fields of its files",
         )
     if data is None or data == TESTBED:
         from rayci.testbed import collection
