@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from rayci.errors import CorruptionError, RequestError
 from rayci.kinds import Direction, Kind, Recompress, Scale, Status
 from rayci.storage import entries, sealed
+from rayci.storage.user_paths import path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,7 +246,7 @@ def read(path: Path | str) -> ResultTable:
     Raises RequestError where there is no table; CorruptionError where a part is damaged, or where
     two contradict each other, with their names.
     """
-    source = Path(path)
+    source = path_of(path)
     folder = source / "table" if (source / "table").is_dir() else source
     files = [folder] if folder.is_file() else sorted(folder.glob("[!.]*.parquet"))
     if not files:

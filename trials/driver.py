@@ -16,6 +16,7 @@ from rayci.planning.faults import Blame
 from rayci.planning.plan import Plan
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
+from rayci.storage.stages import located
 from rayci.trials.assignment import Assignment, absolute
 from rayci.trials.capacity import fitting_reservations
 from rayci.trials.knobs import DEFAULT, Knobs
@@ -77,8 +78,8 @@ def _launch(spec: Spec | Path | str, knobs: Knobs) -> Run:
     reserve = partial(fitting_reservations, plan, estimator=estimator, knobs=knobs, blame=Blame(source))
     nothing_done = knobs.store is knobs.storage is None and not folder.root.exists()
     reservations = reserve(wanted) if nothing_done else None  # refused before anything is written
+    folder.open_store().check()
     with folder.locked():
-        folder.open_store().check()
         folder.describe(sweep, plan, asked)
         done = rows_at_hand(sweep, plan, folder, sharing=knobs.sharing, retry_failed=knobs.retry_failed)
         todo = [i for i in wanted if any(stage.fingerprint not in done for stage in plan.trials[i].stages)]
@@ -104,5 +105,5 @@ def _launch(spec: Spec | Path | str, knobs: Knobs) -> Run:
 def _folder(sweep: Sweep, knobs: Knobs) -> RunFolder:
     # Rows of another sweep may lie at the same place.
     name = f"{sweep.spec.name}-{sweep.fingerprint[:12]}"
-    place = f"{str(knobs.storage).rstrip('/')}/{name}" if knobs.storage else None
+    place = f"{located(knobs.storage).rstrip('/')}/{name}" if knobs.storage else None
     return RunFolder(Path(knobs.out or Path("runs") / sweep.spec.name), knobs.store, place)

@@ -29,7 +29,7 @@ from rayci.storage import entries
 from rayci.storage.atomic import replacing
 from rayci.storage.parts import Parts
 from rayci.storage.stages import StageStore, located
-from rayci.storage.user_paths import path_of
+from rayci.storage.user_paths import folder_to_write, path_of
 
 LOST = "the worker died in this stage, and died again when it was retried"
 """Reason of rows that the same command tries to replace."""
@@ -89,8 +89,7 @@ class RunFolder:
 
     def check(self, sweep: Sweep) -> None:
         """RequestError where the folder holds something else than this sweep; writes nothing."""
-        if self.root.exists() and not self.root.is_dir():
-            raise RequestError(f"{self.root} is a file", at="--out", hint="a folder that does not exist yet")
+        folder_to_write(self.root, "--out")
         run = self.described()
         sweeps = {run["fingerprint"]} if run is not None else self._sweeps_of_parts()
         if sweeps and sweep.fingerprint not in sweeps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from rayci import __version__
-from rayci.commands.console import Format, notes, out, pairs, show
+from rayci.commands.console import Format, notes, pairs, say, show
+from rayci.commands.last_resort import unexpected
 from rayci.errors import RayciError, RequestError, refuse
 
 OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
@@ -76,7 +78,7 @@ def plan(
         ]
         show(rows, format, title=f"{given.name}: trials in the order in which they start")
         return
-    values = foresee(planner, made, times=times, price=price)
+    values = foresee(planner, made, times=times, price=None if price is None else _finite(price, "--price"))
     values["notes"] = [*examined.unknown(), *values["notes"]]
     if format is Format.JSON:
         print_json(values)
@@ -86,7 +88,7 @@ def plan(
         facts = {"model": given.model, "recompress": given.recompress}
         pairs(facts | readable(values), title=given.name)
         for note in values["notes"]:
-            notes.print(f"· {note}", markup=False, soft_wrap=True)
+            say(f"· {note}", console=notes)
 
 
 @app.command()
@@ -124,7 +126,7 @@ def run(
         out=out_folder,
         store=store,
         storage=storage,
-        store_limit=None if store_limit is None else int(store_limit * GIB),
+        store_limit=None if store_limit is None else int(_finite(store_limit, "--store-limit") * GIB),
         only=only or (),
         replicate=replicate,
         seed=seed,
@@ -141,7 +143,7 @@ def run(
     except KeyboardInterrupt:
         complete = False
     if not complete:
-        notes.print(f"Interrupted. The same command continues: {knobs.command(spec)}", markup=False, soft_wrap=True)
+        say(f"Interrupted. The same command continues: {knobs.command(spec)}", console=notes)
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(SOME_FAILED if print_run(done, spec) else OK)
 
@@ -172,11 +174,11 @@ def report(
     """Write the self-contained HTML report of a run."""
     from rayci import analysis
     from rayci.commands.summary import tracebacks_of
+    from rayci.storage.user_paths import folder_to_write
 
     table = analysis.load(folder)
-    place = target or (Path(folder) if Path(folder).is_dir() else Path.cwd())
-    path = analysis.report(table, place, beside=also or (), tracebacks=tracebacks_of(Path(folder)))
-    out.print(str(path), soft_wrap=True)
+    place = folder_to_write(target or (folder if Path(folder).is_dir() else Path.cwd()), "--out")
+    say(str(analysis.report(table, place, beside=also or (), tracebacks=tracebacks_of(Path(folder)))))
 
 
 @app.command()
@@ -224,8 +226,7 @@ def _listing(what: str, name: str | None, format: Format) -> None:
         return
     cls = registry.intervention(name) if what == "methods" else registry.criterion(name)
     if format is Format.TABLE:
-        out.print(describe.source(cls), markup=False)
-        out.print()
+        say(describe.source(cls) + "\n")
     show(describe.settings(cls), format, title=f"Settings of {name}")
 
 
@@ -247,19 +248,23 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
+def _finite(value: float, option: str) -> float:
+    if not math.isfinite(value):
+        raise RequestError(f"{option} {value}", at=option, allowed="a finite number")
+    return value
+
+
 def main() -> None:
-    """Entry point: an expected error is one message on standard error, never a traceback."""
+    """Entry point: whatever goes wrong is one message on standard error, never a traceback."""
     try:
         app(prog_name="rayci")
-    except RequestError as error:
-        notes.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(WRONG_REQUEST)
-    except RayciError as error:
-        notes.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(SOME_FAILED)
-    except KeyboardInterrupt:
-        notes.print("Interrupted. The same command continues.")
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(OK)
+    except KeyboardInterrupt:
+        notes.print("Interrupted. The same command continues.")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        expected = error if isinstance(error, RayciError) else unexpected(error)
+        say(f"error: {expected}", "red", console=notes)
+        sys.exit(WRONG_REQUEST if isinstance(error, RequestError) else SOME_FAILED)

@@ -88,8 +88,8 @@ def print_failures(run: Path, format: Format) -> None:
         batch = "" if failure.replicate is None else f", replicate {failure.replicate}"
         criteria = ", ".join(failure.criteria)
         line = f"{failure.chain}{batch} ({criteria}): {failure.reason}"
-        out.print(line, style="yellow", markup=False, soft_wrap=True)
-        out.print(failure.traceback or "no traceback", markup=False, soft_wrap=True)
+        say(line, "yellow")
+        say(failure.traceback or "no traceback")
     if not failed:
         out.print("nothing failed")
 

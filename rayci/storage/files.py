@@ -249,10 +249,10 @@ def _connect(url: str) -> tuple[Any, str]:
             f"{url}: what reads {scheme}:// is not installed",
             hint=f"pip install 'rayci[{extra}]'" if extra else str(error),
         ) from None
-    except ValueError:
-        raise RequestError(
-            f"{url}: unknown kind of URL", allowed="a folder, s3://…, gs://…, or what fsspec reads"
-        ) from None
+    except Exception:  # packages that read URLs know no common base
+        system, root = None, ""
+    if system is None or "file" in system.protocol:  # what fsspec does not know, it takes for a file's name
+        raise RequestError(f"{url}: unknown kind of URL", allowed="a folder, s3://…, gs://…, or what fsspec reads")
     return system, str(root)
 
 

@@ -235,8 +235,13 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def located(root: Path | str) -> str:
-    """A store's place as workers must know it, whose working directory is another one."""
-    return str(root) if "://" in str(root) else str(path_of(root))
+    """A store's place as workers must know it, whose working directory is another one; RequestError for no place."""
+    scheme, separator, rest = str(root).partition("://")
+    if not separator:
+        return str(path_of(root))
+    if not (scheme and rest.strip("/")):
+        raise RequestError(f"{root} names no folder", allowed="a folder, s3://bucket/…, gs://bucket/…")
+    return str(root)
 
 
 def _file_size(tensors: Mapping[str, Tensor]) -> int:

@@ -23,7 +23,7 @@ def path_of(text: Path | str, at: str | None = None) -> Path:
         return path
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise RequestError(f"{str(text)!r} is no usable path: {reason}", at=at) from None
+        raise RequestError(f"no usable path ({reason}): {str(text)!r}", at=at) from None
     return path
 
 
