@@ -187,7 +187,7 @@ class Sure(Intervention):
         name = preset if isinstance(preset, str) else "published"
         if isinstance(method, str) and isinstance(nested, Mapping):
             chosen["settings"] = _checked(method, inherited(name, method), nested)
-            if tuned := _tuned(name, method):
+            if strength is None and (tuned := _tuned(name, method)):
                 chosen.setdefault("percentile", tuned.percentile)
         return super().configure(preset, strength, chosen)
 
