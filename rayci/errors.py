@@ -89,14 +89,14 @@ class StorageError(RayciError):
 
 def gathered(faults: Iterable[RequestError]) -> list[RequestError]:
     """Faults as they are found, each text once; one that ends the search by being raised is the last of them."""
-    found: dict[str, RequestError] = {}
+    by_text: dict[str, RequestError] = {}
     try:
         for fault in faults:
-            found.setdefault(str(fault), fault)
+            by_text.setdefault(str(fault), fault)
     except RequestError as error:
         for fault in error.faults if isinstance(error, Faults) else (error,):
-            found.setdefault(str(fault), fault)
-    return list(found.values())
+            by_text.setdefault(str(fault), fault)
+    return list(by_text.values())
 
 
 def caught(attempt: Callable[..., object], *arguments: object) -> Iterator[RequestError]:
@@ -111,9 +111,9 @@ def caught(attempt: Callable[..., object], *arguments: object) -> Iterator[Reque
 
 def refuse(faults: Iterable[RequestError]) -> None:
     """Raise all faults as one RequestError; nothing where there are none."""
-    found = gathered(faults)
-    if found:
-        raise found[0] if len(found) == 1 else Faults(found)
+    several = gathered(faults)
+    if several:
+        raise several[0] if len(several) == 1 else Faults(several)
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:

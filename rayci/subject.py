@@ -122,8 +122,8 @@ class Subject:
     def weight_names(self, linears: Iterable[str] | None = None) -> tuple[str, ...]:
         """Names of the parameters that hold the weights of these linears (default: of all), each once."""
         wanted = None if linears is None else set(linears)
-        found = {modules.parameter_name(n, m): None for n, m in self.linears() if wanted is None or n in wanted}
-        return tuple(found)
+        holders = (modules.parameter_name(n, m) for n, m in self.linears() if wanted is None or n in wanted)
+        return tuple(dict.fromkeys(holders))
 
     @property
     def routes(self) -> bool:

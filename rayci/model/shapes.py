@@ -107,10 +107,10 @@ def _folder(source: str) -> Path | None:
 
     name, _, revision = source.partition("@")
     try:
-        found = try_to_load_from_cache(name, "config.json", revision=revision or None)
+        cached = try_to_load_from_cache(name, "config.json", revision=revision or None)
     except HFValidationError:
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 def _by_name(source: str) -> Any:

@@ -128,10 +128,10 @@ class Examination:
 
     def _of(self, intervention: Intervention, context: Context) -> Iterator[RequestError]:
         if self.subject is None:
-            found = context.faults(intervention.name, intervention.needs)
+            faults = context.faults(intervention.name, intervention.needs)
         else:
-            found = self.subject.faults(intervention, context)
-        for fault in gathered(found):
+            faults = self.subject.faults(intervention, context)
+        for fault in gathered(faults):
             if self.data is not None or not isinstance(fault, DataError):
                 yield fault
 

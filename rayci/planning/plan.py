@@ -89,11 +89,11 @@ class Plan:
     @cached_property
     def owners(self) -> dict[str, str]:
         """Stage fingerprint -> id of the first trial that contains it, which measures it."""
-        found: dict[str, str] = {}
+        owners: dict[str, str] = {}
         for trial in self.trials:
             for stage in trial.stages:
-                found.setdefault(stage.fingerprint, trial.id)
-        return found
+                owners.setdefault(stage.fingerprint, trial.id)
+        return owners
 
     @cached_property
     def shared(self) -> frozenset[str]:
@@ -185,24 +185,25 @@ class Planner:
         held = (replicate if edits else before.replicate, seed if seeded else before.seed)
         # Links and stages live as long as the planner, so their ids name them, and cost least.
         key = (id(before), id(link), *held)
-        found = self._stages.get(key)
-        if found is None:
+        stage = self._stages.get(key)
+        if stage is None:
             batch = replicate if edits else None
             draw = (self.spec.seed, seed or 0, batch) if seeded else None
-            mark = identities.of_stage(before.fingerprint, self.step_fingerprint(link, batch), draw)
+            identity = identities.of_stage(before.fingerprint, self.step_fingerprint(link, batch), draw)
             step, depth = str(link), before.depth + 1
             text = before.composition if link.recompression else _joined(before.composition, step)
             # Both begin with the same links, so equal lengths are equal chains.
             final = depth == len(self.chain(text))
-            found = self._stages[key] = Stage(mark, depth, text, _joined(before.chain, step), final, *held)
-        return found
+            chain = _joined(before.chain, step)
+            stage = self._stages[key] = Stage(identity, depth, text, chain, final, *held)
+        return stage
 
     def _depends_on(self, link: Link) -> tuple[bool, bool]:
         """Whether a step reads the edit batch, and whether it draws."""
-        found = self._depends.get(id(link))
-        if found is None:
-            found = self._depends[id(link)] = ("edits" in link.intervention.needs, link.intervention.seeded)
-        return found
+        depends = self._depends.get(id(link))
+        if depends is None:
+            depends = self._depends[id(link)] = ("edits" in link.intervention.needs, link.intervention.seeded)
+        return depends
 
     def step_fingerprint(self, link: Link, replicate: int | None) -> str:
         """Identity of one applied step, see `identity.of_step`."""

@@ -66,6 +66,7 @@ class Calibrated(Compressor):
             yield RequestError(
                 f"{self.name}: calibration sequences of {length} tokens do not fit the model's context",
                 allowed=f"length: 2 to {subject.context_length}",
+                key=("length",),
             )
         if tokens is None and context.has("calibration") and subject.has_tokenizer:
             yield from caught(self.calibration, subject, context)

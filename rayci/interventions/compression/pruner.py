@@ -73,6 +73,7 @@ class Pruner(Compressor):
                 yield RequestError(
                     f"{self.name}: {linear} has {columns} columns, which groups of {self.pattern} do not fill",
                     allowed=f"multiples of {m}",
+                    key=("sparsity",),
                 )
 
     def receipt(

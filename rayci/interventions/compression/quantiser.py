@@ -88,6 +88,7 @@ class Quantiser(Compressor):
             raise RequestError(
                 f"{self.name}: group_size {self.group_size} does not divide the {columns} columns of {name}",
                 allowed=f"-1, or a divisor of {columns}",
+                key=("group_size",),
             )
         return group
 

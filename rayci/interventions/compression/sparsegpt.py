@@ -83,6 +83,7 @@ class SparseGPT(Pruner, SecondOrder):
             yield RequestError(
                 f"sparsegpt: groups of {self.pattern} do not fit blocks of {self.block_size} columns",
                 allowed=f"block_size: multiples of {self.ratio[1]}",
+                key=("block_size",),
             )
 
     def compress(self, subject: Subject, weights: Mapping[str, Tensor], curvature: Curvature) -> dict[str, Tensor]:

@@ -98,6 +98,7 @@ class LatentAdversarialMisdirection(RepresentationMisdirection):
                 yield RequestError(
                     f"a perturbation at layer {layer} cannot reach layer {self.layer}",
                     allowed=f"latent_layers from 0 to {self.layer - 1}",
+                    key=("latent_layers",),
                 )
 
     def shifts(self, subject: Subject, batch: Batch) -> dict[int, Tensor]:

@@ -118,6 +118,7 @@ class RepresentationMisdirection(Unlearner):
             yield RequestError(
                 f"layer {self.layer - self.update + 1} does not exist: update = {self.update}",
                 allowed=f"1 to {self.layer + 1} blocks ending with layer {self.layer}",
+                key=("update",),
             )
         for part in sorted(self.reads()):
             yield from item_faults(context, part, None)
