@@ -100,11 +100,11 @@ class Workload(Sizes):
 
     def forward_operations(self, tokens: float, depth: float = 1.0) -> float:
         """Tokens through this share of the model, without gradients."""
-        return 2.0 * self.parameters * depth * tokens
+        return 2.0 * self.passed * depth * tokens
 
     def training_operations(self, tokens: float, depth: float = 1.0) -> float:
         """Tokens through this share of the model and back."""
-        return 6.0 * self.parameters * depth * tokens
+        return 6.0 * self.passed * depth * tokens
 
     def pass_bytes(self) -> int:
         """A pass over all weights, a linear at a time."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rayci.model import modules
+from rayci.model.experts import expert_paths
 
 if TYPE_CHECKING:
     from rayci.subject import Subject
@@ -24,6 +25,17 @@ class Sizes:
     def parameters(self) -> int:
         """Number of the model's parameters."""
         return sum(value.numel() for value in self.subject.model.parameters())
+
+    @cached_property
+    def passed(self) -> float:
+        """Number of the parameters that a token passes: of the routed experts, the share that the router picks."""
+        paths, config = self.subject.paths, self.subject.model.config.get_text_config()
+        idle = 0.0
+        for block in self.subject.blocks if paths.experts else ():
+            experts = expert_paths(block, paths.experts)
+            weights = sum(modules.linear(block, path).weight.numel() for both in experts for path in both)
+            idle += weights * (1 - config.num_experts_per_tok / len(experts)) if experts else 0.0
+        return self.parameters - idle
 
     @cached_property
     def weight_bytes(self) -> int:

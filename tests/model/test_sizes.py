@@ -6,7 +6,8 @@ import pytest
 
 from rayci.model.shapes import sketch
 from rayci.model.sizes import Sizes
-from tests.models import EXPERT_INNER, EXPERTS, HIDDEN, INNER, LAYERS, MIXTURES, tiny
+from rayci.workload import Workload
+from tests.models import CHOSEN, EXPERT_INNER, EXPERTS, HIDDEN, INNER, LAYERS, MIXTURES, tiny
 
 
 def test_the_testbed_by_hand() -> None:
@@ -31,3 +32,12 @@ def test_every_expert_counts(kind: str) -> None:
     sizes = Sizes(tiny(kind))
     out = [group for group in sizes.groups if group == [(HIDDEN, EXPERT_INNER)]]
     assert len(out) == EXPERTS
+
+
+def test_a_token_passes_the_experts_that_are_picked_for_it() -> None:
+    sizes = Sizes(tiny("mixtral"))
+    expert = 3 * HIDDEN * EXPERT_INNER
+    assert sizes.passed == pytest.approx(sizes.parameters - LAYERS * (EXPERTS - CHOSEN) * expert)
+    assert Workload(sizes.subject).forward_operations(7) == pytest.approx(2 * 7 * sizes.passed)
+    assert Sizes(tiny()).passed == Sizes(tiny()).parameters
+    assert Sizes(tiny("qwen3_moe")).passed < Sizes(tiny("qwen3_moe")).parameters  # one of its blocks is dense
