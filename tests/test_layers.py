@@ -96,6 +96,11 @@ def test_no_circles() -> None:
     assert len(order) > 50
 
 
+def test_no_name_stands_in_two_rooms() -> None:
+    stems = [path.stem for path in MODULES.values() if not path.stem.startswith("__")]
+    assert [stem for stem in set(stems) if stems.count(stem) > 1] == []
+
+
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("rayci.analysis")])
 def test_analysis_stands_on_four_modules(module: str) -> None:
     for imported in own(module):
