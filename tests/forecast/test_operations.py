@@ -58,14 +58,14 @@ def test_steps(method: Intervention, operations: float, work: Workload) -> None:
 
 def test_memits_prompts_are_its_own_and_its_covariances_serve_all_batches(work: Workload) -> None:
     def search(**settings: Any) -> float:
-        return make("memit", documents=1, max_tokens=2, **settings).operations(work)
+        return make("memit", documents=1, max_tokens=2, passes=25, **settings).operations(work)
 
     bare = search(contexts=("{}",))  # with the essence two prompts; seven by default
     text = 2 * P / BLOCKS * 2
     assert bare - text == pytest.approx(6 * P * 3 / BLOCKS * 25 * 10 * 2 * (20 + 10))
     assert search() - text == pytest.approx(7 / 2 * (bare - text))
     many = Workload(work.subject, edits=10, replicates=4, texts=work.texts)
-    again = make("memit", documents=1, max_tokens=2, contexts=("{}",)).operations(many)
+    again = make("memit", documents=1, max_tokens=2, passes=25, contexts=("{}",)).operations(many)
     assert bare - again == pytest.approx(text * 3 / 4)
 
 
