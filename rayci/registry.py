@@ -67,20 +67,20 @@ def criteria() -> list[str]:
 
 def intervention(name: str) -> type[Intervention]:
     """The class of that name; RequestError with the nearest name where there is none."""
-    found = _load(name, "rayci.interventions", INTERVENTIONS)
-    if not (isinstance(found, type) and issubclass(found, Intervention)):
-        raise RequestError(f"{name!r} is {found!r}", allowed="a subclass of rayci.intervention.Intervention")
-    _refuse_another_name(found, name)
-    return found
+    cls = _load(name, "rayci.interventions", INTERVENTIONS)
+    if not (isinstance(cls, type) and issubclass(cls, Intervention)):
+        raise RequestError(f"{name!r} is {cls!r}", allowed="a subclass of rayci.intervention.Intervention")
+    _refuse_another_name(cls, name)
+    return cls
 
 
 def criterion(name: str) -> type[Criterion]:
     """The class of that name; RequestError with the nearest name where there is none."""
-    found = _load(name, "rayci.criteria", CRITERIA)
-    if not (isinstance(found, type) and issubclass(found, Criterion)):
-        raise RequestError(f"{name!r} is {found!r}", allowed="a subclass of rayci.criterion.Criterion")
-    _refuse_another_name(found, name)
-    return found
+    cls = _load(name, "rayci.criteria", CRITERIA)
+    if not (isinstance(cls, type) and issubclass(cls, Criterion)):
+        raise RequestError(f"{name!r} is {cls!r}", allowed="a subclass of rayci.criterion.Criterion")
+    _refuse_another_name(cls, name)
+    return cls
 
 
 def _refuse_another_name(cls: type[Settings], name: str) -> None:
@@ -118,10 +118,10 @@ def _load(name: str, group: str, built_in: dict[str, str]) -> Any:
 
 @cache
 def _plugins(group: str) -> dict[str, tuple[EntryPoint, ...]]:
-    found: dict[str, tuple[EntryPoint, ...]] = {}
+    points: dict[str, tuple[EntryPoint, ...]] = {}
     for point in entry_points(group=group):
-        found[point.name] = (*found.get(point.name, ()), point)
-    return found
+        points[point.name] = (*points.get(point.name, ()), point)
+    return points
 
 
 def _package(point: EntryPoint) -> str:

@@ -5,6 +5,7 @@ Nothing else in the project knows an attribute path of a model class.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
@@ -102,33 +103,34 @@ MODULE_MAPS: Mapping[str, ModuleMap] = {
 """`config.model_type` -> map."""
 
 
-def module_map(model: PreTrainedModel, given: Mapping[str, Any] | None = None) -> ModuleMap:
-    """The map of a model: `given` in the spec, or the built-in one of its `model_type`.
+def module_map(model: PreTrainedModel, own: Mapping[str, Any] | None = None) -> ModuleMap:
+    """The map of a model: the spec's `own`, or the built-in one of its `model_type`.
 
     Raises RequestError where the type is unknown or a path does not lead to a module.
     """
     kind = model.config.model_type
-    found = find_map(kind, given)
-    if found is None:
+    paths = find_map(kind, own)
+    if paths is None:
         raise RequestError(
             f"architecture {kind!r} has no module map",
             allowed=", ".join(MODULE_MAPS),
             hint="give one in the spec under `modules:` with " + ", ".join(f.name for f in fields(ModuleMap)),
         )
-    _resolve(model, found)
-    return found
+    _resolve(model, paths)
+    return paths
 
 
-def find_map(kind: str | None, given: Mapping[str, Any] | None = None) -> ModuleMap | None:
+def find_map(kind: str | None, own: Mapping[str, Any] | None = None) -> ModuleMap | None:
     """The map that a model of this `model_type` will have, None where there is none."""
-    return _parse(given) if given is not None else MODULE_MAPS.get(kind or "")
+    return _parse(own) if own is not None else MODULE_MAPS.get(kind or "")
 
 
 def blocks(model: PreTrainedModel, paths: ModuleMap) -> nn.ModuleList:
     """The decoder blocks in order."""
-    found = model.get_submodule(paths.blocks)
-    assert isinstance(found, nn.ModuleList)
-    return found
+    decoder_blocks = model.get_submodule(paths.blocks)
+    if not isinstance(decoder_blocks, nn.ModuleList) or not len(decoder_blocks):
+        raise TypeError(f"{paths.blocks} is no list of blocks")
+    return decoder_blocks
 
 
 def linear(block: nn.Module, path: str) -> Linear:
@@ -163,29 +165,41 @@ def rectifies(model: PreTrainedModel) -> bool:
 _TUPLES = ("attention_in", "mlp_in", "shared_in")
 
 
-def _parse(given: Mapping[str, Any]) -> ModuleMap:
+def _parse(own: Mapping[str, Any]) -> ModuleMap:
     known = [field.name for field in fields(ModuleMap)]
-    for key in given:
+    for key in own:
         if key not in known:
             raise RequestError(
                 f"unknown key {key!r} in the module map", allowed=", ".join(known), hint=nearest(key, known)
             )
-    missing = [field.name for field in fields(ModuleMap) if field.default is MISSING and field.name not in given]
+    missing = [field.name for field in fields(ModuleMap) if field.default is MISSING and not own.get(field.name)]
     if missing:
         raise RequestError(f"the module map lacks {', '.join(missing)}", allowed=", ".join(known))
-    values: dict[str, Any] = {k: tuple(v) if k in _TUPLES else str(v) for k, v in given.items()}
-    return ModuleMap(**values)
+    return ModuleMap(**{key: _paths(key, value) for key, value in own.items()})
+
+
+def _paths(key: str, value: Any) -> Any:
+    """The value of one key: a path, or a tuple of them."""
+    several = key in _TUPLES
+    paths = value if several else [value]
+    if not isinstance(paths, list | tuple) or not all(isinstance(path, str) for path in paths):
+        allowed = f"a list of paths, {key}: [a.b, a.c]" if several else f"one path, {key}: a.b"
+        raise RequestError(f"{key} in the module map is {value!r}", allowed=allowed)
+    return tuple(paths) if several else value
 
 
 def _resolve(model: PreTrainedModel, paths: ModuleMap) -> None:
     try:
-        model.get_submodule(paths.blocks)[0]  # type: ignore[index]
         for block in blocks(model, paths):
-            for path in (path for group in paths.groups(block) for path in group):
+            linears = [path for group in paths.groups(block) for path in group]
+            for path in linears:
                 linear(block, path)
+            if twice := Counter(linears) - Counter(set(linears)):
+                raise TypeError(f"{', '.join(twice)} stands in two places")
             for norm in filter(None, (paths.attention_norm, paths.mlp_norm)):
-                block.get_submodule(norm)
-    except (AttributeError, TypeError, IndexError) as error:
+                if next(block.get_submodule(norm).parameters()).dim() != 1:
+                    raise TypeError(f"{norm} is no norm")
+    except (AttributeError, TypeError, StopIteration) as error:
         raise RequestError(
             f"the module map does not fit {type(model).__name__}: {error}", at=str(asdict(paths)), hint="print(model)"
         ) from None

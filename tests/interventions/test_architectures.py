@@ -144,6 +144,13 @@ def test_an_unknown_architecture_works_with_its_map(method: str) -> None:
         ({"mlp_out": "mlp.nothing"}, "does not fit BloomForCausalLM"),
         ({"mlp_out": "mlp"}, "BloomMLP"),
         ({"mlp_outt": "mlp.dense_4h_to_h"}, "unknown key 'mlp_outt'"),
+        ({"blocks": "transformer"}, "transformer is no list of blocks"),
+        ({"blocks": 5}, "blocks in the module map is 5"),
+        ({"mlp_in": "mlp.dense_h_to_4h"}, "mlp_in in the module map is 'mlp.dense_h_to_4h'"),
+        ({"attention_in": []}, "lacks attention_in"),
+        ({"attention_in": [5]}, r"attention_in in the module map is \[5\]"),
+        ({"mlp_in": ["mlp.dense_4h_to_h"]}, "mlp.dense_4h_to_h stands in two places"),
+        ({"mlp_norm": "mlp"}, "mlp is no norm"),
     ],
 )
 def test_a_map_that_does_not_fit_is_one_clear_error(change: dict[str, Any], text: str) -> None:
