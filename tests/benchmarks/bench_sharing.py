@@ -32,9 +32,8 @@ from rayci import registry
 from rayci.kinds import Recompress
 from rayci.planning import composition, spec
 from rayci.planning.plan import Plan
-from rayci.planning.spec import Spec
-from rayci.trials import launch
-from rayci.trials.cluster import local_workers
+from rayci.planning.spec import Resources, Spec
+from rayci.trials import Knobs, launch, machine
 
 pytestmark = pytest.mark.bench
 
@@ -158,7 +157,7 @@ def stratified(texts: list[str]) -> list[str]:
 
 
 def test_sharing(tmp_path: Path) -> None:
-    workers = local_workers(1, 1)
+    workers = machine.workers(Knobs(), Resources())
     shared, finals, plan = sweep(tmp_path / "shared", sharing=True)
     counts = plan.summary()
     print(f"\n{counts['compositions']} compositions, {workers} at a time")
