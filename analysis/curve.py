@@ -49,11 +49,6 @@ class Curve:
         """The order as text, `memit > wanda`."""
         return " > ".join(variant.label for variant in self.order)
 
-    @property
-    def ok(self) -> dict[float | None, float]:
-        """γ -> value, points without a value left out."""
-        return {point.strength: point.value for point in self.points if point.value is not None}
-
 
 Entry = tuple[Order, float | None, Cell]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from rayci.commands import cli
 
 SPEC = "interventions: {ft: {}, rtn: {bits: 4}}\ncriteria: [edit_success]\n"
 CASES = {
+    "plan /dev/zero": "a pipe or a device",
+    "plan {fifo}": "a pipe or a device",
+    "plan {folder}": "it is a folder",
+    "plan {loop}": "no usable path",
+    "plan ~nouser/x": "no usable path",
+    "plan {huge}": "larger than 1 MiB",
     "run --out {file}": "is a file",
     "run --out {file}/x": "is a file",
     "run --out {file}/x/y": "is a file",
@@ -49,10 +56,13 @@ def test_refused(
     monkeypatch.chdir(work)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "fifo")
+    with (tmp_path / "huge").open("wb") as stream:
+        stream.truncate(2**40)
     (tmp_path / "spec.yaml").write_text(SPEC)
-    places = {"file": tmp_path / "file", "loop": tmp_path / "loop", "long": "x" * 5000}
+    places = {name: tmp_path / name for name in ("file", "loop", "fifo", "huge")} | {"folder": work, "long": "x" * 5000}
     verb, *options = line.format(**places).split()
-    spec = [str(tmp_path / "spec.yaml")] if verb in ("run", "plan") else []
+    spec = [str(tmp_path / "spec.yaml")] if verb in ("run", "plan") and options[0].startswith("--") else []
     monkeypatch.setattr(sys, "argv", ["rayci", verb, *spec, *options])
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -61,4 +71,4 @@ def test_refused(
     assert said.err.startswith("error: ") and CASES[line] in said.err
     assert len(said.err.splitlines()) <= 4
     assert list(work.iterdir()) == [] and (tmp_path / "file").read_text() == "mine"
-    assert {path.name for path in tmp_path.iterdir()} == {"work", "file", "loop", "spec.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == {"work", "file", "loop", "fifo", "huge", "spec.yaml"}

@@ -23,6 +23,7 @@ criteria: [edit_success, mmlu]
 
 
 POINTS = f"{{sweep: {[round(0.0001 * point, 4) for point in range(1, 3201)]}}}"
+MAP = "{blocks: a, attention_in: [a], attention_out: a, mlp_in: [a], mlp_out: b}"
 
 
 def edit(old: str, new: str) -> str:
@@ -86,6 +87,9 @@ CASES: dict[str, tuple[str, int | None, str]] = {
     "name leads out of the run folder": (GOOD + "name: ../../elsewhere\n", 7, "name"),
     "no such key as out": (GOOD + "out: /tmp/elsewhere\n", 7, "unknown key 'out'"),
     "more CPUs than none": (GOOD + "resources: {cpus: 0}\n", 7, "cpus"),
+    "module map with a number": (GOOD + f"modules: {MAP.replace('[a]', '5')}\n", 7, "is 5"),
+    "text for a list of paths": (GOOD + f"modules: {MAP.replace('[a]', 'abc')}\n", 7, "is 'abc'"),
+    "list for one path": (GOOD + f"modules: {MAP.replace('b}', '[b]}')}\n", 7, "is ['b']"),
     "module map without blocks": (GOOD + "modules: 3\n", 7, "modules"),
     "spec is a list": ("- model: testbed\n", None, "a list"),
     "spec is empty": ("", None, "empty"),
