@@ -39,14 +39,14 @@ def failures(folder: RunFolder) -> list[Failure]:
     for row in rows:
         groups.setdefault((row["stage_fingerprint"], row["reason"]), []).append(row)
     store = _store(folder) if rows else None
-    failed = []
+    found = []
     for same in groups.values():
         first = same[0]
         criteria = tuple(dict.fromkeys(row["criterion"] for row in same))
         chain = first["chain"] or "untouched model"
         origin = None if store is None else _traceback(store, first)
-        failed.append(Failure(chain, first["replicate"], first["seed"], criteria, first["reason"], origin))
-    return failed
+        found.append(Failure(chain, first["replicate"], first["seed"], criteria, first["reason"], origin))
+    return found
 
 
 def tracebacks(failures: Iterable[Failure]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from rayci.trials.assignment import absolute, device_for, load_subject
 from rayci.trials.selection import Selection
 
 
-def debug(path: Path | str, composition: str, replicate: int = 0, seed: int = 0) -> Iterator[StageReport]:
+def debug(spec: Path | str, composition: str, replicate: int = 0, seed: int = 0) -> Iterator[StageReport]:
     """Run one trial from the untouched model on, a report after each stage.
 
     The composition may be any of the spec's methods, also a prefix that is no trial of the sweep.
@@ -28,15 +28,15 @@ def debug(path: Path | str, composition: str, replicate: int = 0, seed: int = 0)
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    source = yaml_source.read(Path(path))
-    spec = specs.from_source(source)
-    sweep = Sweep.open(absolute(spec), source)
-    (text,) = Selection.of(spec, [composition], replicate, seed).only
+    source = yaml_source.read(Path(spec))
+    given = specs.from_source(source)
+    sweep = Sweep.open(absolute(given), source)
+    (text,) = Selection.of(given, [composition], replicate, seed).only
     trial = sweep.planner.trial(text, replicate, seed)
-    gpus = 1 if spec.resources.gpus else 0
-    if device_for(spec, gpus) != "cpu" and not torch.cuda.is_available():
+    gpus = 1 if given.resources.gpus else 0
+    if device_for(given, gpus) != "cpu" and not torch.cuda.is_available():
         raise RequestError("the trial reserves a GPU, this machine has none", at="resources.gpus")
-    torch.set_num_threads(spec.resources.threads)
+    torch.set_num_threads(given.resources.threads)
     subject = load_subject(sweep, gpus)
     with tempfile.TemporaryDirectory(prefix="rayci-") as folder:
         runner = Runner(sweep, subject, StageStore(Path(folder) / "store"), Path(folder) / "table", debug=True)

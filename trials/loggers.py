@@ -30,19 +30,19 @@ def callbacks(names: Sequence[str], sweep: str, folder: Path) -> list[Any]:
     Weights & Biases: project = the sweep's name, or WANDB_PROJECT. MLflow: MLFLOW_TRACKING_URI, or
     `<run folder>/mlflow.db`. TensorBoard: `tensorboard --logdir <run folder>/tune`.
     """
-    trackers: list[Any] = []
+    found: list[Any] = []
     for name in names:
         if name == "wandb":
             from ray.air.integrations.wandb import WandbLoggerCallback
 
-            trackers.append(WandbLoggerCallback(project=os.environ.get("WANDB_PROJECT", sweep), log_config=False))
+            found.append(WandbLoggerCallback(project=os.environ.get("WANDB_PROJECT", sweep), log_config=False))
         elif name == "mlflow":
             from ray.air.integrations.mlflow import MLflowLoggerCallback
 
             uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-            trackers.append(MLflowLoggerCallback(tracking_uri=uri, experiment_name=sweep))
+            found.append(MLflowLoggerCallback(tracking_uri=uri, experiment_name=sweep))
         else:
             from ray.tune.logger import TBXLoggerCallback
 
-            trackers.append(TBXLoggerCallback())
-    return trackers
+            found.append(TBXLoggerCallback())
+    return found

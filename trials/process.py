@@ -81,5 +81,5 @@ def _levels() -> dict[str, int]:
 def _handlers() -> dict[signal.Signals, Any]:
     if threading.current_thread() is not threading.main_thread():
         return {}
-    current = {number: signal.getsignal(number) for number in _SIGNALS}
-    return {number: handler for number, handler in current.items() if handler is not None}  # None: set by C, not ours
+    found = {number: signal.getsignal(number) for number in _SIGNALS}
+    return {number: handler for number, handler in found.items() if handler is not None}  # None: set by C, not ours

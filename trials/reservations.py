@@ -72,12 +72,12 @@ def reservations_of(plan: Plan, estimator: Estimator) -> Reservations:
     return Reservations(resources.cpus, fixed, resources.max_gpus or max(1.0, resources.gpus))
 
 
-def _gpu_memory(gibibytes: float | None) -> float:
+def _gpu_memory(given: float | None) -> float:
     """Bytes of one GPU: what the spec says, or this machine's."""
     import torch
 
-    if gibibytes is not None:
-        return gibibytes * GIB
+    if given is not None:
+        return given * GIB
     if not torch.cuda.is_available():
         raise RequestError(
             "gpus: auto needs to know the memory of a GPU, and this machine has none to ask",

@@ -107,7 +107,7 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
             self.schedule.release(result["stage"])
         if result["complete"]:
             left = self.running[trial_id].left
-            left[:] = [stage for stage in left if stage != result["stage"]]
+            left[:] = [mark for mark in left if mark != result["stage"]]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended, ran out of memory, or was given up."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rayci.analysis.tables import Pivot
-    from rayci.table import ResultTable
     from rayci.trials.driver import Run
 
 _FAILURES_SHOWN = 10
@@ -55,7 +54,7 @@ def print_run(run: Run, spec: Path) -> bool:
         + ("" if run.computed else ", all done before: nothing was computed"),
         "stages": _stages(run, counts),
         "evaluations": readings,
-        "failures": _print_failures(table, spec),
+        "failures": _print_failures(run, spec),
     }
     pairs(summary)
     for note in (*run.notes, *analysis.ruinous_steps(table)):
@@ -150,9 +149,13 @@ def _drawn(pivot: Pivot, title: str) -> Table:
     return drawn
 
 
-def _print_failures(table: ResultTable, spec: Path) -> str:
-    """Print stages without a value, the first few with reason and the command that repeats the trial; the count."""
-    frame = table.frame
+def _print_failures(run: Run, spec: Path) -> str:
+    """Print stages without a value, the first few with reason and the command that repeats the trial; the count.
+
+    Of what was asked for: what else the table holds may have failed without this request failing.
+    """
+    frame = run.table.frame
+    frame = frame[frame["stage_fingerprint"].isin(run.plan.stages)]
     lost = frame[frame["status"] != Status.OK]
     if lost.empty:
         return "none"

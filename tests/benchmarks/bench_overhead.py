@@ -47,13 +47,11 @@ print(json.dumps({"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 
 """
 EMPTY = """
 import json, resource, sys, time
-from rayci.planning.spec import Resources
-from rayci.trials import Knobs
 from rayci.trials.cluster import connected
 from rayci.trials.progress import Silent
 
 folder, workers, trials = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-with connected(Knobs(), Resources(), workers=workers):
+with connected(address=None, workers=workers, cpus=1, threads=1, gpus=False):
     from ray import tune
 
     class Empty(tune.Trainable):

@@ -32,8 +32,9 @@ from rayci import registry
 from rayci.kinds import Recompress
 from rayci.planning import composition, spec
 from rayci.planning.plan import Plan
-from rayci.planning.spec import Resources, Spec
-from rayci.trials import Knobs, launch, machine
+from rayci.planning.spec import Spec
+from rayci.trials import launch
+from rayci.trials.cluster import local_workers
 
 pytestmark = pytest.mark.bench
 
@@ -157,7 +158,7 @@ def stratified(texts: list[str]) -> list[str]:
 
 
 def test_sharing(tmp_path: Path) -> None:
-    workers = machine.workers(Knobs(), Resources())
+    workers = local_workers(1, 1)
     shared, finals, plan = sweep(tmp_path / "shared", sharing=True)
     counts = plan.summary()
     print(f"\n{counts['compositions']} compositions, {workers} at a time")

@@ -14,7 +14,6 @@ import pytest
 
 from rayci import __version__, registry
 from rayci.commands import cli
-from rayci.planning import yaml_source
 
 QUICKSTART = Path(__file__).parents[2] / "trials" / "specs" / "quickstart.yaml"
 COLUMNS = [
@@ -64,20 +63,6 @@ def test_plan(rayci) -> None:  # type: ignore[no-untyped-def]
     assert counts["stages_computed"] == 77 and counts["stages_asked"] == 123
     listed = list(csv.DictReader(io.StringIO(rayci("plan", str(QUICKSTART), "--trials", "--format", "csv")[1])))
     assert len(listed) == 56 and len({row["trial"] for row in listed}) == 56
-
-
-@pytest.mark.parametrize("arguments", [["plan"], ["run", "--only", "no_such_method"]])
-def test_a_spec_is_read_and_parsed_once(arguments: list[str], rayci, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    texts: list[str] = []
-    document = yaml_source._document
-
-    def counting(text: str) -> tuple[object, object]:
-        texts.append(text)
-        return document(text)
-
-    monkeypatch.setattr(yaml_source, "_document", counting)
-    rayci(*arguments, str(QUICKSTART))
-    assert texts == [QUICKSTART.read_text()]
 
 
 def test_listings(rayci) -> None:  # type: ignore[no-untyped-def]

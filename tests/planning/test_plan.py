@@ -38,12 +38,12 @@ def make(**changes: Any) -> Spec:
 
 def test_quickstart_counts_by_hand() -> None:
     # 9 settings; pairs across kinds: ft×wanda 6, ft×rtn 8, gd×wanda 6, gd×rtn 8, ft×gd 2.
-    # With an edit (×2 replicates): 1 + 6 + 8 + 2 = 17; without: 8 + 14 = 22.
+    # With an edit (×5 replicates): 1 + 6 + 8 + 2 = 17; without: 8 + 14 = 22.
     summary = plan.make(spec.load(QUICKSTART)).summary()
     assert summary["compositions"] == 39
-    assert summary["trials"] == 17 * 2 + 22
-    # Singles 8 + ft ×2; pairs with an edit 16 ×2, without 14; refits: compressor first, 7 with ft ×2, 7 with gd.
-    assert summary["stages_computed"] == (8 + 2) + (32 + 14) + (14 + 7)
+    assert summary["trials"] == 17 * 5 + 22
+    # Singles 8 + ft ×5; pairs with an edit 16 ×5, without 14; refits: compressor first, 7 with ft ×5, 7 with gd.
+    assert summary["stages_computed"] == (8 + 5) + (80 + 14) + (35 + 7)
 
 
 def test_a_grid_without_recompression() -> None:

@@ -50,6 +50,13 @@ def test_exit_code_and_message(finished: tuple[Path, subprocess.CompletedProcess
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_part_that_did_not_fail_ends_well(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder = finished[0]
+    done = rayci("run", str(folder / "failing.yaml"), "--out", str(folder / "run"), "--only", "wanda@0.5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "values missing" not in done.stdout
+
+
 def test_the_traceback_of_a_failure_is_kept_and_shown(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
