@@ -17,7 +17,9 @@ from rayci.trials import ray_internals
 _PREFIXES = ("RAY_", "TUNE_")
 _VARIABLES = ("PYTHONBREAKPOINT",)
 """Set by Ray beside its own."""
-_LOGGERS = ("ray", "ray.tune", "ray.train", "ray.data")
+_LOGGERS = dict.fromkeys(("ray", "ray.tune", "ray.train", "ray.data"), logging.ERROR)
+_LOGGERS["ray.tune.tune"] = logging.CRITICAL
+"""The last would list the trials that were given up."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """Ray takes the first, Tune the others."""
 
@@ -53,8 +55,8 @@ def put_back() -> Iterator[None]:
 
 def hush() -> None:
     """Let Ray's loggers say errors alone; after Ray is imported, which sets their levels."""
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name, level in _LOGGERS.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def terminate_like_interrupt() -> None:

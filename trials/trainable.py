@@ -84,7 +84,7 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
         from rayci.running.out_of_memory import ran_out
         from rayci.running.reasons import reason_of, traceback_of
 
-        starting = self._runner is None
+        starting = self._reports is None
         if starting and ran_out(error) and not self.config["last_try"]:
             return {"out_of_memory": f"the model: {reason_of(error)}", "worker": os.getpid(), "done": True}
         self._fault = error
