@@ -67,26 +67,27 @@ def plan(
     from rayci.planning.faults import Examination
 
     source = yaml_source.read(spec)
-    given = specs.from_source(source)
-    examined = Examination.of(given, source, elsewhere=True)
+    sweep = specs.from_source(source)
+    examined = Examination.of(sweep, source, elsewhere=True)
     refuse(examined.faults())
-    planner = plans.Planner(given, plans.Names(given))
-    made = planner.plan()
+    planner = plans.Planner(sweep, plans.Names(sweep))
+    trial_plan = planner.plan()
     if trials:
         rows = [
-            {"trial": t.id, "composition": t.composition, "replicate": t.replicate, "seed": t.seed} for t in made.trials
+            {"trial": t.id, "composition": t.composition, "replicate": t.replicate, "seed": t.seed}
+            for t in trial_plan.trials
         ]
-        show(rows, format, title=f"{given.name}: trials in the order in which they start")
+        show(rows, format, title=f"{sweep.name}: trials in the order in which they start")
         return
-    values = foresee(planner, made, times=times, price=None if price is None else _finite(price, "--price"))
+    values = foresee(planner, trial_plan, times=times, price=None if price is None else _finite(price, "--price"))
     values["notes"] = [*examined.unknown(), *values["notes"]]
     if format is Format.JSON:
         print_json(values)
     elif format is Format.CSV:
         show([{**values, "notes": "; ".join(values["notes"])}], format)
     else:
-        facts = {"model": given.model, "recompress": given.recompress}
-        pairs(facts | readable(values), title=given.name)
+        facts = {"model": sweep.model, "recompress": sweep.recompress}
+        pairs(facts | readable(values), title=sweep.name)
         for note in values["notes"]:
             say(f"· {note}", console=notes)
 

@@ -117,14 +117,14 @@ def _hub() -> Finding:
 
 
 def _predecessors() -> Finding:
-    found = []
+    installed = []
     for name in ("auto-gptq", "autoawq"):
         try:
-            found.append(f"{name} {version(name)}")
+            installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    if found:
-        return Finding("old packages", "note", ", ".join(found), "unused: rayci quantises in torch; see the README")
+    if installed:
+        return Finding("old packages", "note", ", ".join(installed), "unused: rayci quantises in torch; see the README")
     return Finding("old packages", "ok", "none")
 
 

@@ -20,9 +20,9 @@ def foresee(planner: Planner, plan: Plan, *, times: str | None = None, price: fl
     spec = planner.spec
     own = Path("runs") / spec.name
     estimator = Estimator(planner, known_times(spec.model, Path(times) if times else own, strict=times is not None))
-    found = estimator.of(plan, price).row()
+    estimate = estimator.of(plan, price).row()
     reserved = {"trial_cpus": spec.resources.cpus, "trial_gpus": spec.resources.gpus}
-    return {**plan.summary(), **reserved, "trial_memory_bytes": found.pop("memory_bytes"), **found}
+    return {**plan.summary(), **reserved, "trial_memory_bytes": estimate.pop("memory_bytes"), **estimate}
 
 
 def readable(values: Mapping[str, Any]) -> dict[str, Any]:

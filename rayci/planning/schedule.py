@@ -46,10 +46,10 @@ class Schedule:
         self._ahead = self._levels(todo, at_hand, seconds)
         self._waiting: dict[str, list[int]] = {}
         self._kept: set[str] = set()
-        for index, mark in self._needs.items():
-            self._waiting.setdefault(mark, []).append(index)
+        for index, awaited in self._needs.items():
+            self._waiting.setdefault(awaited, []).append(index)
             if self.first(index) < len(plan.trials[index].stages):
-                self._kept.add(mark)
+                self._kept.add(awaited)
         self._ready = [(-self._ahead[index], index) for index in todo if index not in self._needs]
         heapq.heapify(self._ready)
 
@@ -71,18 +71,18 @@ class Schedule:
         through: dict[int, float] = {}
         for index in reversed(todo):  # a trial stands before those that wait for it
             ahead[index] = max(max(until[index].values(), default=0.0), through.get(index, 0.0))
-            if (mark := self._needs.get(index)) is not None:
-                builder = self._builder[mark]
-                through[builder] = max(through.get(builder, 0.0), until[builder][mark] + ahead[index])
+            if (awaited := self._needs.get(index)) is not None:
+                builder = self._builder[awaited]
+                through[builder] = max(through.get(builder, 0.0), until[builder][awaited] + ahead[index])
         return ahead
 
     def first(self, index: int) -> int:
         """Depth of the first stage that the trial itself must see done; earlier ones are another's."""
         return self._starts.get(index, 0)
 
-    def keeps(self, mark: str) -> bool:
+    def keeps(self, stage: str) -> bool:
         """Whether a trial continues from this stage of another one, so that its weights are stored."""
-        return mark in self._kept
+        return stage in self._kept
 
     @property
     def waiting(self) -> int:
@@ -102,9 +102,9 @@ class Schedule:
         """Let a trial start anew: it could not do its work (out of memory, say)."""
         heapq.heappush(self._ready, (-self._ahead[index], index))
 
-    def release(self, mark: str) -> None:
+    def release(self, stage: str) -> None:
         """A stage is at hand: the trials that wait for it may start."""
-        for index in self._waiting.pop(mark, ()):
+        for index in self._waiting.pop(stage, ()):
             self.again(index)
 
     def end(self, index: int) -> None:
@@ -127,4 +127,4 @@ def at_hand(plan: Plan, todo: Iterable[int], done: Collection[str], stored: Call
         for before, after in pairwise(stages[1:])
         if after.fingerprint not in done
     }
-    return {mark for mark in done if mark not in needed or stored(mark)}
+    return {stage for stage in done if stage not in needed or stored(stage)}
