@@ -107,9 +107,9 @@ class Examination:
 
     def unknown(self) -> list[str]:
         """What could not be judged because it is not at hand."""
-        missing = [] if self.data else ["data"]
+        missing = [] if self.data else ["the data"]
         missing += [] if self.subject else [f"the configuration of {self.spec.model}"]
-        return [f"{what} not on this machine: not checked against it" for what in missing]
+        return [f"not checked against {what}, not on this machine" for what in missing]
 
     def faults(self) -> Iterator[RequestError]:
         """Everything that is wrong, as far as it can be told."""

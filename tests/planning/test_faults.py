@@ -116,8 +116,8 @@ def test_a_plan_says_what_it_could_not_check(
     monkeypatch.setattr(sys, "argv", ["rayci", "plan", str(folder / "wrong.yaml")])
     cli.app(prog_name="rayci", standalone_mode=False, args=["plan", str(folder / "wrong.yaml")])
     notes = capsys.readouterr().err
-    assert "data not on this machine" in notes
-    assert "configuration of owner/name-8b not on this machine" in notes
+    assert "not checked against the data" in notes
+    assert "not checked against the configuration of owner/name-8b" in notes
 
 
 def test_the_layers_are_judged_without_the_data(folder: Path) -> None:
