@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rayci import registry
 from rayci.context import Context
 from rayci.criterion import Criterion
 from rayci.data import collect
@@ -46,6 +47,9 @@ class Sweep:
         if hashed is not None:
             folder = locate(spec.model, code=spec.trust_remote_code)
             verify(folder, hashed, code=spec.trust_remote_code)
+            for method in spec.interventions:  # whose package may be broken on this machine alone
+                registry.intervention(method)
+            spec.measured()
             return cls(spec, folder, collect(spec.data, spec.model), hashed)
         examined = Examination.of(spec, source)
         refuse(examined.faults())
