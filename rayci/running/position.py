@@ -149,6 +149,8 @@ class Position:
             failure, origin = reason_of(error), traceback_of(error)
         else:  # with the settings as asked for, so that a later step knows it again
             self.subject.applied[-1] = replace(self.subject.applied[-1], intervention=link.intervention)
+            receipt = self.subject.receipts[-1]
+            self._notes += [f"{link}: {said}" for said in (*receipt.retries, *receipt.notes)]
         return Outcome(time.perf_counter() - start, peak.bytes, failure, origin)
 
     def _shrink(self, link: Link, stage: Stage, error: OutOfMemory, last_try: bool) -> None:

@@ -103,7 +103,8 @@ def test_published_table(rayci) -> None:  # type: ignore[no-untyped-def]
     assert missing["order_free_error"] == "" == missing["order_sensitivity"]
 
 
-def test_doctor(rayci) -> None:  # type: ignore[no-untyped-def]
+def test_doctor(rayci, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("HOME", str(tmp_path))  # whatever token this account has
     _, out, _ = rayci("doctor", "--format", "json")
     findings = {row["subject"]: row for row in json.loads(out)}
     assert {"Python", "torch", "GPU", "Ray", "disk", "hub"} <= set(findings)

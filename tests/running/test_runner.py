@@ -231,6 +231,14 @@ def test_infinite_perplexity_is_stored_as_infinity(tmp_path: Path) -> None:
     assert len(values) == 5 and (values == math.inf).all()
 
 
+def test_what_was_done_otherwise_than_asked_is_a_note(tmp_path: Path) -> None:
+    spec = Spec(name="notes", interventions={"memit": {"passes": 2}}, criteria={"sparsity": {}})
+    reports = run_all(runner(tmp_path, spec))[1]
+    notes = {note for report in reports for note in report.notes}
+    assert notes and all(note.startswith("memit: ") for note in notes)
+    assert any("covariance_text" in note for note in notes), notes
+
+
 def test_the_subject_is_back_at_base_after_a_failure(tmp_path: Path) -> None:
     spec = SPEC.model_copy(update={"interventions": {"ft": {"lr": 3e37}, "rtn": {"bits": 4}}, "compose": SPEC.compose})
     active = runner(tmp_path, spec)
