@@ -164,7 +164,7 @@ def _print_failures(run: Run, spec: Path) -> str:
     for row in shown:
         name = row["chain"] or "untouched model"
         say(f"{row['status']}: {name}, {row['criterion']}: {row['reason']}", "yellow")
-        if row["status"] == Status.FAILED:
+        if row["status"] == Status.FAILED and row["composition"]:  # the untouched model is no composition
             say(f"  {_repeat(spec, row)}", "dim")
     if len(stages) > _FAILURES_SHOWN:
         out.print(f"… and {len(stages) - _FAILURES_SHOWN} more, all in the report")

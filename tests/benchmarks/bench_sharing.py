@@ -34,7 +34,7 @@ from rayci.planning import composition, spec
 from rayci.planning.plan import Plan
 from rayci.planning.spec import Spec
 from rayci.trials import launch
-from rayci.trials.cluster import local_workers
+from rayci.trials.machine import cores
 
 pytestmark = pytest.mark.bench
 
@@ -158,7 +158,7 @@ def stratified(texts: list[str]) -> list[str]:
 
 
 def test_sharing(tmp_path: Path) -> None:
-    workers = local_workers(1, 1)
+    workers = cores()
     shared, finals, plan = sweep(tmp_path / "shared", sharing=True)
     counts = plan.summary()
     print(f"\n{counts['compositions']} compositions, {workers} at a time")
