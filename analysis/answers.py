@@ -35,7 +35,7 @@ def answers(frame: pd.DataFrame, criteria: Sequence[str] | None = None) -> Pivot
 
 
 def answer(record: Mapping[str, Any]) -> str:
-    """`wanda by 0.14`, `either`, `wanda by 0.02 ?`, `equal ?`, `lost` or `–`; the spaces do not break."""
+    """`wanda by 0.14`, `either`, `wanda by 0.02?`, `equal?`, `lost` or `–`."""
     verdict = record["verdict"]
     if verdict is None or not concerns(record):
         return "–"
@@ -44,4 +44,4 @@ def answer(record: Mapping[str, Any]) -> str:
     if verdict == DOES_NOT_MATTER:
         return "either"
     better = record["best_order"] and f"{record['best_order'].split(' > ')[0]} by {short(abs(record['gap']))}"
-    return ((better or "equal") + ("" if verdict == MATTERS else " ?")).replace(" ", "\N{NO-BREAK SPACE}")
+    return (better or "equal") + ("" if verdict == MATTERS else "?")

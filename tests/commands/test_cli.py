@@ -59,10 +59,10 @@ def test_plan(rayci) -> None:  # type: ignore[no-untyped-def]
     code, out, err = rayci("plan", str(QUICKSTART), "--format", "json")
     counts = json.loads(out)
     assert (code, err) == (0, "")
-    assert counts["compositions"] == 39 and counts["trials"] == 56
-    assert counts["stages_computed"] == 77 and counts["stages_asked"] == 123
+    assert counts["compositions"] == 39 and counts["trials"] == 107
+    assert counts["stages_computed"] == 149 and counts["stages_asked"] == 243
     listed = list(csv.DictReader(io.StringIO(rayci("plan", str(QUICKSTART), "--trials", "--format", "csv")[1])))
-    assert len(listed) == 56 and len({row["trial"] for row in listed}) == 56
+    assert len(listed) == 107 and len({row["trial"] for row in listed}) == 107
 
 
 def test_listings(rayci) -> None:  # type: ignore[no-untyped-def]

@@ -29,9 +29,9 @@ def sentences(text: str) -> set[str]:
 
 
 def test_every_part_is_filled_and_names_its_source(parts: Collection) -> None:
-    names = [name for name in Collection.__dataclass_fields__ if name != "sources"]
-    assert all(getattr(parts, name) for name in names)
-    assert set(parts.sources) == set(names)
+    names = {name for name in Collection.__dataclass_fields__ if name != "sources"}
+    assert all(parts.part(name) for name in names)
+    assert set(parts.sources) == names
 
 
 def test_no_document_is_in_two_parts(parts: Collection) -> None:

@@ -27,10 +27,11 @@ def chosen(only: list[str], replicate: int | None = None, seed: int | None = Non
 
 
 def test_compositions_and_replicates() -> None:
-    assert chosen(["ft > rtn@4", "wanda@0.45"]) == [("ft > rtn@4", 0), ("ft > rtn@4", 1), ("wanda@0.45", None)]
+    every = [("ft > rtn@4", replicate) for replicate in range(5)]
+    assert chosen(["ft > rtn@4", "wanda@0.45"]) == [*every, ("wanda@0.45", None)]
     assert chosen(["ft>rtn@4.0", "wanda@0.45"], 1) == [("ft > rtn@4", 1), ("wanda@0.45", None)]
     assert len(chosen([], 0)) == 17 + 22
-    assert len(chosen([])) == 17 * 2 + 22
+    assert len(chosen([])) == 17 * 5 + 22
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_compositions_and_replicates() -> None:
         (["ft > rtn@5"], None, None, "no composition 'ft > rtn@5'"),
         (["ft > nothing"], None, None, "nothing"),
         (["ft >"], None, None, "--only"),
-        ([], 2, None, "replicate = 2"),
+        ([], 5, None, "replicate = 5"),
         ([], -1, None, "replicate = -1"),
         ([], None, 1, "seed = 1"),
     ],
