@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from rayci.analysis import findings, provenance, tables
 from rayci.analysis import stage_rows as stages
+from rayci.analysis.answers import answers
 from rayci.analysis.cells import chosen_criteria, scale_of
 from rayci.analysis.curve import Curve, curves
 from rayci.analysis.drawing import better
@@ -86,6 +87,7 @@ def _context(table: ResultTable, frame: Any, title: str | None) -> dict[str, Any
         "counts": _counts(table, records),
         "headlines": findings.headlines(records, scales),
         "ruinous": ruinous_steps(table),
+        "answers": answers(frame),
         "findings": findings.per_criterion(records),
         "criteria": [(name, better(scales[name])) for name in criteria],
         "heat": heat_rows(records, scales),

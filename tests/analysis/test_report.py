@@ -72,6 +72,12 @@ def test_summary_speaks_of_the_data(page: Path) -> None:
     assert "wanda &gt; ft at sparsity 0.5" in text
 
 
+def test_it_says_in_which_order(page: Path) -> None:
+    text = _without_plotly(page)
+    assert "<h2>In which order?</h2>" in text
+    assert re.search(r"<th>ft × gd</th>.*?<td>ft by 0\.10</td>", text, re.DOTALL)
+
+
 def test_files_beside(page: Path) -> None:
     names = {entry.name for entry in page.parent.iterdir()}
     suffixes = ("csv", "md", "tex", "json")
