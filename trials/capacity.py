@@ -9,7 +9,7 @@ from rayci.errors import RequestError
 from rayci.forecast.estimator import Estimator
 from rayci.planning.faults import Blame
 from rayci.planning.plan import Plan
-from rayci.planning.spec import Resources
+from rayci.planning.resources import Resources
 from rayci.trials import machine, ray_internals
 from rayci.trials.cluster import connected
 from rayci.trials.knobs import Knobs

@@ -11,7 +11,7 @@ from contextlib import chdir, contextmanager
 from typing import Any
 
 from rayci.errors import RayciError
-from rayci.planning.spec import Resources
+from rayci.planning.resources import Resources
 from rayci.trials import ray_internals
 from rayci.trials.address import resolved, unreachable
 from rayci.trials.auth_token import make_private_token

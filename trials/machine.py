@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 
-from rayci.planning.spec import Resources
+from rayci.planning.resources import Resources
 from rayci.trials.knobs import Knobs
 from rayci.trials.reservations import Reservations
 

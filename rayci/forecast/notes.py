@@ -9,7 +9,7 @@ from rayci.forecast.clock import Clock
 from rayci.forecast.memory import Memory
 from rayci.intervention import Intervention
 from rayci.planning.chain import Link
-from rayci.planning.spec import Resources
+from rayci.planning.resources import Resources
 
 
 def notes(

@@ -10,7 +10,8 @@ import torch
 from rayci.errors import RequestError
 from rayci.planning.faults import Blame
 from rayci.planning.plan import Plan, make
-from rayci.planning.spec import Resources, Spec
+from rayci.planning.resources import Resources
+from rayci.planning.spec import Spec
 from rayci.trials import launch, machine
 from rayci.trials.capacity import Place, refuse_too_large
 from rayci.trials.reservations import Reservations

@@ -13,8 +13,9 @@ import pytest
 from ray import tune
 
 from rayci.planning.plan import make
+from rayci.planning.resources import Resources
 from rayci.planning.schedule import Schedule
-from rayci.planning.spec import Resources, Spec
+from rayci.planning.spec import Spec
 from rayci.trials import free_workers
 from rayci.trials.cluster import QUIET, connected
 from rayci.trials.free_workers import FreeWorkers
