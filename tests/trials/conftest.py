@@ -13,8 +13,8 @@ from rayci.trials import launch
 TEN_TRIALS = """\
 model: testbed
 interventions:
-  ft: {}
-  gd: {}
+  ft: {steps: 6}
+  gd: {max_steps: 8}
   wanda: {sparsity: 0.5}
   rtn: {bits: 4}
 compose: {singles: false}

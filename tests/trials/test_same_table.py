@@ -14,6 +14,7 @@ from rayci.trials import launch
 from .conftest import comparable
 
 
+@pytest.mark.slow  # test_killed compares the same, of two workers that are disturbed
 def test_two_workers(ten_trials: Path, undisturbed: Path, tmp_path: Path) -> None:
     run = launch(ten_trials, out=tmp_path / "run", workers=2)
     assert run.counts["applied"] == run.plan.summary()["stages_computed"]
