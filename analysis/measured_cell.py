@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from rayci.analysis.bounded import Bounds
 from rayci.analysis.composability import best
 from rayci.analysis.curve import Family, Order
 from rayci.analysis.intervals import LEAST_UNITS, Summary, summarise
+from rayci.analysis.lost_points import Bounds as LostBounds
 from rayci.analysis.lost_points import bounds as bounds_of
 from rayci.analysis.piecewise import Array
 from rayci.analysis.reading_point import Place, same
@@ -45,7 +46,7 @@ class Measured:
 
     row: Mapping[str, Any]
     evidence: Evidence
-    reasons: tuple[str, ...] = field(default=())
+    reasons: tuple[str, ...]
 
 
 NOTHING = Evidence(summarise([]), None, None, 0)
@@ -70,17 +71,20 @@ def measure(family: Family, criterion: str, scale: Scale, reading: Reading) -> M
         row["unit"] = f"ln {criterion}"
         scale, held = _logarithm(scale), held.logarithm()
     reach, points, beyond = _reach(family, held, x, refused, reading)
-    row |= _lost(held, scale, x, reading)
-    n_lost = int((~held.present).sum()) if held.asked else 0
+    lost = _lost(held, scale, x, reading)
+    row |= _bounds(lost)
+    gaps = {**held.gaps, **dict.fromkeys((*refused, *beyond), held.runs)}
+    reasons = tuple(_reasons(gaps, held.runs, family))
     margin = margin_of(scale, reading.margin, logarithm=row["unit"] == f"ln {criterion}")
-    reasons = (*_reasons({**held.gaps, **dict.fromkeys((*refused, *beyond), held.runs)}, held.runs, family),)
-    lost = row.pop("gap_bounds")
+    n_lost = int((~held.present).sum()) if held.asked else 0
     if reach is None:
-        return Measured(row, Evidence(summarise([]), margin, lost, n_lost), reasons)
+        return Measured(row, Evidence(summarise([]), margin, lost.gap if lost else None, n_lost), reasons)
     measured = score(held.values[..., points], scale, reach)
     row |= _numbers(measured, held, scale) | {"n_points": len(points) - len(beyond), "n_replicates": len(held.values)}
     row |= _kept(reach, x[points], [held.grid[point] for point in points])
-    return Measured(row, Evidence(measured.gap, margin, lost, n_lost), (*reasons, *measured.notes))
+    return Measured(
+        row, Evidence(measured.gap, margin, lost.gap if lost else None, n_lost), (*reasons, *measured.notes)
+    )
 
 
 def _gamma(family: Family, where: Place) -> tuple[float | None, str | None]:
@@ -127,15 +131,18 @@ def _reach(
     return reach, points, beyond
 
 
-def _lost(held: Samples, scale: Scale, x: Array, reading: Reading) -> dict[str, Any]:
+def _lost(held: Samples, scale: Scale, x: Array, reading: Reading) -> LostBounds | None:
     """Bounds where points were lost and every order ran; under a bound on γ or without a place they are not told."""
-    lost = None
-    if held.ran and not np.isnan(x).any() and reading.bounds is None:
-        lost = bounds_of(held.values, scale, x, rescale=reading.rescale)
-    row: dict[str, Any] = {"gap_bounds": lost and lost.gap}
+    if not held.ran or np.isnan(x).any() or reading.bounds is not None:
+        return None
+    return bounds_of(held.values, scale, x, rescale=reading.rescale)
+
+
+def _bounds(lost: LostBounds | None) -> dict[str, float | None]:
+    row: dict[str, float | None] = {}
     for metric in ("order_free_error", "order_sensitivity"):
-        ends = getattr(lost, metric) if lost else (None, None)
-        row |= {f"{metric}_bound_low": ends[0], f"{metric}_bound_high": ends[1]}
+        low, high = getattr(lost, metric) if lost else (None, None)
+        row |= {f"{metric}_bound_low": low, f"{metric}_bound_high": high}
     return row
 
 

@@ -349,7 +349,7 @@ def test_published_weights_of_the_retain_term() -> None:
         (NegativePreferenceKL, 0.45, 0.9),
     ],
 )
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_on_the_testbed_hazard_falls_and_the_model_stays_usable(
     method: type[ForgetRetain], most_hazard: float, least_utility: float, seed: int
 ) -> None:

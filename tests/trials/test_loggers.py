@@ -24,6 +24,7 @@ def test_unknown_and_not_installed() -> None:
             assert missing.value.hint == f"pip install {package}"
 
 
+@pytest.mark.slow
 def test_tensorboard(ten_trials: Path, tmp_path: Path) -> None:
     run = launch(ten_trials, out=tmp_path / "run", only=["rtn@4 > ft"], workers=1, log=["tensorboard"])
     assert run.complete
