@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rayci.analysis.findings import concerns
@@ -18,15 +18,15 @@ LEGEND = (
 )
 
 
-def answers(frame: pd.DataFrame, criteria: Sequence[str] | None = None) -> Pivot:
+def answers(frame: pd.DataFrame) -> Pivot:
     """What a composability table of pairs says about their order; without rows where it has no two orders.
 
     Criteria that say nothing about the methods of a row (edit success where nothing is edited) show `–`.
     """
     records = [record for record in records_of(frame) if "gap" in record]
-    names = [name for name in dict.fromkeys(r["criterion"] for r in records) if criteria is None or name in criteria]
+    names = list(dict.fromkeys(record["criterion"] for record in records))
     cells: dict[str, dict[str, str]] = {}
-    for record in (record for record in records if record["criterion"] in names):
+    for record in records:
         cells.setdefault(pair_name(record), {})[record["criterion"]] = answer(record)
     rows = tuple((pair, *(held.get(name, "–") for name in names)) for pair, held in cells.items())
     if all(cell == "–" for _, *held in rows for cell in held):

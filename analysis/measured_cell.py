@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,24 +67,23 @@ def measure(family: Family, criterion: str, scale: Scale, reading: Reading) -> M
     if gamma is not None:
         held = held.only([family.grid.index(gamma)])
     x, refused = _places(family, held, reading)
-    if scale.logarithmic and reading.place.is_area:
+    if logarithm := scale.logarithmic and reading.place.is_area:
         row["unit"] = f"ln {criterion}"
         scale, held = _logarithm(scale), held.logarithm()
-    reach, points, beyond = _reach(family, held, x, refused, reading)
+    reach, points, beyond = _reach(family, held, x, reading)
     lost = _lost(held, scale, x, reading)
     row |= _bounds(lost)
     gaps = {**held.gaps, **dict.fromkeys((*refused, *beyond), held.runs)}
     reasons = tuple(_reasons(gaps, held.runs, family))
-    margin = margin_of(scale, reading.margin, logarithm=row["unit"] == f"ln {criterion}")
+    margin = margin_of(scale, reading.margin, logarithm=logarithm)
     n_lost = int((~held.present).sum()) if held.asked else 0
+    evidence = Evidence(summarise([]), margin, lost.gap if lost else None, n_lost)
     if reach is None:
-        return Measured(row, Evidence(summarise([]), margin, lost.gap if lost else None, n_lost), reasons)
+        return Measured(row, evidence, reasons)
     measured = score(held.values[..., points], scale, reach)
     row |= _numbers(measured, held, scale) | {"n_points": len(points) - len(beyond), "n_replicates": len(held.values)}
     row |= _kept(reach, x[points], [held.grid[point] for point in points])
-    return Measured(
-        row, Evidence(measured.gap, margin, lost.gap if lost else None, n_lost), (*reasons, *measured.notes)
-    )
+    return Measured(row, replace(evidence, gap=measured.gap), (*reasons, *measured.notes))
 
 
 def _gamma(family: Family, where: Place) -> tuple[float | None, str | None]:
@@ -111,9 +110,7 @@ def _places(family: Family, held: Samples, reading: Reading) -> tuple[Array, lis
     return np.array([np.nan if isinstance(place, str) else place for place in places]), refused
 
 
-def _reach(
-    family: Family, held: Samples, x: Array, refused: Sequence[Gap], reading: Reading
-) -> tuple[Reach | None, list[int], list[Gap]]:
+def _reach(family: Family, held: Samples, x: Array, reading: Reading) -> tuple[Reach | None, list[int], list[Gap]]:
     """Where the metrics are taken, the points of the grid with a place there, and those beyond a bound."""
     counted = np.flatnonzero(held.present & ~np.isnan(x))
     points = [int(point) for point in counted[np.argsort(x[counted], kind="stable")]]
