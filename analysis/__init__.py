@@ -11,26 +11,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rayci.analysis.curve import curves
-    from rayci.analysis.epsilon import composable_share
-    from rayci.analysis.html_report import report
-    from rayci.analysis.metric_table import metrics
-    from rayci.analysis.sources import load
-    from rayci.analysis.usability import ruinous_steps
-    from rayci.analysis.win_counts import wins
+    from rayci.analysis.answering.usability import ruinous_steps
+    from rayci.analysis.composing.epsilon import composable_share
+    from rayci.analysis.composing.metric_table import metrics
+    from rayci.analysis.composing.win_counts import wins
+    from rayci.analysis.page.html_report import report
+    from rayci.analysis.scan.curve import curves
+    from rayci.analysis.scan.sources import load
 
 __all__ = ["composable_share", "curves", "load", "metrics", "report", "ruinous_steps", "wins"]
 
 _HOMES = {
-    "composable_share": "epsilon",
-    "curves": "curve",
-    "load": "sources",
-    "metrics": "metric_table",
-    "report": "html_report",
-    "ruinous_steps": "usability",
-    "wins": "win_counts",
+    "composable_share": "composing.epsilon",
+    "curves": "scan.curve",
+    "load": "scan.sources",
+    "metrics": "composing.metric_table",
+    "report": "page.html_report",
+    "ruinous_steps": "answering.usability",
+    "wins": "composing.win_counts",
 }
-"""Public function -> its module. No module has a public function's name: importing it would hide the function."""
+"""Public function -> its module. No room has a public function's name: importing it would hide the function."""
 
 
 def __getattr__(name: str) -> Any:

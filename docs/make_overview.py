@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rayci import analysis
-from rayci.analysis.overview import write_overview
+from rayci.analysis.page.overview import write_overview
 
 ROOT = Path(__file__).parents[1]
 CRITERIA = ["edit_success", "wmdp", "mmlu"]

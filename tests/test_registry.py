@@ -119,7 +119,7 @@ def test_a_broken_plugin_hides_no_other(name: str, install: Callable[[str, str, 
 
 
 def test_completion_offers_a_broken_plugin_and_all_others(install: Callable[[str, str, str], None]) -> None:
-    from rayci.commands.cli import _names
+    from rayci.commands.options import names
 
     install("plug_gone", "raise SystemExit(3)", "gptr = plug_gone:Nothing")
-    assert _names("interventions")("gpt") == ["gptq", "gptr"]
+    assert names("interventions")("gpt") == ["gptq", "gptr"]

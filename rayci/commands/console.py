@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rayci.analysis.escaping import csv_cell
+from rayci.analysis.text.escaping import csv_cell
 from rayci.errors import printable
 
 
@@ -82,3 +82,10 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return plain(str(value))
+
+
+def print_json(value: Any) -> None:
+    """A single JSON value on standard output."""
+    import json
+
+    print(json.dumps(value, indent=1, ensure_ascii=False))

@@ -19,7 +19,7 @@ from rayci.kinds import Status
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rayci.analysis.tables import Pivot
+    from rayci.analysis.text.tables import Pivot
     from rayci.trials.driver import Run
 
 _FAILURES_SHOWN = 10
@@ -103,7 +103,7 @@ def _stages(run: Run, counts: dict[str, int]) -> str:
 
 def print_metrics(source: str, at: str, axis: str, criteria: Sequence[str] | None, wide: bool, format: Format) -> None:
     """Print the composability table of a run or of a published table."""
-    from rayci.analysis import tables
+    from rayci.analysis.text import tables
 
     frame = analysis.metrics(analysis.load(source), at=at, axis=axis, criteria=criteria)
     if format is Format.CSV:
@@ -116,7 +116,8 @@ def print_metrics(source: str, at: str, axis: str, criteria: Sequence[str] | Non
 
 
 def _print_pivot(frame: pd.DataFrame, title: str) -> None:
-    from rayci.analysis import answers, tables
+    from rayci.analysis.answering import answers
+    from rayci.analysis.text import tables
 
     compact = tables.pivot(frame)
     if not compact.rows:

@@ -75,7 +75,7 @@ def test_nothing_but_rayci(wheel: Path) -> None:
     for needed in (
         "rayci/trials/driver.py",
         "rayci/trials/specs/quickstart.yaml",
-        "rayci/analysis/metric_table.py",
+        "rayci/analysis/composing/metric_table.py",
         "rayci/analysis/published/llama3_8b.csv",
         "rayci/analysis/templates/report.html.j2",
         "rayci/testbed/checkpoint/model.safetensors",

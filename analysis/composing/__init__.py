@@ -1,0 +1,1 @@
+"""The composability table: one row per criterion and set of methods, and what is counted from it."""

@@ -1,0 +1,1 @@
+"""Tables as text: CSV, JSON, Markdown, LaTeX, each safe in its format."""

@@ -1,0 +1,42 @@
+"""`rayci metrics` and `report`: what a finished or running sweep says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rayci.commands.console import Format, say
+from rayci.commands.options import FormatOption, RunPath, names
+
+
+def metrics(
+    folder: RunPath,
+    at: Annotated[str, typer.Option(help="area; published (γ .25, 4 bits); or one γ.")] = "area",
+    axis: Annotated[str, typer.Option(help="γ axis of areas: scaled to [0, 1], gamma, or avg_bits.")] = "scaled",
+    criterion: Annotated[
+        list[str] | None, typer.Option("--criterion", "-c", help="Only these.", autocompletion=names("criteria"))
+    ] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Intervals and reasons as well.")] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Order-free error and order sensitivity of every pair and criterion."""
+    from rayci.commands.summary import print_metrics
+
+    print_metrics(folder, at, axis, criterion, wide, format)
+
+
+def report(
+    folder: RunPath,
+    target: Annotated[Path | None, typer.Option("--out", help="Folder of the report. [default: the run's]")] = None,
+    also: Annotated[list[str] | None, typer.Option(help="Beside it: csv, md, tex, json, png or svg.")] = None,
+) -> None:
+    """Write the self-contained HTML report of a run."""
+    from rayci import analysis
+    from rayci.commands.summary import tracebacks_of
+    from rayci.storage.user_paths import folder_to_write
+
+    table = analysis.load(folder)
+    place = folder_to_write(target or (folder if Path(folder).is_dir() else Path.cwd()), "--out")
+    say(str(analysis.report(table, place, beside=also or (), tracebacks=tracebacks_of(Path(folder)))))

@@ -1,0 +1,126 @@
+"""`rayci plan`, `run` and `status`: what a sweep would do, doing it, how far it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rayci.commands.console import Format, notes, pairs, print_json, say, show
+from rayci.commands.options import INTERRUPTED, OK, SOME_FAILED, FormatOption, RunPath, SpecPath, finite
+from rayci.errors import refuse
+
+
+def plan(
+    spec: SpecPath,
+    trials: Annotated[bool, typer.Option("--trials", help="List every trial instead of the counts.")] = False,
+    times: Annotated[
+        str | None, typer.Option(help="A run whose measured times to use. [default: runs/<name>, if there]")
+    ] = None,
+    price: Annotated[float | None, typer.Option(help="USD a GPU-hour; wins over the spec's.", min=0)] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Show what a sweep would run and cost: trials, stages and evaluations, disk, memory, hours, money."""
+    from rayci.commands.plan_view import foresee, readable
+    from rayci.planning import plan as plans
+    from rayci.planning import spec as specs
+    from rayci.planning import yaml_source
+    from rayci.planning.faults import Examination
+
+    source = yaml_source.read(spec)
+    sweep = specs.from_source(source)
+    examined = Examination.of(sweep, source, elsewhere=True)
+    refuse(examined.faults())
+    planner = plans.Planner(sweep, plans.Names(sweep))
+    trial_plan = planner.plan()
+    if trials:
+        rows = [
+            {"trial": t.id, "composition": t.composition, "replicate": t.replicate, "seed": t.seed}
+            for t in trial_plan.trials
+        ]
+        show(rows, format, title=f"{sweep.name}: trials in the order in which they start")
+        return
+    values = foresee(planner, trial_plan, times=times, price=None if price is None else finite(price, "--price"))
+    values["notes"] = [*examined.unknown(), *values["notes"]]
+    if format is Format.JSON:
+        print_json(values)
+    elif format is Format.CSV:
+        show([{**values, "notes": "; ".join(values["notes"])}], format)
+    else:
+        facts = {"model": sweep.model, "recompress": sweep.recompress}
+        pairs(facts | readable(values), title=sweep.name)
+        for note in values["notes"]:
+            say(f"· {note}", console=notes)
+
+
+def run(
+    spec: SpecPath,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Run folder. [default: runs/<name>]")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Stage store to share with other runs, a folder or a URL. [default: <out>/store]")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Folder or URL that all nodes see, for rows and stages. [default: <out>]")
+    ] = None,
+    store_limit: Annotated[float | None, typer.Option(help="GiB that stored weights may take.", min=0)] = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at a time. [default: what the cores allow]")] = None,
+    address: Annotated[str | None, typer.Option(help="Join a running Ray cluster.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only this composition; may be repeated.")] = None,
+    replicate: Annotated[int | None, typer.Option(help="Only this edit batch.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Only this seed index.")] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Run one trial in this process, with tracebacks; writes nothing.")
+    ] = False,
+    log: Annotated[list[str] | None, typer.Option(help="Also log to wandb, mlflow or tensorboard.")] = None,
+    sharing: Annotated[bool, typer.Option("--sharing/--no-sharing", help="Share stages between trials.")] = True,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed stages again.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
+) -> None:
+    """Run a sweep, or the rest of it, then print the composability table and write the report."""
+    from rayci.commands.summary import print_debug, print_run
+    from rayci.trials import Knobs, launch
+    from rayci.trials.knobs import GIB
+
+    if debug:
+        raise typer.Exit(SOME_FAILED if print_debug(spec, only or [], replicate, seed) else OK)
+    knobs = Knobs(
+        out=out_folder,
+        store=store,
+        storage=storage,
+        store_limit=None if store_limit is None else int(finite(store_limit, "--store-limit") * GIB),
+        only=only or (),
+        replicate=replicate,
+        seed=seed,
+        log=log or (),
+        workers=workers,
+        address=address,
+        sharing=sharing,
+        retry_failed=retry_failed,
+        quiet=quiet,
+    )
+    try:
+        done = launch(spec, knobs)
+        complete = done.complete
+    except KeyboardInterrupt:
+        complete = False
+    if not complete:
+        say(f"Interrupted. The same command continues: {knobs.command(spec)}", console=notes)
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(SOME_FAILED if print_run(done, spec) else OK)
+
+
+def status(
+    folder: RunPath,
+    failures: Annotated[bool, typer.Option("--failures", help="What failed, with tracebacks.")] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Say how far a run is, from another terminal or later."""
+    from rayci.commands.summary import print_failures
+    from rayci.trials.run_folder import RunFolder
+
+    state = RunFolder(Path(folder)).state()
+    if failures:
+        print_failures(Path(folder), format)
+        return
+    pairs(state, title=folder) if format is Format.TABLE else print_json(state)

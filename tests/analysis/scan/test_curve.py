@@ -1,0 +1,61 @@
+"""Curves: what is kept, what is joined, what is told apart."""
+
+from __future__ import annotations
+
+from rayci import analysis
+from rayci.analysis.scan.curve import Curve, Point
+from tests.analysis.synthetic_table import both_orders, row, step, table
+
+
+def _named(curves: list[Curve], name: str) -> list[Curve]:
+    return [curve for curve in curves if curve.name == name]
+
+
+def test_missing_and_failed_points_stay_with_their_reasons() -> None:
+    rows = both_orders("ft", "wanda", "mmlu", {0.25: 0.5, 0.5: "out of memory"}, {0.25: 0.4, 0.5: 0.3, 0.75: 0.2})
+    first = _named(analysis.curves(table(rows)), "ft > wanda")[0]
+    assert first.points == (
+        Point(0.25, 0.5, None),
+        Point(0.5, None, "out of memory"),
+        Point(0.75, None, "not in the table"),
+    )
+    assert first.axis is not None
+    assert first.axis.strength_name == "sparsity"
+
+
+def test_one_curve_per_order_and_replicate_and_singles_too() -> None:
+    rows = [entry for k in (0, 1) for entry in both_orders("ft", "wanda", "mmlu", {0.5: 0.5}, {0.5: 0.4}, replicate=k)]
+    rows += [row("wanda@0.5", "mmlu", 0.6), row("ft", "mmlu", 0.9, replicate=0), row("", "mmlu", 1.0)]
+    found = analysis.curves(table(rows))
+    assert [(curve.name, curve.replicate) for curve in found] == [
+        ("ft", 0),
+        ("wanda", None),
+        ("ft > wanda", 0),
+        ("wanda > ft", 0),
+        ("ft > wanda", 1),
+        ("wanda > ft", 1),
+    ]
+
+
+def test_pairs_are_sorted_by_kind_whatever_the_order() -> None:
+    rows = [row("rmu > wanda@0.5", "mmlu", 0.5), row("gd > ft", "mmlu", 0.5), row("sparsegpt@0.5 > ft", "mmlu", 0.5)]
+    pairs = {" × ".join(variant.label for variant in curve.pair) for curve in analysis.curves(table(rows))}
+    assert pairs == {"wanda × rmu", "ft × gd", "ft × sparsegpt"}
+
+
+def test_semi_structured_sparsity_is_another_variant() -> None:
+    plain, pattern = step("wanda@0.5", {"pattern": None}), step("wanda@0.5", {"pattern": "2:4"})
+    rows = [row([step("ft"), plain], "mmlu", 0.5), row([step("ft"), pattern], "mmlu", 0.4)]
+    assert sorted(curve.name for curve in analysis.curves(table(rows))) == ["ft > wanda", "ft > wanda{pattern=2:4}"]
+
+
+def test_the_same_method_twice_has_no_axis() -> None:
+    rows = [row("wanda@0.25 > wanda@0.5", "mmlu", 0.5)]
+    found = analysis.curves(table(rows))
+    assert [curve.name for curve in found] == ["wanda@0.25 > wanda@0.5"]
+    assert found[0].axis is None
+
+
+def test_criteria_can_be_chosen() -> None:
+    rows = [row("ft", "mmlu", 0.5), row("ft", "wmdp", 0.5)]
+    assert {curve.criterion for curve in analysis.curves(table(rows), ["wmdp"])} == {"wmdp"}

@@ -1,0 +1,55 @@
+"""Means, intervals, p and their adjustment, against scipy and by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rayci.analysis.statistics.intervals import Summary, holm, summarise
+
+TEN = [0.91, 0.84, 0.88, 0.79, 0.93, 0.86, 0.90, 0.82, 0.87, 0.85]
+DIFFERENCES = [0.02, -0.01, 0.04, 0.03, 0.01]
+
+
+@pytest.mark.parametrize("values", [TEN, DIFFERENCES, DIFFERENCES[:3]])
+def test_against_scipy(values: list[float]) -> None:
+    summary, reference = summarise(values), stats.ttest_1samp(values, 0.0)
+    interval = reference.confidence_interval(0.95)
+    assert (summary.mean, summary.stderr) == (pytest.approx(np.mean(values)), pytest.approx(stats.sem(values)))
+    assert (summary.low, summary.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+    assert summary.p == pytest.approx(reference.pvalue)
+
+
+def test_equivalence_is_two_one_sided_tests() -> None:
+    summary = summarise(DIFFERENCES)
+    for margin in (0.03, 0.036, 0.037, 0.05):
+        below = stats.ttest_1samp(DIFFERENCES, margin, alternative="less").pvalue
+        above = stats.ttest_1samp(DIFFERENCES, -margin, alternative="greater").pvalue
+        assert summary.within(margin) == (max(below, above) < 0.05)
+
+
+def test_below_three_units_there_is_no_interval() -> None:
+    assert summarise([]) == Summary(None, None, None, None, None, 0)
+    assert summarise([0.5]) == Summary(0.5, None, None, None, None, 1)
+    two = summarise([0.2, 0.6])
+    assert (two.mean, two.low, two.high, two.p) == (pytest.approx(0.4), None, None, None)
+    assert not two.within(10.0)
+
+
+def test_infinity_is_a_mean_without_interval_and_never_nan() -> None:
+    assert summarise([1.0, math.inf]) == Summary(math.inf, None, None, None, None, 2)
+    assert summarise([-math.inf, math.inf]).mean is None
+
+
+def test_equal_units_leave_no_doubt() -> None:
+    assert summarise([0.0, 0.0, 0.0]).p == 1.0
+    assert summarise([0.25, 0.25, 0.25]).p == 0.0
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
