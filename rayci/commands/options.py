@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,24 @@ def names(kind: str) -> Any:
         return [name for name in getattr(registry, kind)() if name.startswith(incomplete)]
 
     return complete
+
+
+def listed(texts: Iterable[str] | None) -> tuple[str, ...]:
+    """Names of an option that takes several, `csv,md` or one at a time, or both: each once, in their order."""
+    parts = [part.strip() for text in texts or () for part in text.split(",")]
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def numbers(texts: Iterable[str] | None, option: str) -> dict[str, float]:
+    """Numbers by name, `mmlu=0.05,perplexity=1` or one at a time; RequestError where one cannot be read."""
+    values: dict[str, float] = {}
+    for part in listed(texts):
+        name, _, number = (text.strip() for text in part.partition("="))
+        try:
+            values[name] = finite(float(number), option)
+        except ValueError:
+            raise RequestError(f"cannot read {option} {part!r}", at=option, allowed="name=number,…") from None
+    return values
 
 
 def finite(value: float, option: str) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rayci.commands.console import Format, say
-from rayci.commands.options import FormatOption, RunPath, names
+from rayci.commands.options import FormatOption, RunPath, listed, names
 
 
 def metrics(
@@ -30,7 +30,7 @@ def metrics(
 def report(
     folder: RunPath,
     target: Annotated[Path | None, typer.Option("--out", help="Folder of the report. [default: the run's]")] = None,
-    also: Annotated[list[str] | None, typer.Option(help="Beside it: csv, md, tex, json, png or svg.")] = None,
+    also: Annotated[list[str] | None, typer.Option(help="Beside it: csv,md,tex,json,png,svg.")] = None,
 ) -> None:
     """Write the self-contained HTML report of a run."""
     from rayci import analysis
@@ -39,4 +39,4 @@ def report(
 
     table = analysis.load(folder)
     place = folder_to_write(target or (folder if Path(folder).is_dir() else Path.cwd()), "--out")
-    say(str(analysis.report(table, place, beside=also or (), tracebacks=tracebacks_of(Path(folder)))))
+    say(str(analysis.report(table, place, beside=listed(also), tracebacks=tracebacks_of(Path(folder)))))
