@@ -11,14 +11,17 @@ import json
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rayci import item_values
 from rayci.errors import CorruptionError, RequestError
 from rayci.kinds import Direction, Kind, Recompress, Scale, Status
 from rayci.storage import entries, sealed
@@ -170,6 +173,17 @@ class ResultTable:
     arrow: pa.Table
     """Columns as in `SCHEMA`, sorted by chain, replicate, seed and criterion."""
     scales: Mapping[str, Scale]
+    item_files: tuple[Path, ...] = ()
+    """Files of the per-item values beside it; read when they are asked for."""
+
+    @cached_property
+    def item_values(self) -> pa.Table | None:
+        """Columns as in `rayci.item_values.SCHEMA`, which has what unpacks them; None where there are none.
+
+        Raises CorruptionError where a file is damaged, or two contradict each other, with their names.
+        """
+        with _remedy():
+            return item_values.read(self.item_files)
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -255,14 +269,22 @@ def read(path: Path | str) -> ResultTable:
             allowed="a run folder, a folder of Parquet parts, or one part",
             hint="rayci run SPEC, or rayci status RUN to see what has been computed",
         )
-    try:
+    with _remedy():
         parts = [read_part(file) for file in files]
         _refuse_foreign(parts, source / RUN_FILE)
         _refuse_contradictions(parts)
+    rows = pa.concat_tables([part.rows for part in parts]).sort_by(_ORDER)
+    scales = {name: scale for part in parts for name, scale in part.scales.items()}
+    return ResultTable(rows, scales, item_values.files(folder.parent if folder.name == "table" else folder))
+
+
+@contextmanager
+def _remedy() -> Iterator[None]:
+    """Say what mends a damaged run."""
+    try:
+        yield
     except CorruptionError as error:
         raise CorruptionError(f"{error}\n  try: {_REMEDY}") from None
-    rows = pa.concat_tables([part.rows for part in parts]).sort_by(_ORDER)
-    return ResultTable(rows, {name: scale for part in parts for name, scale in part.scales.items()})
 
 
 def _refuse_foreign(parts: Iterable[Part], run: Path) -> None:

@@ -74,4 +74,4 @@ def load(source: Path | str) -> Results:
         table = published(source.removeprefix(PUBLISHED))
     else:
         table = storage.read(source)
-    return Results(table.arrow, table.scales)
+    return Results(table.arrow, table.scales, table.item_files)

@@ -1,0 +1,204 @@
+"""Per-item values: what each item of a reading counted, one row a reading, beside the result table.
+
+`items/` in a run folder holds one Parquet file a stage, with the name of the stage's part in `table/`. It is written
+before the part, so that rows whose items are lost do not exist; complete or not there, and with a checksum. Right or
+wrong is one bit an item; anything else is a double, so that the mean of the items is the value to its last digits.
+Column names, order and types are the file format; a change raises `SCHEMA_VERSION`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from rayci.errors import CorruptionError
+from rayci.storage import sealed
+
+Array = npt.NDArray[np.float64]
+
+SCHEMA_VERSION = 1
+
+FOLDER = "items"
+"""In a run folder, beside `table/`."""
+
+NONE_KEPT = "no per-item values: the run was made before they were kept, or its items/ folder was left behind"
+"""What is said of a table without items."""
+
+SCHEMA = pa.schema(
+    [
+        pa.field("schema_version", pa.int32(), nullable=False),
+        pa.field("stage_fingerprint", pa.string(), nullable=False),
+        pa.field("criterion", pa.string(), nullable=False),
+        pa.field("criterion_fingerprint", pa.string(), nullable=False),
+        pa.field("replicate", pa.int32()),
+        pa.field("seed", pa.int32()),
+        pa.field("item", pa.string(), nullable=False),
+        pa.field("n", pa.int64(), nullable=False),
+        pa.field("right", pa.binary()),
+        pa.field("values", pa.list_(pa.float64())),
+        pa.field("weights", pa.list_(pa.float64())),
+    ]
+)
+"""`item`: what one is, in a word (`question`). `n`: how many. `right`: a bit an item, the first the highest of its
+byte, where every value is 0 or 1; else `values`. `weights`: null where all items weigh the same."""
+
+KEY = ("stage_fingerprint", "criterion_fingerprint", "replicate")
+"""What tells readings apart, also over the runs that share their stages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """The items of one reading, in the order of the data."""
+
+    values: tuple[float, ...]
+    """May be infinite, never NaN."""
+    weights: tuple[float, ...] | None = None
+    """How much of the reading's `n` each item is, a document's tokens say; None where each is one."""
+
+    def __post_init__(self) -> None:
+        """ValueError for what can be no items."""
+        if not self.values or (self.weights is not None and len(self.weights) != len(self.values)):
+            raise ValueError(f"{len(self.values)} items with {len(self.weights or ())} weights")
+        if np.isnan((*self.values, *(self.weights or ()))).any():
+            raise ValueError("an item is NaN")
+
+    @property
+    def mean(self) -> float:
+        """The weighted mean."""
+        return float(np.average(self.values, weights=self.weights))
+
+    def plain(self) -> dict[str, Any]:
+        """The same as JSON values, as short as in the data set."""
+        right = packed(self.values)
+        values = {"values": self.values} if right is None else {"right": right.hex()}
+        return {"n": len(self.values), **values, **({"weights": self.weights} if self.weights else {})}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Items:
+        """What `plain` came from; KeyError, TypeError or ValueError where it came from nothing."""
+        right = plain.get("right")
+        values = plain["values"] if right is None else unpacked(bytes.fromhex(right), plain["n"])
+        weights = plain.get("weights")
+        return cls(tuple(map(float, values)), None if weights is None else tuple(map(float, weights)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRow:
+    """The items of one reading, and which reading that is: the columns of the table's row."""
+
+    stage_fingerprint: str
+    criterion: str
+    criterion_fingerprint: str
+    replicate: int | None
+    seed: int | None
+    item: str
+    items: Items
+
+
+def packed(values: Sequence[float] | Array) -> bytes | None:
+    """One bit an item where all are 0 or 1; None where they are not."""
+    array = np.asarray(values, dtype=np.float64)
+    return np.packbits(array == 1).tobytes() if ((array == 0) | (array == 1)).all() else None
+
+
+def unpacked(right: bytes, n: int) -> Array:
+    """The `n` zeros and ones of the bits."""
+    return np.unpackbits(np.frombuffer(right, dtype=np.uint8), count=n).astype(np.float64)
+
+
+def to_arrow(rows: Iterable[ItemRow]) -> pa.Table:
+    """Rows as in `SCHEMA`."""
+    return pa.Table.from_pylist([_cells(row) for row in rows], schema=SCHEMA)
+
+
+def _cells(row: ItemRow) -> dict[str, Any]:
+    right = packed(row.items.values)
+    return {
+        **{name: getattr(row, name) for name in ("criterion", "item", "seed", *KEY)},
+        "schema_version": SCHEMA_VERSION,
+        "n": len(row.items.values),
+        "right": right,
+        "values": row.items.values if right is None else None,
+        "weights": row.items.weights,
+    }
+
+
+def values(rows: pa.Table) -> list[Array]:
+    """The values of each row, float64 `[n]`, packed or not."""
+    columns = (rows.column(name) for name in ("right", "values", "n"))
+    return [
+        unpacked(right.as_py(), n.as_py()) if right.is_valid else np.asarray(own.values, dtype=np.float64)
+        for right, own, n in zip(*columns, strict=True)
+    ]
+
+
+def weights(rows: pa.Table) -> list[Array | None]:
+    """The weights of each row, float64 `[n]`; None where all items weigh the same."""
+    return [np.asarray(own.values, dtype=np.float64) if own.is_valid else None for own in rows.column("weights")]
+
+
+def write(rows: Iterable[ItemRow], path: Path) -> None:
+    """Write the items of one stage with their checksum: complete under `path`, or not there at all."""
+    sealed.write(to_arrow(rows), path)
+
+
+def read_part(path: Path) -> pa.Table:
+    """The rows of one file; raises CorruptionError naming it where it is damaged, or no file of items."""
+    rows = sealed.read(path)
+    if not rows.schema.equals(SCHEMA, check_metadata=False):
+        raise CorruptionError(f"{path}: columns are not those of items version {SCHEMA_VERSION}")
+    if problem := _problem(rows):
+        raise CorruptionError(f"{path}: {problem}")
+    return rows.replace_schema_metadata(None)
+
+
+def _problem(rows: pa.Table) -> str | None:
+    """What breaks the contract of the data set, in words; None when it holds."""
+    keys = list(_keys(rows))
+    if len(set(keys)) < len(keys):
+        return "the items of a reading occur twice"
+    if rows.column("schema_version").unique().to_pylist() not in ([], [SCHEMA_VERSION]):
+        return f"its items are not of version {SCHEMA_VERSION}"
+    for row in rows.to_pylist():
+        sizes = {name: len(row[name]) for name in ("right", "values", "weights") if row[name] is not None}
+        values = {"right": (row["n"] + 7) // 8} if "right" in sizes else {"values": row["n"]}
+        if sizes != values | ({"weights": row["n"]} if "weights" in sizes else {}):
+            return f"the items of {row['criterion']} are not as many as it says"
+    return None
+
+
+def _keys(rows: pa.Table) -> Iterable[tuple[Any, ...]]:
+    return zip(*(rows.column(name).to_pylist() for name in KEY), strict=True)
+
+
+def files(run: Path) -> tuple[Path, ...]:
+    """The files of a run's items; none where it has no `items/`, or an empty one."""
+    return tuple(sorted((run / FOLDER).glob("[!.]*.parquet")))
+
+
+def read(sources: Path | Sequence[Path]) -> pa.Table | None:
+    """Columns as in `SCHEMA`: a run folder's items, or those of several files; None where there are none.
+
+    Readings that two files hold alike count once. Raises CorruptionError where a file is damaged, or two differ.
+    """
+    paths = files(sources) if isinstance(sources, Path) else sources
+    if not paths:
+        return None
+    parts = [read_part(path) for path in paths]
+    holding: dict[tuple[Any, ...], tuple[int, int]] = {}
+    once: list[pa.Table] = []
+    for number, part in enumerate(parts):
+        new = []
+        for row, key in enumerate(_keys(part)):
+            other, place = holding.setdefault(key, (number, row))
+            new.append(other == number)
+            if other != number and not part.slice(row, 1).equals(parts[other].slice(place, 1)):
+                raise CorruptionError(f"{paths[other]} and {paths[number]} differ in the items of stage {key[0][:12]}")
+        once.append(part.filter(pa.array(new, pa.bool_())))
+    return pa.concat_tables(once)
