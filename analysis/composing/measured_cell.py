@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +14,9 @@ from rayci.analysis.composing.bounded import Bounds
 from rayci.analysis.scan.curve import Family, Order
 from rayci.analysis.scan.reading_point import Place, same
 from rayci.analysis.scan.samples import Gap, Samples, samples
-from rayci.analysis.statistics.composability import best
-from rayci.analysis.statistics.intervals import LEAST_UNITS, Summary, summarise
+from rayci.analysis.scan.variant import Variant
+from rayci.analysis.statistics.composability import badness
+from rayci.analysis.statistics.intervals import LEAST_UNITS, Summary
 from rayci.analysis.statistics.lost_points import Bounds as LostBounds
 from rayci.analysis.statistics.lost_points import bounds as bounds_of
 from rayci.analysis.statistics.piecewise import Array
@@ -49,7 +51,7 @@ class Measured:
     reasons: tuple[str, ...]
 
 
-NOTHING = Evidence(summarise([]), None, None, 0)
+NOTHING = Evidence((), None, None, 0)
 
 
 def measure(family: Family, criterion: str, scale: Scale, reading: Reading) -> Measured:
@@ -77,13 +79,13 @@ def measure(family: Family, criterion: str, scale: Scale, reading: Reading) -> M
     reasons = tuple(_reasons(gaps, held.runs, family))
     margin = margin_of(scale, reading.margin, logarithm=logarithm)
     n_lost = int((~held.present).sum()) if held.asked else 0
-    evidence = Evidence(summarise([]), margin, lost.gap if lost else None, n_lost)
+    evidence = Evidence((), margin, lost.gap if lost else None, n_lost)
     if reach is None:
         return Measured(row, evidence, reasons)
     measured = score(held.values[..., points], scale, reach)
     row |= _numbers(measured, held, scale) | {"n_points": len(points) - len(beyond), "n_replicates": len(held.values)}
     row |= _kept(reach, x[points], [held.grid[point] for point in points])
-    return Measured(row, replace(evidence, gap=measured.gap), (*reasons, *measured.notes))
+    return Measured(row, replace(evidence, gaps=measured.gaps), (*reasons, *measured.notes))
 
 
 def _gamma(family: Family, where: Place) -> tuple[float | None, str | None]:
@@ -150,13 +152,14 @@ def _numbers(measured: Score, held: Samples, scale: Scale) -> dict[str, Any]:
         "order_sensitivity_per_replicate": measured.per_replicate,
         "order_sensitivity_corrected": measured.corrected,
         "sensitivity_points": measured.sensitivity_points,
-        "best_order": _best_order(measured.by_order, held.orders, scale),
+        **_ends(measured.by_order, held.orders, scale),
+        **dict(zip(value_columns(held.orders[0]), measured.by_order, strict=True)),
+        "gap_p": Evidence(measured.gaps, None, None, 0).p,
         "interval_of": held.units if len(held.values) >= LEAST_UNITS else None,
     }
     if len(held.orders) == 2:
         gap = measured.gap
-        row |= dict(zip(("value_ij", "value_ji"), measured.by_order, strict=True))
-        row |= {"gap": gap.mean, "gap_low": gap.low, "gap_high": gap.high, "gap_p": gap.p}
+        row |= {"gap": gap.mean, "gap_low": gap.low, "gap_high": gap.high}
     return row
 
 
@@ -166,13 +169,25 @@ def _interval(name: str, summary: Summary) -> dict[str, float | None]:
     return {name: summary.mean, f"{name}_low": low, f"{name}_high": summary.high, f"{name}_se": summary.stderr}
 
 
-def _best_order(by_order: Sequence[float | None], orders: Sequence[Order], scale: Scale) -> str | None:
+def value_columns(pair: Sequence[Variant]) -> list[str]:
+    """Columns of the criterion after each of `orders_of(pair)`: `value_ij` is i, then j."""
+    columns: dict[Order, str] = {}
+    for places in itertools.permutations(range(len(pair))):
+        columns.setdefault(
+            tuple(pair[place] for place in places), "value_" + "".join("ijkl"[place] for place in places)
+        )
+    return list(columns.values())
+
+
+def _ends(by_order: Sequence[float | None], orders: Sequence[Order], scale: Scale) -> dict[str, str | None]:
+    """The best and the worst order; None where several share that place, or one has no value."""
     known = [value for value in by_order if value is not None]
     if len(known) < len(orders):
-        return None
-    top = float(best(np.array(known)[:, None], scale)[0])
-    winners = [order for order, value in zip(orders, known, strict=True) if same(value, top)]
-    return " > ".join(variant.label for variant in winners[0]) if len(winners) == 1 else None
+        return {"best_order": None, "worst_order": None}
+    cost = badness(np.array(known), scale)
+    ends = [[o for o, c in zip(orders, cost, strict=True) if same(c, end)] for end in (cost.min(), cost.max())]
+    named = [" > ".join(variant.label for variant in alike[0]) if len(alike) == 1 else None for alike in ends]
+    return {"best_order": named[0], "worst_order": named[1]}
 
 
 def _kept(reach: Reach, x: Array, gammas: Sequence[float | None]) -> dict[str, float | None]:

@@ -11,7 +11,7 @@ from rayci.analysis.scan.variant import Variant
 from rayci.errors import RequestError, nearest
 
 At = str | float | Mapping[str, float]
-"""`area`, `published`, a γ, γ by strength or method name, or one of the last two as text."""
+"""`area`, `middle`, `published`, a γ, γ by strength or method name, or one of the last two as text."""
 
 PUBLISHED_POINT = {"sparsity": 0.25, "bits": 4.0}
 """γ of the point tables of arXiv 2407.06483."""
@@ -19,7 +19,7 @@ PUBLISHED_POINT = {"sparsity": 0.25, "bits": 4.0}
 AXES = ("scaled", "gamma", "avg_bits")
 """γ rescaled to [0, 1]; raw γ; measured average bits per weight. The last two are not normalised."""
 
-_ALLOWED = "area, published, a number, or name=number,… such as sparsity=0.25,bits=4"
+_ALLOWED = "area, middle, published, a number, or name=number,… such as sparsity=0.25,bits=4"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ def place(at: At, families: Iterable[Family]) -> Place:
     """
     if at == "area":
         return Place()
+    if at == "middle":
+        return Place(gammas=middles(families))
     if at == "published":
         return Place(gammas=PUBLISHED_POINT)
     if isinstance(at, str):
@@ -65,6 +67,15 @@ def place(at: At, families: Iterable[Family]) -> Place:
                 )
         return Place(gammas=gammas)
     return Place(gamma=_finite(at))
+
+
+def middles(families: Iterable[Family]) -> dict[str, float]:
+    """Swept method -> the middle of its γ in the table; of an even number the upper one of the two."""
+    swept: dict[str, set[float]] = {}
+    for family in families:
+        if family.axis is not None:
+            swept.setdefault(family.axis.method, set()).update(gamma for gamma in family.grid if gamma is not None)
+    return {method: sorted(gammas)[len(gammas) // 2] for method, gammas in swept.items() if gammas}
 
 
 def check_axis(axis: str) -> str:

@@ -7,6 +7,7 @@ the metric itself, and so is, to first order, its spread. The gap is linear and 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -49,8 +50,8 @@ class Score:
 
     order_free_error: Summary
     order_sensitivity: Summary
-    gap: Summary
-    """∫(a − b); empty for more than two orders."""
+    gaps: tuple[Summary, ...]
+    """∫(a − b) of every two orders, in the order of `itertools.combinations`; none where every order is infinite."""
     per_replicate: float | None
     """Mean over units of each one's own order sensitivity; noise biases it upward."""
     corrected: float | None
@@ -60,6 +61,11 @@ class Score:
     sensitivity_points: int
     """Fewer than all where every order is infinite."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def gap(self) -> Summary:
+        """∫(a − b) of two orders; empty for more."""
+        return self.gaps[0] if len(self.gaps) == 1 else summarise([])
 
 
 def score(values: Array, scale: Scale, reach: Reach) -> Score:
@@ -71,7 +77,7 @@ def score(values: Array, scale: Scale, reach: Reach) -> Score:
     return Score(
         summarise(list(_error(values, scale, reach))),
         summarise(list(_spread(*differing)) if finite.any() else []),
-        summarise(list(_gap(*differing)) if two else []),
+        tuple(summarise(list(gap)) for gap in _gaps(*differing)) if finite.any() else (),
         _plain(np.mean([_spread(unit[None], differing[1])[0] for unit in differing[0]])) if finite.any() else None,
         _plain(_corrected(*differing)) if two and len(values) > 1 else None,
         tuple(_plain(value) for value in _areas(mean, reach)),
@@ -105,12 +111,13 @@ def _spread(values: Array, reach: Reach) -> Array:
         return weigh(_taken(lines, average.argmax(axis=0)) - _taken(lines, average.argmin(axis=0)), weight)
 
 
-def _gap(values: Array, reach: Reach) -> Array:
-    """∫(a − b) of each unit `[units]`."""
+def _gaps(values: Array, reach: Reach) -> Array:
+    """∫(a − b) of every two orders in each unit `[pairs, units]`."""
+    pairs = itertools.combinations(range(values.shape[1]), 2)
     with np.errstate(invalid="ignore"):
-        difference = values[:, 0] - values[:, 1]
+        differences = np.stack([values[:, first] - values[:, second] for first, second in pairs])
     places, weight = reach.refined(reach.x)
-    return weigh(segments(at(reach.x, difference, places)), weight)
+    return weigh(segments(at(reach.x, differences, places)), weight)
 
 
 def _corrected(values: Array, reach: Reach) -> Array:

@@ -1,4 +1,4 @@
-"""Whether the order matters: what the signed gap of a cell shows, beside all other cells of its table."""
+"""Whether the order matters: what the signed gaps of a cell show, beside all other cells of its table."""
 
 from __future__ import annotations
 
@@ -18,14 +18,21 @@ MARGIN = 0.05
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a cell knows of its gap; None everywhere where it has more than two orders, or no value."""
+    """What a cell knows of its gaps."""
 
-    gap: Summary
+    gaps: tuple[Summary, ...]
+    """Of every two orders; none where there is no value."""
     margin: float | None
     """In the criterion's unit; None where its range is open."""
     lost: Ends | None
-    """What the gap could be on the whole grid, where points were lost."""
+    """What the gap of two orders could be on the whole grid, where points were lost."""
     n_lost: int
+
+    @property
+    def p(self) -> float | None:
+        """Of all orders being equal: the smallest p of any two, times how many twos there are (Bonferroni)."""
+        known = [gap.p for gap in self.gaps if gap.p is not None]
+        return min(1.0, len(self.gaps) * min(known)) if known else None
 
 
 def margin_of(scale: Scale, share: float, *, logarithm: bool) -> float | None:
@@ -38,21 +45,21 @@ def margin_of(scale: Scale, share: float, *, logarithm: bool) -> float | None:
 def verdicts(cells: Sequence[Evidence]) -> list[tuple[float | None, str | None]]:
     """For each cell of a table p adjusted over all of them (Holm), and what it shows; None without a gap.
 
-    `matters`: adjusted p < .05. `does_not_matter`: two one-sided tests place the gap within the margin. Neither:
+    `matters`: adjusted p < .05. `does_not_matter`: two one-sided tests place every gap within the margin. Neither:
     `not_shown`. Lost points decide nothing: where they could turn the answer, it is `undecided`.
     """
-    adjusted = holm([cell.gap.p for cell in cells])
+    adjusted = holm([cell.p for cell in cells])
     return [(p, _verdict(cell, p)) for cell, p in zip(cells, adjusted, strict=True)]
 
 
 def _verdict(cell: Evidence, p: float | None) -> str | None:
-    mean = cell.gap.mean
-    if mean is None:
+    means = [gap.mean for gap in cell.gaps if gap.mean is not None]
+    if not means or len(means) < len(cell.gaps):
         return UNDECIDED if cell.n_lost else None
     if p is not None and p < LEVEL:
-        turned = cell.lost is None or cell.lost[0] * mean <= 0 or cell.lost[1] * mean <= 0
+        turned = cell.lost is None or cell.lost[0] * means[0] <= 0 or cell.lost[1] * means[0] <= 0
         return UNDECIDED if cell.n_lost and turned else MATTERS
-    if cell.margin is not None and cell.gap.within(cell.margin):
+    if cell.margin is not None and all(gap.within(cell.margin) for gap in cell.gaps):
         beyond = cell.lost is None or max(abs(end) for end in cell.lost) > cell.margin
         return UNDECIDED if cell.n_lost and beyond else DOES_NOT_MATTER
     return UNDECIDED if cell.n_lost else NOT_SHOWN
