@@ -6,15 +6,16 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
-
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from rayci.data.records import STANDS_IN, Collection, Document, EditRecord
 from rayci.errors import DataError, RequestError, caught
 from rayci.fingerprint import derive_seed
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Context:
 
     def generator(self, purpose: str, *, per_batch: bool = False) -> torch.Generator:
         """A seeded torch stream for one purpose, on the CPU so that devices agree."""
+        import torch
+
         return torch.Generator().manual_seed(self._seed(purpose, per_batch))
 
     def _seed(self, purpose: str, per_batch: bool) -> int:
@@ -97,6 +100,8 @@ class Context:
 @lru_cache(maxsize=4)  # asked for when a chain is checked, when a step is, and when it is applied
 def _stream(documents: tuple[Document, ...], seed: int, tokenizer: PreTrainedTokenizerBase, most: int) -> Tensor:
     """The first `most` tokens of the shuffled documents, int64 `[tokens]`; all where there are fewer."""
+    import torch
+
     order = list(documents)
     random.Random(seed).shuffle(order)
     separator = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
@@ -124,6 +129,8 @@ def edit_batch(data: Collection, sweep_seed: int, replicate: int, size: int) -> 
 
 def token_faults(tokens: Tensor, vocabulary: int) -> Iterator[RequestError]:
     """What is wrong with calibration tokens that were given for a model that knows so many ids."""
+    import torch
+
     allowed = f"int64 of shape [sequences, tokens], ids from 0 to {vocabulary - 1}"
     if tokens.ndim != 2 or tokens.dtype != torch.int64:
         yield DataError(f"calibration is {tokens.dtype} of shape {tuple(tokens.shape)}", allowed=allowed)

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rayci.context import Context, token_faults
 from rayci.errors import InterventionError, RequestError, refuse
 from rayci.intervention import Compressor, Intervention, Receipt
 from rayci.model import modules
 from rayci.model.experts import Expert
-from rayci.model.modules import Linear, ModuleMap
+from rayci.model.module_maps import ModuleMap
 from rayci.model.streaming import Streaming
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from rayci.model.modules import Linear
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit  # scipy.stats would take most of a second to import
 
 LEVEL = 0.05
 LEAST_UNITS = 3
@@ -32,7 +32,7 @@ class Summary:
         """Whether the mean is shown to lie inside ± `margin`: two one-sided tests at 5 %, the 90 % interval inside."""
         if self.mean is None or self.stderr is None or self.n < LEAST_UNITS:
             return False
-        return abs(self.mean) + float(stats.t.ppf(1 - LEVEL, self.n - 1)) * self.stderr < margin
+        return abs(self.mean) + float(stdtrit(self.n - 1, 1 - LEVEL)) * self.stderr < margin
 
 
 def summarise(values: Sequence[float]) -> Summary:
@@ -54,7 +54,7 @@ def summarise(values: Sequence[float]) -> Summary:
     stderr = float(numbers.std(ddof=1) / math.sqrt(count))
     if count < LEAST_UNITS:
         return Summary(mean, stderr, None, None, None, count)
-    half = float(stats.t.ppf(1 - LEVEL / 2, count - 1)) * stderr
+    half = float(stdtrit(count - 1, 1 - LEVEL / 2)) * stderr
     return Summary(mean, stderr, mean - half, mean + half, _p(mean, stderr, count), count)
 
 
@@ -72,4 +72,4 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 def _p(mean: float, stderr: float, count: int) -> float:
     if stderr == 0.0:
         return 1.0 if mean == 0.0 else 0.0
-    return float(2 * stats.t.sf(abs(mean) / stderr, count - 1))
+    return float(2 * stdtr(count - 1, -abs(mean) / stderr))

@@ -12,9 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import ClassVar
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, ClassVar
 
 from rayci.context import Context
 from rayci.criteria.generation import GENERATION_BATCH, Counts, greedy
@@ -25,6 +23,9 @@ from rayci.kinds import UNIT_INTERVAL, Scale
 from rayci.model.encoding import target_ids
 from rayci.subject import Subject
 from rayci.workload import Workload
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def set_f1(predicted: Iterable[int], target: Iterable[int]) -> float:

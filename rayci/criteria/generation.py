@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
 
 from rayci.errors import MeasurementError
 from rayci.model.encoding import chunks, left_padded, prompt_ids
 from rayci.subject import Subject
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
 
 GENERATION_BATCH = 256
 """Prompts in one forward pass; does not change the greedy tokens."""
@@ -47,6 +43,8 @@ def greedy(subject: Subject, prompts: Sequence[str], lengths: Sequence[int], cou
 
 
 def _continue(subject: Subject, rows: Sequence[list[int]], enough: _Enough) -> list[list[int]]:
+    from transformers import LogitsProcessorList, StoppingCriteriaList
+
     ids, mask = (part.to(subject.device) for part in left_padded(subject.tokenizer, rows))
     generate: Any = subject.model.generate
     with _plain_greedy(subject, enough.most + SPARE) as configuration:
@@ -66,6 +64,8 @@ def _plain_greedy(subject: Subject, most: int) -> Iterator[GenerationConfig]:
 
     What a configuration leaves open `generate` takes from the model's own, so that is put aside meanwhile.
     """
+    from transformers import GenerationConfig
+
     tokenizer = subject.tokenizer
     configuration = GenerationConfig(
         max_new_tokens=most,
@@ -81,7 +81,7 @@ def _plain_greedy(subject: Subject, most: int) -> Iterator[GenerationConfig]:
         subject.model.generation_config = own
 
 
-class _Enough(StoppingCriteria):
+class _Enough:
     """Ends a batch once each row has as many tokens that count as it wants."""
 
     def __init__(self, lengths: Sequence[int], counts: Counts) -> None:
@@ -95,7 +95,7 @@ class _Enough(StoppingCriteria):
         return torch.full((len(input_ids),), done, device=input_ids.device)
 
 
-class _RefuseNan(LogitsProcessor):
+class _RefuseNan:
     """A greedy choice among NaN would look like an answer."""
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

@@ -17,9 +17,8 @@ from rayci.errors import refuse
 from rayci.fingerprint import fingerprint
 from rayci.model.folder import Hashes, configuration, hash_files, locate, verify
 from rayci.model.folder import identity as model_identity
-from rayci.model.modules import ModuleMap, find_map
+from rayci.model.module_maps import ModuleMap, find_map
 from rayci.planning import identity
-from rayci.planning.faults import Examination
 from rayci.planning.plan import Planner
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
@@ -51,6 +50,8 @@ class Sweep:
                 registry.intervention(method)
             spec.measured()
             return cls(spec, folder, collect(spec.data, spec.model), hashed)
+        from rayci.planning.faults import Examination  # reads models, for which torch and transformers load
+
         examined = Examination.of(spec, source)
         refuse(examined.faults())
         if examined.folder is None:

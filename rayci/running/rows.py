@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rayci.criterion import Criterion
 from rayci.fingerprint import canonical_json
 from rayci.kinds import Status
-from rayci.planning.chain import Link
-from rayci.planning.plan import Stage, Trial
-from rayci.planning.sweep import Sweep
-from rayci.storage.parts import Parts
-from rayci.storage.stages import Outcome
 from rayci.table import Part, Row, StepCell
+
+if TYPE_CHECKING:
+    from rayci.planning.chain import Link
+    from rayci.planning.plan import Stage, Trial
+    from rayci.planning.sweep import Sweep
+    from rayci.storage.parts import Parts
+    from rayci.storage.stages import Outcome
 
 
 @dataclass(frozen=True)

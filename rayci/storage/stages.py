@@ -14,11 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from rayci.errors import CorruptionError, RequestError, StorageError
 from rayci.intervention import Receipt
@@ -26,6 +24,9 @@ from rayci.storage.entries import decode, encode
 from rayci.storage.files import open_files
 from rayci.storage.room import INDEX, RECEIPTS, WEIGHTS, Room, folder
 from rayci.storage.user_paths import path_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _KEPT = "kept/"
 _READS = 3
@@ -90,6 +91,8 @@ class StageStore:
 
     def put_weights(self, stage: str, changed: Mapping[str, Tensor], receipts: Sequence[Receipt]) -> None:
         """Store a stage's changed tensors and the receipts of all its steps, if there is room."""
+        from safetensors.torch import save_file
+
         tensors = {name: value.detach().cpu().contiguous() for name, value in changed.items()}
         for index, receipt in enumerate(receipts):
             kept = {f"{_KEPT}{index}/{name}": value for name, value in receipt.kept.items()}
@@ -225,6 +228,8 @@ def _apart(
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except RuntimeError as error:

@@ -20,7 +20,7 @@ from rayci.errors import RequestError
 from rayci.model import loading
 from rayci.model.folder import configuration, hash_files, identity, locate, verify, weight_files
 from rayci.model.integrity import examine
-from rayci.model.modules import MODULE_MAPS
+from rayci.model.module_maps import MODULE_MAPS
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
 from tests.models import ARCHITECTURES, MIXTURES, differing, random_model, tiny, tokenizer, weights

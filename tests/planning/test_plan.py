@@ -16,7 +16,7 @@ from rayci.fingerprint import canonical_json, fingerprint
 from rayci.intervention import Intervention
 from rayci.interventions.unlearning.npo import NegativePreference
 from rayci.kinds import Recompress
-from rayci.model.modules import MODULE_MAPS
+from rayci.model.module_maps import MODULE_MAPS
 from rayci.planning import identity, plan, spec
 from rayci.planning.composition import Step
 from rayci.planning.spec import Spec

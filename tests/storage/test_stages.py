@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -18,7 +19,6 @@ from rayci import table
 from rayci.errors import RequestError, StorageError
 from rayci.fingerprint import hash_file
 from rayci.intervention import Receipt
-from rayci.storage import stages
 from rayci.storage.files import LocalFiles
 from rayci.storage.room import folder
 from rayci.storage.stages import Outcome, StageStore, located
@@ -170,7 +170,7 @@ def test_a_copy_that_is_evicted_while_it_is_read_is_still_in_the_store(
     here, beside = (StageStore(f"disk://{tmp_path}/s", cache=tmp_path / "c", cache_limit=12 * KIB) for _ in range(2))
     for number in (2, 1):
         here.put_weights(stage(number), weights(8, number), [])
-    monkeypatch.setattr(stages, "load_file", evicting(beside, stage(2), times))
+    monkeypatch.setattr(safetensors.torch, "load_file", evicting(beside, stage(2), times))
     stored = here.weights(stage(1))
     assert here.has_weights(stage(1)), "the receipts are the store's, whatever becomes of a copy"
     if times == 1:

@@ -68,7 +68,7 @@ def fold(block: nn.Module, place: Fold, scales: Tensor) -> None:
     """Multiply the linears' input channels by `scales [in]`, divide their source by them."""
     source = block.get_submodule(place.source)
     bias: Tensor | None = getattr(source, "bias", None)
-    if isinstance(source, modules.Linear):
+    if modules.is_linear(source):
         # A fused source makes other things too; what is scaled is its last part.
         rows = modules.weight(source)[-len(scales) :]
         rows.copy_(rows.float() / scales.unsqueeze(1))
@@ -88,7 +88,7 @@ def folded(prefix: str, block: nn.Module, places: list[Fold]) -> list[str]:
     names = []
     for place in places:
         source = block.get_submodule(place.source)
-        parts = ("bias",) if isinstance(source, modules.Linear) else ("weight", "bias")
+        parts = ("bias",) if modules.is_linear(source) else ("weight", "bias")
         names += [f"{prefix}.{place.source}.{part}" for part in parts if getattr(source, part, None) is not None]
     return names
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from pydantic import AfterValidator, Field
@@ -14,8 +14,10 @@ from rayci.errors import RequestError, caught
 from rayci.intervention import DENSE_BITS, Compressor, Receipt, Strength
 from rayci.interventions.compression.grid import Grid
 from rayci.model import modules
-from rayci.model.modules import Linear
 from rayci.subject import Subject
+
+if TYPE_CHECKING:
+    from rayci.model.modules import Linear
 
 
 def _whole_row_or_columns(group_size: int) -> int:

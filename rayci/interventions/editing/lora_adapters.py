@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from rayci.model import modules
 from rayci.subject import Subject
@@ -37,7 +36,7 @@ def attention_targets(subject: Subject) -> tuple[str, ...]:
 
 def is_transposed(subject: Subject) -> bool:
     """Whether the targets store their weight `[in, out]`, which peft must be told."""
-    return isinstance(modules.linear(subject.blocks[0], subject.paths.attention_in[0]), Conv1D)
+    return modules.is_conv1d(modules.linear(subject.blocks[0], subject.paths.attention_in[0]))
 
 
 @contextmanager

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from rayci.context import Context
 from rayci.data.records import EditRecord
 from rayci.errors import DataError, InterventionError
 from rayci.model.encoding import target_ids
 from rayci.subject import Subject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 STARTS = ("The", "Therefore", "Because", "I", "You")
 """First words of the generated contexts."""

@@ -13,15 +13,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from rayci.interventions.editing.memit_contexts import Example
 from rayci.interventions.editing.memit_hooks import on_input, on_output
 from rayci.subject import Subject
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Passes:
     @torch.no_grad()
     def _first(self) -> None:
         """Run all rows without δ; keep block L's output and the keys and values before the lookup column."""
+        from transformers import DynamicCache
+
         cache = DynamicCache()
         seen: list[Tensor] = []
         kinds: list[type] = []
@@ -118,6 +122,8 @@ class Passes:
     def _cache(self, rows: Tensor) -> DynamicCache | None:
         if self._column == 0:
             return None
+        from transformers import DynamicCache
+
         cache = DynamicCache()
         for index, (keys, values) in enumerate(self._kept):
             here = rows.to(keys.device)

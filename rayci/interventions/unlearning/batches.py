@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, TypeVar
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rayci.context import Context
 from rayci.data.records import Document, QuestionAnswer
 from rayci.errors import DataError, RequestError, caught
 from rayci.model.encoding import Batch, chunks, encode_targets, encode_texts
 from rayci.subject import Subject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 T = TypeVar("T", Document, QuestionAnswer)
 Order = tuple[tuple[int, ...], ...]
