@@ -111,7 +111,7 @@ def test_a_key_is_there_once(tmp_path: Path) -> None:
         table.write_part([replace(ROW, value=value)], SCALES, tmp_path / f"{name}.parquet")
     with pytest.raises(
         CorruptionError,
-        match=r"p\.parquet and .*q\.parquet hold the same row: mmlu of stage a\n(?s:.*)try: rayci run SPEC",
+        match=r"p\.parquet and .*q\.parquet differ in mmlu of stage a: value 0.5 and 0.7\n(?s:.*)try: rayci run SPEC",
     ):
         table.read(tmp_path)
     with pytest.raises(CorruptionError, match="twice"):
@@ -244,3 +244,34 @@ def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
         path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
         with pytest.raises(CorruptionError):
             table.read_part(path)
+
+
+def many(count: int) -> list[Row]:
+    return [replace(ROW, stage_fingerprint=f"{number:05}", value=number / count) for number in range(count)]
+
+
+@pytest.mark.parametrize("forgery", [name for name in FORGERIES if "frame" not in name])
+def test_a_file_of_many_rows_is_sealed_by_column(forgery: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    table.write_part(many(sealed.FEW + 1), SCALES, path)
+    whole = pq.read_table(path)
+    assert whole.schema.metadata[b"rayci.checksum"].startswith(b"columns:")
+    expected = table.read(path).arrow
+    pq.write_table(whole, path, compression="zstd", row_group_size=100)
+    assert table.read(path).arrow.equals(expected)
+    assert sealed.read(path, ["value"]).column("value").equals(expected.column("value"))
+    whole = whole if forgery != "another order" else whole.slice(0, 2)
+    pq.write_table(FORGERIES[forgery](whole), path)
+    with pytest.raises(CorruptionError, match="checksum"):
+        table.read(path)
+
+
+def test_a_row_in_two_files_counts_once(tmp_path: Path) -> None:
+    rows = [ROW, replace(ROW, stage_fingerprint="b", replicate=3)]
+    table.write_part(rows, SCALES, tmp_path / "all.parquet")
+    later = replace(ROW, recorded_at=datetime(2027, 1, 1, tzinfo=UTC), apply_seconds=9.0, value=0.5 + 1e-12)
+    table.write_part([later], SCALES, tmp_path / "b.parquet")
+    assert table.read(tmp_path).arrow.equals(table.from_rows(rows, SCALES).arrow)
+    table.write_part([replace(later, n=5)], SCALES, tmp_path / "b.parquet")
+    with pytest.raises(CorruptionError, match=r"all\.parquet and .*b\.parquet differ in mmlu of stage a: n 4 and 5"):
+        table.read(tmp_path)

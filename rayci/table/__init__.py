@@ -1,0 +1,29 @@
+"""The result table: one row per (stage, criterion, replicate), stored as Parquet files.
+
+Each part has one writer, appears under its final name only when it is complete, and carries a checksum over its
+rows and its metadata (`rayci.storage.sealed`). What others need of the table stands at this door.
+"""
+
+from rayci.table.checks import check
+from rayci.table.part_file import Part, read_part, write_part
+from rayci.table.reading import read
+from rayci.table.result_table import ResultTable, from_rows
+from rayci.table.row import Row, StepCell
+from rayci.table.schema import RUN_FILE, SCHEMA, SCHEMA_VERSION, STEP, VOLATILE
+
+__all__ = [
+    "RUN_FILE",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "STEP",
+    "VOLATILE",
+    "Part",
+    "ResultTable",
+    "Row",
+    "StepCell",
+    "check",
+    "from_rows",
+    "read",
+    "read_part",
+    "write_part",
+]

@@ -1,0 +1,71 @@
+"""The result table in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from rayci import item_values
+from rayci.errors import CorruptionError
+from rayci.kinds import Scale
+from rayci.table.checks import check
+from rayci.table.row import Row
+from rayci.table.row_codes import in_order
+from rayci.table.schema import ORDER, SCHEMA
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_REMEDY = "rayci run SPEC again: it sets such a part aside and writes its rows anew"
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """A validated result table and the scales of its criteria."""
+
+    arrow: pa.Table
+    """Columns as in `SCHEMA`, sorted by chain, replicate, seed and criterion."""
+    scales: Mapping[str, Scale]
+    item_files: tuple[Path, ...] = ()
+    """Files of the per-item values beside it; read when they are asked for."""
+
+    @cached_property
+    def item_values(self) -> pa.Table | None:
+        """Columns as in `rayci.item_values.SCHEMA`, which has what unpacks them; None where there are none.
+
+        Raises CorruptionError where a file is damaged, or two contradict each other, with their names.
+        """
+        with remedy():
+            return item_values.read(self.item_files)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows as a pandas frame; `steps` is a list of dicts."""
+        frame: pd.DataFrame = self.arrow.to_pandas()
+        return frame
+
+    def __len__(self) -> int:
+        return int(self.arrow.num_rows)
+
+
+def from_rows(rows: Iterable[Row], scales: Mapping[str, Scale]) -> ResultTable:
+    """A table in memory; raises CorruptionError where two rows have the same key."""
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
+    if problems := check(table):
+        raise CorruptionError("the result table is not valid: " + "; ".join(problems))
+    return ResultTable(in_order(table, ORDER), dict(scales))
+
+
+@contextmanager
+def remedy() -> Iterator[None]:
+    """Say what mends a damaged run."""
+    try:
+        yield
+    except CorruptionError as error:
+        raise CorruptionError(f"{error}\n  try: {_REMEDY}") from None
