@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rayci.analysis.answering.usability import ruinous_steps
     from rayci.analysis.composing.epsilon import composable_share
+    from rayci.analysis.composing.excess import interactions
     from rayci.analysis.composing.metric_table import metrics
     from rayci.analysis.composing.win_counts import wins
     from rayci.analysis.page.html_report import report
     from rayci.analysis.scan.curve import curves
     from rayci.analysis.scan.sources import load
 
-__all__ = ["composable_share", "curves", "load", "metrics", "report", "ruinous_steps", "wins"]
+__all__ = ["composable_share", "curves", "interactions", "load", "metrics", "report", "ruinous_steps", "wins"]
 
 _HOMES = {
     "composable_share": "composing.epsilon",
     "curves": "scan.curve",
+    "interactions": "composing.excess",
     "load": "scan.sources",
     "metrics": "composing.metric_table",
     "report": "page.html_report",

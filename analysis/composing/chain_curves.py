@@ -1,0 +1,146 @@
+"""Curves of several chains over one grid, on the γ that all of them have: what differences of chains are taken on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rayci.analysis.scan.cells import Asked, final_cells
+from rayci.analysis.scan.chain_values import After, ChainValues, Composition
+from rayci.analysis.scan.curve import Family, families
+from rayci.analysis.scan.reading_point import Place, same
+from rayci.analysis.scan.variant import Variant, without_strength
+from rayci.analysis.statistics.composability import badness
+from rayci.analysis.statistics.intervals import LEAST_UNITS, Summary
+from rayci.analysis.statistics.piecewise import Array, at, cut, segments, weigh, weights
+from rayci.kinds import Direction, Scale
+from rayci.table import ResultTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOWHERE = "the sweep has no such strength"
+INFINITE = "infinite: ∞ − ∞ has no value"
+TYPES = {
+    **dict.fromkeys(("n_points", "points_asked", "n_replicates", "interaction_points"), "Int64"),
+    **dict.fromkeys(("interval_of", "unit", "direction", "reason"), "string"),
+    "strength": "Float64",
+}
+"""Types of what every table of chain curves says of its rows."""
+
+
+@dataclass(frozen=True)
+class ChainCurves:
+    """Curves on their common support."""
+
+    values: Array
+    """`[units, curves, points]` without holes; logarithms where the scale says so and an area is asked for."""
+    x: Array
+    """γ of the points, rising."""
+    scale: Scale
+    about: Mapping[str, Any]
+    """The columns of TYPES, and why points or all are missing."""
+
+    def areas(self) -> Array:
+        """Integral of each curve over γ rescaled to [0, 1] `[units, curves]`; no unit where there is no point."""
+        return weigh(segments(self.values), weights(self.x, rescale=True)) if len(self.x) else self.values[:0].sum(-1)
+
+    def distances(self) -> Distances:
+        """How bad each curve is: −κ, κ, or the distance from zero."""
+        zeros = self.scale.direction is Direction.ZERO
+        mean = self.values.mean(axis=0)
+        places = cut(self.x, mean, zeros=zeros)
+        lines, average = segments(at(self.x, self.values, places)), segments(at(self.x, mean, places))
+        turned = lines * np.sign(average) if zeros else badness(lines, self.scale)
+        return Distances(turned, badness(average, self.scale), weights(places, rescale=True))
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Curves turned so that less is better, on the segments between all crossings of the mean curves.
+
+    Distance from zero is measured on the side on which the mean curve lies, so that noise does not add up.
+    """
+
+    units: Array
+    """`[units, curves, segments]`"""
+    mean: Array
+    """`[curves, segments]`"""
+    weight: Array
+    """`[segments]`, adding up to 1."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The γ of a family at which its chains are read."""
+
+    family: Family
+    gammas: tuple[float | None, ...]
+    strength: float | None
+    """γ of the point form; None for the area, and where nothing is swept."""
+    is_area: bool
+
+    def steps(self, order: Sequence[Variant], gamma: float | None) -> Composition:
+        """The steps as asked of methods in this order, at this γ of the axis."""
+        axis = self.family.axis
+        return tuple(Asked(without_strength(v), gamma if v == axis else v.strength) for v in order)
+
+
+def grid_of(family: Family, place: Place) -> Grid:
+    """Where a family is read; at no γ where its axis has none of those asked for."""
+    if place.is_area or family.axis is None:
+        return Grid(family, tuple(family.grid), None, place.is_area)
+    wanted = place.of(family.axis)
+    gammas = tuple(gamma for gamma in family.grid if gamma is not None and wanted is not None and same(gamma, wanted))
+    return Grid(family, gammas, wanted, False)
+
+
+def chain_curves(held: ChainValues, grid: Grid, scale: Scale, curves: Sequence[Sequence[After]]) -> ChainCurves:
+    """Curves `[curves][γ of the grid]` on the γ that all of them have in every unit."""
+    read = held.of([stage for curve in curves for stage in curve])
+    values = read.values.reshape(len(read.values), len(curves), len(grid.gammas))
+    holes = np.isnan(values).any(axis=0) | (len(values) == 0)
+    points = np.flatnonzero(~holes.any(axis=0))
+    lost = [curves[curve][point] for curve, point in np.argwhere(holes)]
+    logarithmic = scale.logarithmic and grid.is_area
+    kept = values[..., points]
+    about = {
+        "strength": grid.strength,
+        "n_points": len(points),
+        "points_asked": max(len(grid.gammas), 1),
+        "n_replicates": len(kept) if len(points) else 0,
+        "interval_of": read.units if len(points) and len(kept) >= LEAST_UNITS else None,
+        "unit": f"ln {held.criterion}" if logarithmic else scale.unit,
+        "direction": str(scale.direction),
+        "reason": "; ".join(dict.fromkeys(map(held.why, lost))) or (None if len(points) else NOWHERE),
+    }
+    x = np.array([gamma or 0.0 for gamma in grid.gammas])[points]
+    return ChainCurves(np.log(kept) if logarithmic else kept, x, scale, about)
+
+
+def composing(table: ResultTable, along: str | None, size: int | None = None) -> list[Family]:
+    """Sets of methods that can be put into more than one order, of one size or of all."""
+    held = families(final_cells(table), along)
+    return [family for family in held if len(set(family.pair)) > 1 and size in (None, len(family.pair))]
+
+
+def methods_of(family: Family) -> str:
+    """`ft × wanda × gd`."""
+    return " × ".join(variant.label for variant in family.pair)
+
+
+def interval(name: str, summary: Summary, *, p: bool = False) -> dict[str, float | None]:
+    """A mean with its 95 % interval as columns."""
+    columns = {name: summary.mean, f"{name}_low": summary.low, f"{name}_high": summary.high}
+    return {**columns, f"{name}_p": summary.p} if p else columns
+
+
+def typed(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], texts: Sequence[str]) -> pd.DataFrame:
+    """A frame of these columns in which a missing number is a null: `texts` and TYPES apart, all are numbers."""
+    import pandas as pd
+
+    types = {**dict.fromkeys(columns, "Float64"), **dict.fromkeys(texts, "string"), **TYPES}
+    return pd.DataFrame(rows, columns=list(columns)).astype({name: types[name] for name in columns})
