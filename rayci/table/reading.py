@@ -33,12 +33,21 @@ def read(path: Path | str) -> ResultTable:
             allowed="a run folder, a folder of Parquet parts, or one part",
             hint="rayci run SPEC, or rayci status RUN to see what has been computed",
         )
-    with remedy():
-        parts = [open_part(file) for file in files]
-        _refuse_foreign(parts, source / RUN_FILE)
-        table = joined(parts)
+    try:
+        table = _read(files, source / RUN_FILE)
+    except CorruptionError:
+        if all(file.exists() for file in files):
+            raise
+        return read(path)  # the run ended meanwhile, and its parts were brought into one file
     items = item_values.files(folder.parent if folder.name == "table" else folder)
     return replace(table, item_files=items)
+
+
+def _read(files: Sequence[Path], run: Path) -> ResultTable:
+    with remedy():
+        parts = [open_part(file) for file in files]
+        _refuse_foreign(parts, run)
+        return joined(parts)
 
 
 def joined(parts: Sequence[Part]) -> ResultTable:

@@ -14,7 +14,9 @@ import pyarrow as pa
 from rayci import item_values
 from rayci.errors import CorruptionError
 from rayci.kinds import Scale
+from rayci.storage import sealed
 from rayci.table.checks import check
+from rayci.table.part_file import with_scales
 from rayci.table.row import Row
 from rayci.table.row_codes import in_order
 from rayci.table.schema import ORDER, SCHEMA
@@ -52,6 +54,10 @@ class ResultTable:
 
     def __len__(self) -> int:
         return int(self.arrow.num_rows)
+
+    def write(self, path: Path) -> None:
+        """Write the rows and the scales of their criteria as one file: complete under `path`, or not there at all."""
+        sealed.write(with_scales(self.arrow, self.scales), path)
 
 
 def from_rows(rows: Iterable[Row], scales: Mapping[str, Scale]) -> ResultTable:

@@ -1,0 +1,90 @@
+"""A folder of sealed files, one a stage, brought into one file that holds them all.
+
+That file appears whole, and is read back before any file is deleted whose rows it holds. A process that is killed on
+the way leaves rows in both, never in none: readers count equal rows once, and the next compaction ends the work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rayci.storage import sealed
+
+COMPACTED = "compacted.parquet"
+"""Name of the file that holds many stages; the others are named by their stage."""
+
+_STAGE = "stage_fingerprint"
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a folder, those left out that are still being written."""
+    return sorted(folder.glob("[!.]*.parquet"))
+
+
+def stages_in(folder: Path) -> set[str]:
+    """The stages that a folder has rows of; CorruptionError where the compacted file is damaged."""
+    stages = {path.stem for path in files_of(folder) if path.name != COMPACTED}
+    compacted = folder / COMPACTED
+    return stages | _stages(sealed.read(compacted, [_STAGE])) if compacted.exists() else stages
+
+
+def compact(folder: Path, write: Callable[[Path], None]) -> None:
+    """Bring all files of a folder into one, which `write` writes, with the rows of the folder, to the path it is given.
+
+    Nobody else writes to the folder meanwhile.
+    """
+    files, compacted = files_of(folder), folder / COMPACTED
+    write(compacted)
+    held = _stages(sealed.read(compacted))
+    _flush(folder)  # a power cut must not undo the new file after the old ones are gone
+    for path in files:
+        if path.stem in held:
+            path.unlink()
+
+
+def remove(folder: Path, stages: Collection[str]) -> None:
+    """Delete the rows of these stages, wherever they lie in a folder."""
+    compacted = folder / COMPACTED
+    if compacted.exists():
+        rows = sealed.read(compacted)
+        kept = rows.filter(pc.invert(pc.is_in(rows.column(_STAGE), pa.array(list(stages), pa.string()))))
+        if not kept.num_rows:
+            compacted.unlink()
+        elif kept.num_rows < rows.num_rows:
+            sealed.write(kept, compacted)
+    for stage in stages:
+        (folder / f"{stage}.parquet").unlink(missing_ok=True)
+
+
+def by_stage(rows: pa.Table) -> dict[str, pa.Table]:
+    """The rows of each stage."""
+    encoded = rows.column(_STAGE).combine_chunks().dictionary_encode()
+    codes: Any = encoded.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes))
+    grouped = rows.take(pa.array(order)).combine_chunks()
+    starts = [0, *ends[:-1].tolist()]
+    stages = encoded.dictionary.to_pylist()
+    return {
+        stage: grouped.slice(start, end - start)
+        for stage, start, end in zip(stages, starts, ends.tolist(), strict=True)
+    }
+
+
+def _stages(rows: pa.Table) -> set[str]:
+    return set(rows.column(_STAGE).unique().to_pylist())
+
+
+def _flush(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
