@@ -12,22 +12,43 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rayci.analysis.answering.usability import ruinous_steps
+    from rayci.analysis.composing.best_orders import ranked_orders
     from rayci.analysis.composing.epsilon import composable_share
     from rayci.analysis.composing.excess import interactions
     from rayci.analysis.composing.metric_table import metrics
+    from rayci.analysis.composing.prefix_drops import attribution
+    from rayci.analysis.composing.stage_table import final_values
+    from rayci.analysis.composing.swapped_orders import precedence
     from rayci.analysis.composing.win_counts import wins
     from rayci.analysis.page.html_report import report
     from rayci.analysis.scan.curve import curves
     from rayci.analysis.scan.sources import load
 
-__all__ = ["composable_share", "curves", "interactions", "load", "metrics", "report", "ruinous_steps", "wins"]
+__all__ = [
+    "attribution",
+    "composable_share",
+    "curves",
+    "final_values",
+    "interactions",
+    "load",
+    "metrics",
+    "precedence",
+    "ranked_orders",
+    "report",
+    "ruinous_steps",
+    "wins",
+]
 
 _HOMES = {
+    "attribution": "composing.prefix_drops",
     "composable_share": "composing.epsilon",
     "curves": "scan.curve",
+    "final_values": "composing.stage_table",
     "interactions": "composing.excess",
     "load": "scan.sources",
     "metrics": "composing.metric_table",
+    "precedence": "composing.swapped_orders",
+    "ranked_orders": "composing.best_orders",
     "report": "page.html_report",
     "ruinous_steps": "answering.usability",
     "wins": "composing.win_counts",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rayci.analysis.scan.cells import Asked, final_cells
-from rayci.analysis.scan.chain_values import After, ChainValues, Composition
-from rayci.analysis.scan.curve import Family, families
+from rayci.analysis.scan.chain_values import After, Chains, ChainValues, Composition
+from rayci.analysis.scan.curve import Family, Order, families, orders_of
 from rayci.analysis.scan.reading_point import Place, same
 from rayci.analysis.scan.variant import Variant, without_strength
 from rayci.analysis.statistics.composability import badness
@@ -26,6 +26,7 @@ NOWHERE = "the sweep has no such strength"
 INFINITE = "infinite: ∞ − ∞ has no value"
 TYPES = {
     **dict.fromkeys(("n_points", "points_asked", "n_replicates", "interaction_points"), "Int64"),
+    **dict.fromkeys(("n_pairs", "pairs_asked", "n_orders", "orders_run", "orders_asked"), "Int64"),
     **dict.fromkeys(("interval_of", "unit", "direction", "reason"), "string"),
     "strength": "Float64",
 }
@@ -72,6 +73,10 @@ class Distances:
     weight: Array
     """`[segments]`, adding up to 1."""
 
+    def areas(self) -> Array:
+        """Each curve's mean distance `[units, curves]`."""
+        return weigh(self.units, self.weight)
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -87,6 +92,14 @@ class Grid:
         """The steps as asked of methods in this order, at this γ of the axis."""
         axis = self.family.axis
         return tuple(Asked(without_strength(v), gamma if v == axis else v.strength) for v in order)
+
+    def orders(self, chains: Chains) -> dict[Order, list[After]]:
+        """Every order that was asked for at some γ, and where it ends at each."""
+        ends = {
+            order: [chains.ending(self.steps(order, gamma)) for gamma in self.gammas]
+            for order in orders_of(self.family.pair)
+        }
+        return {order: stages for order, stages in ends.items() if any(stage.chain is not None for stage in stages)}
 
 
 def grid_of(family: Family, place: Place) -> Grid:
@@ -115,10 +128,18 @@ def chain_curves(held: ChainValues, grid: Grid, scale: Scale, curves: Sequence[S
         "interval_of": read.units if len(points) and len(kept) >= LEAST_UNITS else None,
         "unit": f"ln {held.criterion}" if logarithmic else scale.unit,
         "direction": str(scale.direction),
-        "reason": "; ".join(dict.fromkeys(map(held.why, lost))) or (None if len(points) else NOWHERE),
+        "reason": _reasons(held, lost) or (None if len(points) else NOWHERE),
     }
     x = np.array([gamma or 0.0 for gamma in grid.gammas])[points]
     return ChainCurves(np.log(kept) if logarithmic else kept, x, scale, about)
+
+
+def _reasons(held: ChainValues, lost: Sequence[After]) -> str:
+    """Each reason once, after all that it stands for."""
+    names: dict[str, dict[str, None]] = {}
+    for stage in lost:
+        names.setdefault(held.why(stage), {})[stage.name] = None
+    return "; ".join(f"{', '.join(stages)}: {reason}" for reason, stages in names.items())
 
 
 def composing(table: ResultTable, along: str | None, size: int | None = None) -> list[Family]:

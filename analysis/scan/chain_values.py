@@ -97,8 +97,7 @@ class ChainValues:
     def why(self, stage: After) -> str:
         """Why there is no value."""
         place = -1 if stage.chain is None else self.places.get(stage.chain, -1)
-        reason = self.reasons.get(stage.chain or (), UNSCALED) if self.measured[..., place].any() else ABSENT
-        return f"{stage.name}: {reason}"
+        return self.reasons.get(stage.chain or (), UNSCALED) if self.measured[..., place].any() else ABSENT
 
 
 class Chains:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -115,6 +116,15 @@ def both_orders(
     return rows + [
         row(f"{compressor}@{gamma:g} > {edit}", criterion, value, **fields) for gamma, value in second.items()
     ]
+
+
+def every_order(
+    steps: Iterable[str], criterion: str, value: Callable[[tuple[str, ...]], Value], **fields: Any
+) -> list[Row]:
+    """Rows of every permutation of the steps and of every stage on the way, `value` a function of what was applied."""
+    chains = itertools.permutations(steps)
+    stages = dict.fromkeys(chain[:count] for chain in chains for count in range(len(chain) + 1))
+    return [row(" > ".join(stage), criterion, value(stage), **(fields if stage else {})) for stage in stages]
 
 
 def _text(cell: StepCell) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rayci.analysis.scan.chain_values import Chains
+from rayci.analysis.scan.curve import ABSENT
 from tests.analysis.synthetic_table import row, step, table
 
 ROWS = [
@@ -38,7 +39,7 @@ def test_units_are_batches_with_seeds_averaged_inside_and_lost_ones_stay(chains:
     edit = next(composition for composition in chains.finals if chains.name(composition) == "ft")
     held = chains.read("mmlu")
     assert np.isnan(held.of([chains.ending(edit)]).values[:, 0]).tolist() == [False, True]
-    assert held.why(chains.ending(edit)) == "ft: diverged"
+    assert held.why(chains.ending(edit)) == "diverged"
 
 
 def test_units_are_what_the_chains_together_depend_on(chains: Chains) -> None:
@@ -53,7 +54,7 @@ def test_what_was_not_asked_for_or_not_measured_is_a_hole(chains: Chains) -> Non
     absent = chains.ending(next(whole for whole in chains.finals if len(whole) == 2)[::-1])
     held = chains.read("mmlu")
     assert np.isnan(held.of([absent]).values).all()
-    assert held.why(absent) == "ft > wanda@0.5: not in the table"
+    assert held.why(absent) == ABSENT
     assert np.isnan(chains.read("wmdp").of([chains.ending(())]).values).all()
 
 

@@ -1,0 +1,85 @@
+"""The best and the worst permutation of three and more methods, at every γ and overall."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rayci.analysis.composing.chain_curves import (
+    INFINITE,
+    Grid,
+    chain_curves,
+    composing,
+    grid_of,
+    interval,
+    methods_of,
+    typed,
+)
+from rayci.analysis.scan.cells import chosen_criteria, scale_of
+from rayci.analysis.scan.chain_values import Chains, ChainValues
+from rayci.analysis.scan.curve import Order, orders_of
+from rayci.analysis.scan.reading_point import Place, same
+from rayci.analysis.statistics.intervals import summarise
+from rayci.kinds import Scale
+from rayci.table import ResultTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "criterion", "methods", "strength", "best_order", "best_value", "second_order", "second_value",
+    "lead", "lead_low", "lead_high",
+    "worst_order", "worst_value", "lead_over_worst", "lead_over_worst_low", "lead_over_worst_high",
+    "orders_run", "orders_asked",
+    "n_points", "points_asked", "n_replicates", "interval_of", "unit", "direction", "reason",
+)  # fmt: skip
+_TEXTS = ("criterion", "methods", "best_order", "second_order", "worst_order")
+
+
+def ranked_orders(
+    table: ResultTable, criteria: Sequence[str] | None = None, along: str | None = None, size: int | None = None
+) -> pd.DataFrame:
+    """The permutations of every set of two or more methods by rank: one row for the area, one for each γ.
+
+    `criteria`, `along`: as in `metrics`; `size`: only sets of so many methods. `strength` is null in the row of the
+    area over γ. `lead`: by how much the best order is better than the second, `lead_over_worst`: than the worst, in the
+    criterion's unit (of the logarithm in areas of perplexities), with Student-t intervals over units. Orders are ranked
+    on their mean curves, on the γ that every one of them has in every unit; an order may lead by chance, and does not
+    where the interval of its lead reaches 0. An order that ties with another has no name.
+    """
+    sets, chains = composing(table, along, size), Chains(table)
+    rows = []
+    for criterion in chosen_criteria(table, criteria):
+        held, scale = chains.read(criterion), scale_of(table, criterion)
+        for family in sets:
+            gammas = [gamma for gamma in family.grid if gamma is not None]
+            for place in (Place(), *(Place(gamma=gamma) for gamma in gammas)):
+                rows.append(_row(chains, grid_of(family, place), held, scale))
+    return typed(rows, COLUMNS, _TEXTS)
+
+
+def _row(chains: Chains, grid: Grid, held: ChainValues, scale: Scale) -> dict[str, Any]:
+    ends = grid.orders(chains)
+    curves = chain_curves(held, grid, scale, list(ends.values()))
+    asked = len(orders_of(grid.family.pair))
+    row = {"criterion": held.criterion, "methods": methods_of(grid.family), **curves.about}
+    row |= {"orders_run": len(ends), "orders_asked": asked}
+    if not len(curves.x) or len(ends) < 2:
+        return row if row["reason"] else {**row, "reason": "one order only"}
+    distances, values = curves.distances().areas(), curves.areas().mean(axis=0)
+    ranked = np.argsort(distances.mean(axis=0), kind="stable")
+    texts, means = [_text(order) for order in ends], distances.mean(axis=0)
+    for name, place in (("best", ranked[0]), ("second", ranked[1]), ("worst", ranked[-1])):
+        alone = sum(same(mean, means[place]) for mean in means) == 1
+        row |= {f"{name}_order": texts[place] if alone else None, f"{name}_value": values[place]}
+    with np.errstate(invalid="ignore"):  # ∞ − ∞
+        behind = distances - distances[:, ranked[:1]]
+    for name, place in (("lead", 1), ("lead_over_worst", -1)):
+        row |= interval(name, summarise(list(behind[:, ranked[place]])))
+    return row | ({"reason": INFINITE} if row["lead_over_worst"] is None else {})
+
+
+def _text(order: Order) -> str:
+    return " > ".join(variant.label for variant in order)

@@ -1,0 +1,38 @@
+"""Designs of one order: the values after every stage and at the end are the answer."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from rayci import analysis
+from rayci.errors import RequestError
+from tests.analysis.synthetic_table import both_orders, row, table
+
+
+def test_every_stage_of_a_chain_with_its_interval() -> None:
+    rows = [row("", "mmlu", 0.6), row("gd", "mmlu", "out of memory")]
+    for k in range(3):
+        rows += [row("ft", "mmlu", 0.5 + k / 10, replicate=k), row("ft > gd", "mmlu", 0.4, replicate=k, final=False)]
+        rows += [row("ft > gd > wanda@0.5", "mmlu", 0.3, replicate=k)]
+    frame = analysis.final_values(table(rows))
+    chain = frame[frame.composition == "ft > gd > wanda@0.5"].reset_index()
+    assert chain.after.tolist() == ["untouched model", "ft", "ft > gd", "ft > gd > wanda@0.5"]
+    assert chain.value.tolist() == pytest.approx([0.6, 0.6, 0.4, 0.3])
+    assert chain.final.tolist() == [False, False, False, True]
+    half = 4.302652729911275 * 0.1 / 3**0.5
+    assert chain.loc[1, ["value_low", "value_high"]].tolist() == pytest.approx([0.6 - half, 0.6 + half])
+    assert (chain.interval_of[1], pd.isna(chain.interval_of[0])) == ("replicates", True)
+    failed = frame[frame.composition == "gd"].iloc[-1]
+    assert (pd.isna(failed.value), failed.reason) == (True, "out of memory")
+
+
+def test_what_ran_in_both_orders_is_left_to_the_metrics() -> None:
+    rows = [*both_orders("ft", "wanda", "mmlu", {0.5: 0.5}, {0.5: 0.4}), row("ft > wanda@0.6", "mmlu", 0.3)]
+    assert set(analysis.final_values(table(rows)).composition) == {"ft > wanda@0.6"}
+    assert analysis.final_values(table(both_orders("ft", "wanda", "mmlu", {0.5: 0.5}, {0.5: 0.4}))).empty
+
+
+def test_several_models_are_refused() -> None:
+    with pytest.raises(RequestError, match="2 models"):
+        analysis.final_values(table([row("ft", "mmlu", 0.5), row("ft", "mmlu", 0.5, model="b", stage_fingerprint="b")]))
