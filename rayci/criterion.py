@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rayci.item_values import Items
 from rayci.kinds import Scale
 from rayci.settings import Settings
 
@@ -24,17 +25,22 @@ class Reading:
     value: float
     """May be infinite; NaN is refused where rows are made."""
     n: int
-    """Number of items the value is a mean of."""
+    """Number of items the value is a mean of, or the sum of their weights."""
     stderr: float | None = None
     """Standard error of the mean over items; None where it has no meaning."""
     records: Sequence[Any] | None = None
     """Per-item records (JSON values); those of stage 0 reach later stages as `context.reference`."""
+    items: Items | None = None
+    """What each item counted, in the order of the data: the value is their mean, on a logarithmic scale its
+    exponential. None where it is no mean over items."""
 
 
 class Criterion(Settings, ABC):
     """Settings of one criterion; `measure` is called by `rayci.running.runner` after every stage."""
 
     scale: ClassVar[Scale]
+    item: ClassVar[str | None] = None
+    """What one of its items is, in a word (`question`); None where it has none, as a look at the weights."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """Parts of `rayci.data.records.Collection` that `measure` reads."""
     per_edit_batch: ClassVar[bool] = False
@@ -68,8 +74,8 @@ class Criterion(Settings, ABC):
 
 
 def mean_reading(values: Sequence[float], records: Sequence[Any] | None = None) -> Reading:
-    """Mean over items with its standard error (sample deviation / √n)."""
+    """Mean over items with its standard error (sample deviation / √n), and the items."""
     n = len(values)
     mean = math.fsum(values) / n
     spread = math.fsum((value - mean) ** 2 for value in values)
-    return Reading(mean, n, math.sqrt(spread / (n - 1) / n) if n > 1 else None, records)
+    return Reading(mean, n, math.sqrt(spread / (n - 1) / n) if n > 1 else None, records, Items(tuple(values)))

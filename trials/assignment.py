@@ -26,8 +26,8 @@ class Assignment:
 
     spec: Spec
     """With absolute paths: workers have another working directory."""
-    parts: str
-    """Folder of the table's part files, or its URL."""
+    results: str
+    """Folder where `table/` and `items/` are written, or its URL."""
     store: str
     """Folder of the stage store, or its URL."""
     knobs: Knobs = DEFAULT
@@ -55,7 +55,7 @@ class Assignment:
                 hint="the same data on every node, left alone while the sweep runs",
             )
         store = StageStore(self.store, limit=self.knobs.store_limit)
-        return Runner(sweep, load_subject(sweep, gpus), store, self.parts, self.knobs.sharing)
+        return Runner(sweep, load_subject(sweep, gpus), store, self.results, self.knobs.sharing)
 
 
 def trial_config(

@@ -91,7 +91,7 @@ def _launch(spec: Spec | Path | str, knobs: Knobs) -> Run:
 
         folder.tidy()
         reservations = reservations or reserve(todo)
-        places = folder.workers_parts, folder.store
+        places = folder.workers_results, folder.store
         assignment = Assignment(sweep.spec, *places, knobs, hashes=sweep.hashes, fingerprint=sweep.fingerprint)
         experiments = Experiments(estimator, plan, assignment, folder, reservations, todo, done, total=len(wanted))
         counts, notes = experiments.run()

@@ -39,6 +39,6 @@ def debug(spec: Path | str, composition: str, replicate: int = 0, seed: int = 0)
     torch.set_num_threads(given.resources.threads)
     subject = load_subject(sweep, gpus)
     with tempfile.TemporaryDirectory(prefix="rayci-") as folder:
-        runner = Runner(sweep, subject, StageStore(Path(folder) / "store"), Path(folder) / "table", debug=True)
+        runner = Runner(sweep, subject, StageStore(Path(folder) / "store"), Path(folder), debug=True)
         depth = len(trial.stages)
         yield from runner.run(trial, [trial.id] * depth, [False] * depth)

@@ -3,6 +3,7 @@
 runs/<name>/
     run.json        the sweep: spec, fingerprint, counts of the plan, what was asked for last
     table/          Parquet parts, one a stage
+    items/          per-item values, one a stage
     aside/          parts that were damaged or of another sweep; nobody reads them
     store/          stage store (unless given elsewhere)
     progress.json   last known state, for `rayci status`
@@ -15,19 +16,19 @@ from __future__ import annotations
 import fcntl
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from rayci import table
+from rayci import item_values, table
 from rayci.errors import CorruptionError, RequestError, StorageError
 from rayci.planning.plan import Plan
 from rayci.planning.sweep import Sweep
-from rayci.running.rows import fault
+from rayci.running.rows import fault, items_fault
 from rayci.storage import entries
 from rayci.storage.atomic import replacing
-from rayci.storage.parts import Parts
+from rayci.storage.parts import ITEMS, ROWS, Parts
 from rayci.storage.stages import StageStore, located
 from rayci.storage.user_paths import folder_to_write, path_of
 
@@ -36,6 +37,8 @@ LOST = "the worker died in this stage, and died again when it was retried"
 
 DEAD_AFTER = 3600.0
 """Seconds without a change after which a half-written part is nobody's."""
+
+T = TypeVar("T")
 
 _LOCK = ".lock"
 
@@ -54,8 +57,8 @@ class RunFolder:
         """
         self.root = path_of(root)
         place = str(self.root) if storage is None else located(storage).rstrip("/")
-        self.parts, self.aside = self.root / "table", self.root / "aside"
-        self.workers_parts = f"{place}/table"
+        self.parts, self.items, self.aside = self.root / ROWS, self.root / ITEMS, self.root / "aside"
+        self.workers_results = place
         self.own_store = store is None
         self.store = f"{place}/store" if store is None else located(store)
         self.tune = self.root / "tune"
@@ -71,20 +74,20 @@ class RunFolder:
         return self.parts / Parts.name(stage)
 
     def fetch(self, plan: Plan) -> None:
-        """Copy rows that workers have written elsewhere to the run folder."""
-        if self.workers_parts != str(self.parts):
-            Parts(self.workers_parts).fetch(list(plan.stages), self.parts)
+        """Copy rows and items that workers have written elsewhere to the run folder."""
+        if self.workers_results != str(self.root):
+            Parts(self.workers_results).fetch(list(plan.stages), self.root)
 
     def tidy(self) -> None:
         """Delete what workers that were killed left half-written among the parts."""
-        for path in self.parts.glob(".*.parquet.*"):
+        for path in (*self.parts.glob(".*.parquet.*"), *self.items.glob(".*.parquet.*")):
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > DEAD_AFTER:
                     path.unlink()
 
     def forget(self, stage: str) -> None:
-        """Delete a stage's rows wherever they lie, so that they are written again."""
-        for place in {str(self.parts), self.workers_parts}:
+        """Delete a stage's rows and items wherever they lie, so that they are written again."""
+        for place in {str(self.root), self.workers_results}:
             Parts(place).remove(stage)
 
     def check(self, sweep: Sweep) -> None:
@@ -116,7 +119,8 @@ class RunFolder:
 
     def describe(self, sweep: Sweep, plan: Plan, asked: Plan) -> None:
         """Write what the run is, and which of its trials were asked for."""
-        if self.described() is None and self.parts.is_dir():
+        run = self.described()
+        if run is None and self.parts.is_dir():
             self.notes.append(f"{self.root / table.RUN_FILE} was lost or damaged; it was written anew")
         entry = {
             "fingerprint": sweep.fingerprint,
@@ -124,6 +128,7 @@ class RunFolder:
             "plan": plan.summary(),
             "asked": {"trials": len(asked.trials), "stages": list(asked.stages)},
             "store": self.store,
+            ITEMS: self.items.is_dir() or not self.parts.is_dir() if run is None else run.get(ITEMS, False),
         }
         self._write(table.RUN_FILE, entry)
 
@@ -191,43 +196,71 @@ class RunFolder:
             yield
 
     def done(self, sweep: Sweep, plan: Plan) -> set[str]:
-        """Stages whose rows are on disk.
+        """Stages whose rows and items are on disk.
 
-        A part that is damaged, of another sweep or of another stage is set aside and counts for
+        A file that is damaged, of another sweep or of another stage is set aside and counts for
         nothing. A stage that a worker died in is not done either: what killed it may be gone,
         unlike a method's failure.
         """
         self.fetch(plan)
-        done, aside = set(), []
-        for path in sorted(self.parts.glob("[!.]*.parquet")):
-            stage = plan.stages.get(path.stem)
-            try:
-                part = table.read_part(path)
-                if stage is None:
-                    raise CorruptionError(f"{path}: not a stage of this sweep")
-                if reason := fault(sweep, stage, part):
-                    raise CorruptionError(f"{path}: {reason}")
-            except CorruptionError as error:
-                aside.append(f"{error}; it was set aside as {self._set_aside(path)}")
-                if stage is not None:
-                    self.forget(path.stem)
-                continue
-            if any(LOST in (reason or "") for reason in part.rows.column("reason").unique().to_pylist()):
-                self.forget(path.stem)
-                self.open_store().forget(path.stem)
-                continue
-            done.add(path.stem)
+        aside: list[str] = []
+        items = self._whole(self.items, plan, item_values.read_part, aside)
+        parts = self._whole(self.parts, plan, table.read_part, aside)
+        done, lost = set(), set()
+        for name, part in parts.items():
+            stage = plan.stages[name]
+            if reason := fault(sweep, stage, part):
+                aside.append(self._set_aside(self.part(name), plan, reason))
+            elif any(LOST in (reason or "") for reason in part.rows.column("reason").unique().to_pylist()):
+                self.forget(name)
+                self.open_store().forget(name)
+            elif name not in items:
+                lost.add(name)
+            elif reason := items_fault(sweep, stage, part, items[name]):
+                aside.append(self._set_aside(self.items / Parts.name(name), plan, reason))
+            else:
+                done.add(name)
         self.notes += aside[:_TOLD]
         if len(aside) > _TOLD:
-            self.notes.append(f"{len(aside) - _TOLD} more parts were set aside in {self.aside}")
-        return done
+            self.notes.append(f"{len(aside) - _TOLD} more files were set aside in {self.aside}")
+        return done | self._without_items(lost)
 
-    def _set_aside(self, path: Path) -> str:
-        """Move a part to where nobody reads it; returns its new place."""
+    def _whole(self, folder: Path, plan: Plan, read: Callable[[Path], T], aside: list[str]) -> dict[str, T]:
+        """The files of a folder that can be read and are of a stage of the plan, by stage; others are set aside."""
+        whole: dict[str, T] = {}
+        for path in sorted(folder.glob("[!.]*.parquet")):
+            try:
+                if path.stem not in plan.stages:
+                    raise CorruptionError(f"{path}: not a stage of this sweep")
+                whole[path.stem] = read(path)
+            except CorruptionError as error:
+                aside.append(self._set_aside(path, plan, str(error)))
+        return whole
+
+    def _without_items(self, stages: set[str]) -> set[str]:
+        """Those of the stages with rows and no items that count as done: all, where the run is older than items."""
+        if stages and self._older_than_items():
+            self.notes.append(f"{len(stages)} stages have {item_values.NONE_KEPT}; another --out measures them anew")
+            return stages
+        for stage in stages:
+            self.forget(stage)
+        if stages:
+            self.notes.append(f"{len(stages)} stages had lost their file in {self.items}: their rows are written again")
+        return set()
+
+    def _older_than_items(self) -> bool:
+        run = self.described()
+        return run is not None and not run.get(ITEMS, False)
+
+    def _set_aside(self, path: Path, plan: Plan, reason: str) -> str:
+        """Move a file to where nobody reads it, and forget its stage if it has one; says so."""
         target = self.aside / f"{uuid.uuid4().hex[:8]}-{path.name}"
         target.parent.mkdir(exist_ok=True)
         path.rename(target)
-        return str(target.relative_to(self.root))
+        if path.stem in plan.stages:
+            self.forget(path.stem)
+        where = "" if str(path) in reason else f"{path}: "
+        return f"{where}{reason}; it was set aside as {target.relative_to(self.root)}"
 
     def _write(self, name: str, entry: dict[str, Any]) -> None:
         with replacing(self.root / name) as temporary:

@@ -32,7 +32,7 @@ def settle(sweep: Sweep, plan: Plan, folder: RunFolder, done: Collection[str], *
     when the run has `ended`, trials that were given up get rows with a reason; before, they are
     to be tried again.
     """
-    store, parts = folder.open_store(), Parts(folder.parts)
+    store, parts = folder.open_store(), Parts(folder.root)
     outcomes = {fingerprint: store.outcome(fingerprint) for fingerprint in plan.stages}
     for fingerprint, outcome in outcomes.items():
         if not ended and fingerprint not in done and outcome is not None and outcome.failure == LOST:

@@ -27,6 +27,7 @@ from rayci.context import Context
 from rayci.criterion import Criterion, Reading
 from rayci.data.records import Collection
 from rayci.errors import MeasurementError, RequestError
+from rayci.item_values import Items
 from rayci.kinds import Scale
 from rayci.settings import Settings
 from rayci.subject import Subject
@@ -70,6 +71,17 @@ class CriterionConformance(SettingsRules, CostRules):
         reading = self.measured()[0]
         _check(self.make(), reading)
         assert reading.stderr is None or reading.stderr >= 0, f"stderr is {reading.stderr}"
+
+    def test_items_make_the_value(self) -> None:
+        """Who says what an item is gives them: their weights sum to n, their mean, or its exponential, is the value."""
+        made, reading = self.make(), self.measured()[0]
+        assert (made.item is None) == (reading.items is None), f"item is {made.item!r}, items are {reading.items!r:.40}"
+        if reading.items is None:
+            return
+        counted = math.fsum(reading.items.weights or [1.0] * len(reading.items.values))
+        assert counted == reading.n, f"n is {reading.n}, the items are {counted:g}"
+        mean = math.exp(reading.items.mean) if made.scale.logarithmic else reading.items.mean
+        assert math.isclose(mean, reading.value, rel_tol=1e-9, abs_tol=1e-12), f"{reading.value} is no mean of {mean}"
 
     def test_a_ruined_model_gives_no_nan(self) -> None:
         """NaN weights are a MeasurementError or a value that still is in the range."""
@@ -184,9 +196,9 @@ def _check(made: Criterion, reading: Reading) -> None:
     assert reading.n > 0, f"n is {reading.n}"
 
 
-def _plain(reading: Reading) -> tuple[float, int, float | None, list[Any] | None]:
+def _plain(reading: Reading) -> tuple[float, int, float | None, list[Any] | None, Items | None]:
     records = None if reading.records is None else list(reading.records)
-    return reading.value, reading.n, reading.stderr, records
+    return reading.value, reading.n, reading.stderr, records, reading.items
 
 
 @torch.no_grad()

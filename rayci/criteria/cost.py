@@ -1,4 +1,7 @@
-"""What the weights cost, measured on the weights: zeros, bits, and the bits that are claimed."""
+"""What the weights cost, measured on the weights: zeros, bits, and the bits that are claimed.
+
+None has per-item values: each is one look at all weights.
+"""
 
 from __future__ import annotations
 

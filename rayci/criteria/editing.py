@@ -49,6 +49,7 @@ def is_content(tokenizer: PreTrainedTokenizerBase) -> Counts:
 class _EditCriterion(Criterion):
     version: ClassVar[int] = 3
     scale: ClassVar[Scale] = UNIT_INTERVAL
+    item: ClassVar[str] = "edit"
     needs: ClassVar[frozenset[str]] = frozenset({"edits"})
     per_edit_batch: ClassVar[bool] = True
 

@@ -1,6 +1,10 @@
 """Perplexity on evaluation text.
 
 exp( −1/N · Σ log p(x_t | x_<t) ) over non-overlapping windows of the joined text
+
+Its items are pieces of the windows: a text may be one long document, and a token alone says little that its neighbours
+do not. An item is the piece's mean negative log-likelihood, its weight the tokens, so that exp of the weighted mean is
+the perplexity.
 """
 
 from __future__ import annotations
@@ -15,17 +19,23 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
 from rayci.errors import DataError, MeasurementError
+from rayci.item_values import Items
 from rayci.kinds import Direction, Scale
 from rayci.model.likelihood import token_log_probs
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
 
+PIECE = 128
+"""Tokens of an item, at most."""
+
 
 class Perplexity(Criterion):
     """exp of the mean cross-entropy on the spec's evaluation text; overflow is +inf."""
 
     name: ClassVar[str] = "perplexity"
+    version: ClassVar[int] = 2
+    item: ClassVar[str] = f"piece of {PIECE} tokens"
     scale: ClassVar[Scale] = Scale(Direction.LOWER, 1.0, None, logarithmic=True)
     needs: ClassVar[frozenset[str]] = frozenset({"evaluation"})
 
@@ -44,18 +54,22 @@ class Perplexity(Criterion):
 
     @torch.no_grad()
     def measure(self, subject: Subject, context: Context) -> Reading:
-        total, count = 0.0, 0
+        losses: list[float] = []
+        tokens: list[float] = []
         for windows in self._windows(subject, context):
             logits = subject.model(input_ids=windows, use_cache=False).logits
             picked, mask = token_log_probs(logits, windows)
-            total -= float(picked.double().sum())
-            count += int(mask.sum())
+            losses += _sums(-picked.double())
+            tokens += _sums(mask.double())
+        total, count = math.fsum(losses), int(sum(tokens))
         if math.isnan(total):
             raise MeasurementError("perplexity: the model's probabilities are NaN")
+        means = tuple(loss / size for loss, size in zip(losses, tokens, strict=True))
         try:
-            return Reading(math.exp(total / count), count)
+            value = math.exp(total / count)
         except OverflowError:
-            return Reading(math.inf, count)
+            value = math.inf
+        return Reading(value, count, items=Items(means, tuple(tokens)))
 
     def _windows(self, subject: Subject, context: Context) -> list[Tensor]:
         """int64 `[windows, tokens]` batches; the rest at the end is a window of its own."""
@@ -71,3 +85,9 @@ class Perplexity(Criterion):
             source = context.data.sources.get("evaluation", "evaluation")
             raise DataError("perplexity: the evaluation text has fewer than two tokens", at=source)
         return batches
+
+
+def _sums(values: Tensor) -> list[float]:
+    """Sums over the pieces of each window `[windows, tokens]`, one window after the other."""
+    pieces = torch.stack([piece.sum(1) for piece in values.split(PIECE, dim=1)], dim=1)
+    return [float(total) for total in pieces.flatten()]

@@ -51,6 +51,7 @@ def _last_log_probs(subject: Subject, rows: Sequence[tuple[int, ...]], last: int
 
 
 class _FourChoice(Criterion):
+    item: ClassVar[str] = "question"
     part: ClassVar[str]
 
     scoring: Literal["text", "letters"] = "text"

@@ -16,6 +16,7 @@ from rayci.workload import Workload
 
 
 class _Recall(Criterion):
+    item: ClassVar[str] = "question"
     version: ClassVar[int] = 2
     part: ClassVar[str]
 

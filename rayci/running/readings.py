@@ -13,6 +13,7 @@ import torch
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
 from rayci.errors import OutOfMemory
+from rayci.item_values import Items
 from rayci.kinds import Status
 from rayci.planning.plan import Stage
 from rayci.planning.sweep import Sweep
@@ -161,16 +162,20 @@ def _asked(sweep: Sweep, stage: Stage) -> Iterator[tuple[Criterion, int | None, 
 def _with_value(criterion: Criterion, reading: Reading) -> dict[str, Any]:
     if math.isnan(reading.value):
         return _without_value(f"{criterion.name} is NaN")
+    if criterion.item and reading.items is None:
+        return _without_value(f"{criterion.name} is a mean over items ({criterion.item}) and did not give them")
     stderr = None if reading.stderr is None or math.isnan(reading.stderr) else reading.stderr
     values = {"value": reading.value, "stderr": stderr, "n": reading.n, "records": reading.records}
-    return {"status": Status.OK, "reason": None, **values}
+    items = None if reading.items is None else reading.items.plain()
+    return {"status": Status.OK, "reason": None, **values, "items": items}
 
 
 def _without_value(reason: str, traceback: str | None = None) -> dict[str, Any]:
-    empty = {"value": None, "stderr": None, "n": None}
+    empty = {"value": None, "stderr": None, "n": None, "items": None}
     return {"status": Status.FAILED, "reason": reason, "traceback": traceback, **empty}
 
 
 def _from_entry(criterion: Criterion, replicate: int | None, entry: Mapping[str, Any]) -> Measured:
-    fields = {key: value for key, value in entry.items() if key not in ("records", "status", "traceback")}
-    return Measured(criterion, replicate, Status(entry["status"]), **fields)
+    fields = {key: value for key, value in entry.items() if key not in ("records", "status", "traceback", "items")}
+    items = None if entry["items"] is None else Items.from_plain(entry["items"])
+    return Measured(criterion, replicate, Status(entry["status"]), items=items, **fields)

@@ -11,8 +11,12 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from rayci.criterion import Criterion
 from rayci.fingerprint import canonical_json
+from rayci.item_values import ItemRow, Items
 from rayci.kinds import Status
 from rayci.table import Part, Row, StepCell
 
@@ -40,6 +44,7 @@ class Measured:
     """Where it was measured; None where nothing was."""
     peak_memory_bytes: int | None = None
     """The most accelerator memory held while it was measured."""
+    items: Items | None = None
 
     def __post_init__(self) -> None:
         """ValueError for what can be no row."""
@@ -107,6 +112,21 @@ def rows(
         )
 
 
+def item_rows(sweep: Sweep, stage: Stage, measured: list[Measured]) -> Iterator[ItemRow]:
+    """The per-item values of the stage's readings that have any."""
+    for reading in measured:
+        if reading.items is not None:
+            yield ItemRow(
+                stage_fingerprint=stage.fingerprint,
+                criterion=reading.criterion.name,
+                criterion_fingerprint=sweep.criterion_fingerprint(reading.criterion, reading.replicate, stage.seed),
+                replicate=reading.replicate,
+                seed=stage.seed,
+                item=reading.criterion.item or "item",
+                items=reading.items,
+            )
+
+
 def fault(sweep: Sweep, stage: Stage, part: Part) -> str | None:
     """Why a part does not hold the rows of this stage, all of them and no others; None where it does."""
     name = stage.chain or "the untouched model"
@@ -127,6 +147,24 @@ def fault(sweep: Sweep, stage: Stage, part: Part) -> str | None:
     return None
 
 
+def items_fault(sweep: Sweep, stage: Stage, part: Part, items: pa.Table) -> str | None:
+    """Why a file does not hold the items of this part's readings, all of them and no others; None where it does."""
+    own = set(items.column("stage_fingerprint").to_pylist())
+    ok = part.rows.filter(pc.field("status") == Status.OK.value)
+    measured, held = (_readings(rows) for rows in (ok, items))
+    itemised = {criterion.name for criterion in sweep.criteria if criterion.item}
+    due = {reading for reading in measured if reading[0] in itemised}
+    if not (own <= {stage.fingerprint} and due <= held <= measured):
+        return f"its items are not those of the rows of {stage.chain or 'the untouched model'}"
+    return None
+
+
+def _readings(rows: pa.Table) -> set[tuple[str, str, int | None]]:
+    """Criterion, its fingerprint and the replicate of each row."""
+    columns = (rows.column(name).to_pylist() for name in ("criterion", "criterion_fingerprint", "replicate"))
+    return set(zip(*columns, strict=True))
+
+
 def publish(
     sweep: Sweep,
     parts: Parts,
@@ -136,10 +174,11 @@ def publish(
     measured: list[Measured],
     outcome: Outcome | None,
 ) -> None:
-    """Write the rows of a stage, unless they are there already."""
+    """Write the rows of a stage and what its items counted, unless they are there already."""
     if not parts.has(stage.fingerprint):
         scales = {criterion.name: criterion.scale for criterion in sweep.criteria}
-        parts.write(stage.fingerprint, list(rows(sweep, trial, stage, owner, measured, outcome)), scales)
+        own = list(rows(sweep, trial, stage, owner, measured, outcome))
+        parts.write(stage.fingerprint, own, scales, list(item_rows(sweep, stage, measured)))
 
 
 def _most(*peaks: int | None) -> int | None:

@@ -48,8 +48,8 @@ class Runner:
     sweep: Sweep
     subject: Subject
     store: StageStore
-    parts: Path | str
-    """Folder of the table's part files, or its URL."""
+    results: Path | str
+    """Folder where `table/` and `items/` are written, or its URL."""
     sharing: bool = True
     debug: bool = False
     """Let an exception of a method or a criterion through, in place of rows with its reason."""
@@ -57,7 +57,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._position = Position(self.sweep, self.subject, self.store, self.sharing, self.debug)
-        self._parts = Parts(self.parts)
+        self._parts = Parts(self.results)
         self._readings = Readings(self.sweep, self.subject, self.store, self.debug)
 
     def run(

@@ -1,54 +1,67 @@
-"""The table's part files where workers write them: one a stage, in a folder or at a URL."""
+"""The results where workers write them: a part of the table and one of the items a stage, in a folder or at a URL."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rayci import table
+from rayci import item_values, table
+from rayci.item_values import ItemRow
 from rayci.kinds import Scale
 from rayci.storage.atomic import replacing
 from rayci.storage.files import LocalFiles, open_files
 from rayci.table import Row
 
+ROWS, ITEMS = "table", item_values.FOLDER
+_FOLDERS = (ITEMS, ROWS)
+"""In the order in which they are written: a stage that has its rows has its items."""
+
 
 class Parts:
-    """Part files named by stage fingerprint, so that a stage has one at most."""
+    """Part files named by stage fingerprint, so that a stage has one of each at most."""
 
     def __init__(self, root: Path | str) -> None:
+        """`root`: the run folder, or another place that holds `table/` and `items/`."""
         self._files = open_files(root)
 
     @staticmethod
     def name(stage: str) -> str:
-        """The file name of a stage's part."""
+        """The file name of a stage's parts."""
         return f"{stage}.parquet"
 
     def has(self, stage: str) -> bool:
         """Whether the stage has its rows."""
-        return self._files.exists(self.name(stage))
+        return self._files.exists(f"{ROWS}/{self.name(stage)}")
 
-    def write(self, stage: str, rows: Sequence[Row], scales: Mapping[str, Scale]) -> None:
-        """Write the rows of a stage; StorageError where that is not possible."""
+    def write(self, stage: str, rows: Sequence[Row], scales: Mapping[str, Scale], items: Sequence[ItemRow]) -> None:
+        """Write the items and the rows of a stage; StorageError where that is not possible."""
+        self._write(f"{ITEMS}/{self.name(stage)}", lambda path: item_values.write(items, path))
+        self._write(f"{ROWS}/{self.name(stage)}", lambda path: table.write_part(rows, scales, path))
+
+    def _write(self, name: str, write: Callable[[Path], None]) -> None:
         if isinstance(self._files, LocalFiles):
-            table.write_part(rows, scales, self._files.root / self.name(stage))
+            write(self._files.root / name)
             return
         with tempfile.TemporaryDirectory(prefix="rayci-") as folder:
-            path = Path(folder) / self.name(stage)
-            table.write_part(rows, scales, path)
-            self._files.write(self.name(stage), path.read_bytes())
+            path = Path(folder) / "part.parquet"
+            write(path)
+            self._files.write(name, path.read_bytes())
 
     def remove(self, stage: str) -> None:
-        """Delete a stage's part, so that its rows are written again."""
-        self._files.delete(self.name(stage))
+        """Delete a stage's parts, so that they are written again."""
+        for folder in reversed(_FOLDERS):
+            self._files.delete(f"{folder}/{self.name(stage)}")
 
-    def fetch(self, stages: Sequence[str], folder: Path) -> None:
-        """Copy the parts of these stages that `folder` lacks into it."""
-        there = self._files.listing("")
+    def fetch(self, stages: Sequence[str], root: Path) -> None:
+        """Copy the parts of these stages that `root` lacks into it."""
+        there = self._files.listing(ROWS)
         for stage in stages:
-            path = folder / self.name(stage)
-            if path.name in there and not path.is_file():
-                data = self._files.read(path.name)
-                if data is not None:
-                    with replacing(path) as temporary:
-                        temporary.write_bytes(data)
+            if self.name(stage) in there:
+                for folder in _FOLDERS:
+                    self._copy(f"{folder}/{self.name(stage)}", root)
+
+    def _copy(self, name: str, root: Path) -> None:
+        if not (root / name).is_file() and (data := self._files.read(name)) is not None:
+            with replacing(root / name) as temporary:
+                temporary.write_bytes(data)

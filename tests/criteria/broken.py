@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 
 from rayci.context import Context
-from rayci.criterion import Criterion, Reading
+from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.errors import DataError, MeasurementError
+from rayci.item_values import Items
 from rayci.kinds import Direction, Scale
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
@@ -159,6 +160,36 @@ class HidesWhatItRuns(Spread):
         return Other(power=self.power, forward_batch=self.forward_batch).measure(subject, context)
 
 
+class Shares(Spread):
+    """Mean over the linears: keeps every rule, and has items."""
+
+    item: ClassVar[str | None] = "linear"
+
+    def measure(self, subject: Subject, context: Context) -> Reading:
+        reading = super().measure(subject, context)
+        return mean_reading([share**self.power for share in reading.records or ()], reading.records)
+
+
+class KeepsItemsBack(Shares):
+    def measure(self, subject: Subject, context: Context) -> Reading:
+        return replace(super().measure(subject, context), items=None)
+
+
+class DoesNotNameItems(Shares):
+    item: ClassVar[str | None] = None
+
+
+class ItemsOfSomethingElse(Shares):
+    def measure(self, subject: Subject, context: Context) -> Reading:
+        reading = super().measure(subject, context)
+        return replace(reading, items=Items((0.0,) * reading.n))
+
+
+class LosesAnItem(Shares):
+    def measure(self, subject: Subject, context: Context) -> Reading:
+        return replace(super().measure(subject, context), n=99)
+
+
 def _changed(reading: Reading, change: Any) -> Reading:
     return replace(reading, value=change(reading.value))
 
@@ -195,6 +226,11 @@ CRITERIA: dict[type[Spread], set[str]] = {
     SaysThatItDraws: set(),
     ComparesDraws: {"test_it_is_declared"},
     CostsNothing: {"test_what_it_costs_is_finite_positive_and_grows_with_the_texts"},
+    Shares: set(),
+    KeepsItemsBack: {"test_items_make_the_value"},
+    DoesNotNameItems: {"test_items_make_the_value"},
+    ItemsOfSomethingElse: {"test_items_make_the_value"},
+    LosesAnItem: {"test_items_make_the_value"},
     HidesWhatItRuns: {"test_criteria_that_it_runs_are_in_its_identity"},
 }
 """Criterion -> exactly the rules that must reject it."""

@@ -27,6 +27,7 @@ from rayci.data.records import EditRecord, QuestionAnswer
 from rayci.errors import DataError, MeasurementError
 from rayci.interventions.compression.wanda import Wanda
 from rayci.interventions.editing.finetuning import FineTuning
+from rayci.item_values import Items
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import ARCHITECTURES, testbed, tiny, tokenizer
@@ -128,6 +129,7 @@ def test_mean_and_standard_error_by_hand() -> None:
     reading = mean_reading([1.0, 0.0, 0.0, 1.0])
     assert (reading.value, reading.n) == (0.5, 4)
     assert reading.stderr == pytest.approx((1 / 3 / 4) ** 0.5)
+    assert reading.items == Items((1.0, 0.0, 0.0, 1.0))
     assert mean_reading([0.25]).stderr is None
 
 

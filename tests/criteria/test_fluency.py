@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from rayci.context import Context
+from rayci.criteria import fluency
 from rayci.criteria.fluency import Perplexity
 from rayci.data.records import Document
 from rayci.errors import DataError, MeasurementError
@@ -43,6 +44,24 @@ def test_windows_do_not_overlap_and_the_rest_counts(window: int) -> None:
     assert reading.value == pytest.approx(value, rel=1e-5)
     assert reading.n == count
     assert reading.stderr is None
+
+
+@torch.no_grad()
+def test_an_item_is_a_piece_of_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = testbed()
+    monkeypatch.setattr(fluency, "PIECE", 40)
+    items = Perplexity(window=100).measure(subject, CONTEXT).items
+    assert items is not None and items.weights is not None
+    text = "\n\n".join(document.text for document in CONTEXT.data.evaluation)
+    ids = torch.tensor(subject.tokenizer(text, add_special_tokens=False)["input_ids"])
+    expected = []
+    for start in range(0, len(ids) - 1, 100):
+        part = ids[start : start + 100]
+        losses = F.cross_entropy(subject.model(input_ids=part[None]).logits[0, :-1], part[1:], reduction="none")
+        expected += [(float(piece.mean()), len(piece)) for piece in losses.split(40)]
+    assert items.weights[:3] == (40, 40, 19)
+    assert items.weights == tuple(size for _, size in expected)
+    assert items.values == pytest.approx([mean for mean, _ in expected], rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)

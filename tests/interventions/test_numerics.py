@@ -171,7 +171,7 @@ def test_a_sweep_goes_on_with_a_collapsed_model(illness: Callable[[Subject], Non
     sweep = Sweep.open(SPEC)
     subject = loading.load(checkpoint())
     illness(subject)
-    active = Runner(sweep, subject, StageStore(tmp_path / "store"), tmp_path / "table")
+    active = Runner(sweep, subject, StageStore(tmp_path / "store"), tmp_path)
     plan = sweep.planner.plan()
     for trial in plan.trials:
         owners = [plan.owners[stage.fingerprint] for stage in trial.stages]

@@ -135,7 +135,7 @@ def test_a_runner_stores_and_loads_stages_of_another_device(tmp_path: Path) -> N
     for device in ("cpu", "lazy:0"):
         subject = loading.load(sweep.folder, device=device, attention="eager")
         assert str(subject.device) == device
-        runner = Runner(sweep, subject, StageStore(tmp_path / device / "store"), tmp_path / device / "table")
+        runner = Runner(sweep, subject, StageStore(tmp_path / device / "store"), tmp_path / device)
         plan, reports = run_all(runner)
         assert all(report.failure is None for report in reports)
         frame = read(tmp_path / device).frame

@@ -98,7 +98,7 @@ def run(
         "criteria": {"perplexity": {}, "hungry_criterion": {"fits": criterion_fits}},
     }
     sweep = Sweep.open(Spec.model_validate(values))
-    active = Runner(sweep, loading.load(sweep.folder), StageStore(folder / "store"), folder / "table")
+    active = Runner(sweep, loading.load(sweep.folder), StageStore(folder / "store"), folder)
     trial = sweep.planner.trial(composition, 0, 0)
     return active, list(active.run(trial, ["a"] * 9, [False] * 9, last_try=last_try))
 

@@ -49,7 +49,7 @@ def opened() -> Sweep:
 
 def test_a_refused_step_is_a_failed_row_found_before_the_first_is_applied(tmp_path: Path) -> None:
     sweep = opened()
-    active = Runner(sweep, loading.load(sweep.folder), StageStore(tmp_path / "store"), tmp_path / "table")
+    active = Runner(sweep, loading.load(sweep.folder), StageStore(tmp_path / "store"), tmp_path)
     trial = sweep.planner.trial("magnitude@0.5 > picky > rtn@4", 0, 0)
     reports = list(active.run(trial, ["a"] * 9, [False] * 9))
     assert [report.applied for report in reports] == [0, 1, 0, 0, 0]

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from rayci import registry, table
+from rayci import item_values, registry, table
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
 from rayci.errors import MeasurementError
@@ -96,7 +97,7 @@ def runner(place: Path, spec: Spec = SPEC, *, sharing: bool = True, store: Stage
     torch.set_num_threads(1)
     sweep = Sweep.open(spec)
     store = store or StageStore(place / "store")
-    return Runner(sweep, loading.load(sweep.folder), store, place / "table", sharing)
+    return Runner(sweep, loading.load(sweep.folder), store, place, sharing)
 
 
 def run_all(active: Runner) -> tuple[Plan, list[StageReport]]:
@@ -193,6 +194,26 @@ def test_an_entry_that_is_no_reading_is_taken_again(fields: dict[str, Any], tmp_
     assert stored_readings(active.sweep, active.store, root.stages[1]) is None
     list(active.run(root, ["a"] * 2, [False] * 2))
     pd.testing.assert_frame_equal(comparable(tmp_path), before, check_exact=True)
+
+
+def test_a_stage_s_items_are_there_before_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    active = runner(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(table, "write_part", killed)
+        run_all(active)
+    assert len(list((tmp_path / "items").iterdir())) == 1
+    run_all(active)
+    kept = table.read(tmp_path).item_values
+    assert kept is not None
+    weighed = zip(item_values.values(kept), item_values.weights(kept), strict=True)
+    means = kept.select(["stage_fingerprint", "criterion"]).to_pandas()
+    means["mean"] = [np.average(values, weights=weights) for values, weights in weighed]
+    both = table.read(tmp_path).frame.merge(means, how="outer")
+    logged = both["value"].where(both["criterion"] != "perplexity", np.log(both["value"]))
+    np.testing.assert_allclose(both["mean"], logged, rtol=1e-9)
 
 
 def test_references_survive_a_lost_store(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def assignment(tmp_path: Path) -> Assignment:
         }
     )
     sweep = Sweep.open(spec)
-    places = str(tmp_path / "table"), str(tmp_path / "store")
+    places = str(tmp_path), str(tmp_path / "store")
     return Assignment(spec, *places, hashes=sweep.hashes, fingerprint=sweep.fingerprint)
 
 

@@ -46,7 +46,7 @@ def sweep() -> Sweep:
 
 def experiments(sweep: Sweep, plan: Plan, folder: RunFolder, done: set[str]) -> Experiments:
     todo = [i for i, trial in enumerate(plan.trials) if any(stage.fingerprint not in done for stage in trial.stages)]
-    assignment = Assignment(sweep.spec, folder.workers_parts, folder.store)
+    assignment = Assignment(sweep.spec, folder.workers_results, folder.store)
     estimator = Estimator(sweep.planner, known_times(SPEC.model, folder.root))
     reservations = reservations_of(plan, estimator)
     return Experiments(estimator, plan, assignment, folder, reservations, todo, done, total=len(plan.trials))
@@ -78,7 +78,7 @@ def test_failures_are_retried_beside_a_damaged_part(sweep: Sweep, tmp_path: Path
     trial = next(trial for trial in plan.trials if len(trial.stages) == 3)
     for stage in trial.stages:
         failed = without_value(sweep, stage, Status.FAILED, "why")
-        publish(sweep, Parts(folder.parts), trial, stage, trial.id, failed, None)
+        publish(sweep, Parts(folder.root), trial, stage, trial.id, failed, None)
     cut = folder.part(trial.stages[0].fingerprint)
     cut.write_bytes(cut.read_bytes()[:100])
     forget_failures(sweep, plan, folder)
@@ -97,7 +97,7 @@ def test_a_killed_worker_s_failure_gets_the_rows_that_the_worker_would_have_writ
         folder = RunFolder(tmp_path / name)
         folder.open_store().put_outcome(trial.stages[1].fingerprint, Outcome(1.0, None, "why"))
         if name == "worker":
-            runner = Runner(sweep, loading.load(sweep.folder), folder.open_store(), folder.parts)
+            runner = Runner(sweep, loading.load(sweep.folder), folder.open_store(), folder.root)
             owners = [plan.owners[stage.fingerprint] for stage in trial.stages]
             assert [report.failure for report in runner.run(trial, owners, [False] * 3, first=1)] == [
                 "why",

@@ -25,7 +25,7 @@ from rayci.planning.sweep import Sweep
 from rayci.running.rows import fault
 from rayci.running.runner import Runner
 from rayci.storage import sealed
-from rayci.storage.entries import decode
+from rayci.storage.entries import decode, encode
 from rayci.subject import Subject
 from rayci.trials import launch
 from rayci.trials.run_folder import RunFolder
@@ -70,7 +70,7 @@ def again(sweep: Sweep, subject: Subject) -> Again:
             done = rows_at_hand(sweep, plan, folder, sharing=True, retry_failed=False)
             if subject.base is not None:
                 subject.restore(everything=True)
-            runner = Runner(sweep, subject, folder.open_store(), folder.parts)
+            runner = Runner(sweep, subject, folder.open_store(), folder.root)
             for trial in plan.trials:
                 if any(stage.fingerprint not in done for stage in trial.stages):
                     owners = [plan.owners[stage.fingerprint] for stage in trial.stages]
@@ -155,7 +155,7 @@ def swap(path: Path, draw: random.Random) -> None:
 
 
 def take_another_s(path: Path, draw: random.Random) -> None:
-    place = next(parent for parent in path.parents if parent.name in ("table", "store"))
+    place = next(parent for parent in path.parents if parent.name in ("table", "items", "store"))
     others = [file for file in sorted(place.rglob(f"*{path.suffix}")) if file.read_bytes() != path.read_bytes()]
     if others:
         path.write_bytes(draw.choice(others).read_bytes())
@@ -219,6 +219,59 @@ def test_damaged_parts(damage: Damage, run: Path, whole: Path, again: Again) -> 
         told = {word.rstrip(",") for note in folder.notes for word in note.split() if "aside/" in word}
         assert told <= aside, "what was set aside is named"
         assert bool(told) == (damage is not delete) or damage is flip_a_byte  # a bit that says nothing may be lost
+
+
+def items(run: Path) -> pa.Table:
+    kept = table.read(run).item_values
+    assert kept is not None
+    return kept
+
+
+def item_files(run: Path) -> list[Path]:
+    return sorted((run / "items").glob("*.parquet"))
+
+
+@pytest.mark.parametrize("damage", [*OF_FILES, swap, double, a_pipe])
+def test_damaged_items(damage: Damage, run: Path, whole: Path, again: Again) -> None:
+    draw = random.Random(damage.__name__)
+    for _ in range(2):
+        damage(draw.choice(item_files(run)), draw)
+        folder = again(run)
+        assert items(run).equals(items(whole))
+        pd.testing.assert_frame_equal(comparable(run), comparable(whole), check_exact=True)
+        assert [path.name for path in item_files(run)] == [path.name for path in parts(run)]
+        assert folder.notes or damage is flip_a_byte
+
+
+@pytest.mark.parametrize("store", ["kept", "without readings"])
+def test_items_with_a_right_checksum_must_be_those_of_the_rows(
+    store: str, run: Path, whole: Path, again: Again
+) -> None:
+    path = item_files(run)[3]
+    sealed.write(sealed.read(path).slice(1), path)
+    if store != "kept":
+        for reading in entries(run):
+            if reading.parent.name == "readings":
+                reading.unlink()
+    (note,) = again(run).notes
+    assert f"{path}: its items are not those of the rows" in note and "set aside as aside/" in note
+    assert items(run).equals(items(whole))
+
+
+def test_a_run_from_before_items_keeps_its_rows_and_says_so(run: Path, whole: Path, again: Again) -> None:
+    described = decode((run / "run.json").read_bytes(), "run.json")
+    (run / "run.json").write_bytes(encode({key: own for key, own in described.items() if key != "items"}, "run.json"))
+    shutil.rmtree(run / "items")
+    assert table.read(run).item_values is None
+    written = [path.stat().st_mtime_ns for path in parts(run)]
+    for _ in range(2):
+        (note,) = again(run).notes
+        assert note.startswith(f"{len(parts(run))} stages have no per-item values")
+        assert [path.stat().st_mtime_ns for path in parts(run)] == written
+    parts(run)[0].unlink()
+    again(run)
+    assert len(item_files(run)) == 1, "what is measured from here on has its items"
+    pd.testing.assert_frame_equal(comparable(run), comparable(whole), check_exact=True)
 
 
 FORGERIES: dict[str, Callable[[pa.Table], pa.Table]] = {
@@ -299,6 +352,7 @@ def test_lost_parts_come_back_from_the_store(left: int, run: Path, whole: Path) 
     done = launch(SPEC, out=run)
     assert done.complete and not done.computed
     pd.testing.assert_frame_equal(comparable(run), comparable(whole), check_exact=True)
+    assert items(run).equals(items(whole))
 
 
 def test_a_run_of_some_trials_ends_finished(run: Path) -> None:
@@ -323,4 +377,4 @@ def test_many_parts_set_aside_are_told_in_few_words(run: Path, again: Again) -> 
     for number in range(13):
         (run / "table" / f"{number}.parquet").write_text("not a part")
     notes = again(run).notes
-    assert len(notes) == 11 and notes[-1] == f"3 more parts were set aside in {run / 'aside'}"
+    assert len(notes) == 11 and notes[-1] == f"3 more files were set aside in {run / 'aside'}"

@@ -38,7 +38,7 @@ def two_gpus() -> Iterator[None]:
 
 def fit(spec: Spec, folder: Path) -> tune.ResultGrid:
     plan = Sweep.open(spec).planner.plan()
-    assignment = Assignment(spec, str(folder / "table"), str(folder / "store"))
+    assignment = Assignment(spec, str(folder), str(folder / "store"))
     tuner = tune.Tuner(
         tune.with_parameters(CompositionTrial, assignment=assignment),
         param_space=tune.grid_search([trial_config(plan, trial) for trial in plan.trials]),
