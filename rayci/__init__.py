@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "apply"]
+__all__ = ["__version__", "apply", "save"]
 
 if TYPE_CHECKING:
+    from rayci.export import save
     from rayci.inplace import apply
 
 
@@ -17,4 +18,8 @@ def __getattr__(name: str) -> Any:
         from rayci.inplace import apply
 
         return apply
+    if name == "save":
+        from rayci.export import save
+
+        return save
     raise AttributeError(f"module 'rayci' has no attribute {name!r}")

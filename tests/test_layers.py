@@ -21,7 +21,7 @@ FLOORS = (
     {"intervention", "criterion", "context", "subject", "registry", "workload", "model.loading", "model.shapes"},
     {"interventions", "criteria"},
     {"planning", "storage"},
-    {"running", "forecast", "inplace", "conformance"},
+    {"running", "forecast", "inplace", "conformance", "export"},
     {"trials", "analysis"},
     {"commands", "__main__"},
 )

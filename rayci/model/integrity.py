@@ -71,22 +71,30 @@ def refuse_not_finite(folder: Path, model: nn.Module) -> None:
 
 
 @contextmanager
-def opening(folder: Path) -> Iterator[None]:
-    """Whatever transformers raises about a folder becomes a RequestError; its progress and warnings are off."""
+def quietly() -> Iterator[None]:
+    """transformers' progress and warnings are off inside."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def opening(folder: Path) -> Iterator[None]:
+    """Whatever transformers raises about a folder becomes a RequestError; its progress and warnings are off."""
+    try:
+        with quietly():
+            yield
     except (RayciError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a folder can be wrong in more ways than transformers has errors for
         reason = str(error) if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"
         raise RequestError(f"{folder} does not load: {reason}", hint=_FETCH_AGAIN) from error
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _refuse_foreign(folder: Path, trust_remote_code: bool) -> None:

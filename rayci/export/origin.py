@@ -1,0 +1,73 @@
+"""Where a model comes from: what its card tells and its `reproduce.yaml` repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rayci.kinds import Direction
+from rayci.model.folder import on_the_hub
+from rayci.planning.composition import Step, join
+from rayci.subject import Applied, Subject
+from rayci.testbed import checkpoint
+
+
+@dataclass(frozen=True)
+class Value:
+    """One criterion of the card."""
+
+    criterion: str
+    direction: Direction
+    value: float
+    stderr: float | None
+    n: int | None
+    untouched: float | None = None
+    """The untouched model's value, where it is known."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The base model and what was done to it."""
+
+    base: str
+    """`testbed`, a hub id, or a folder's name; empty where nobody knows."""
+    chain: str
+    """Everything that was applied, re-compression included; empty for the untouched model."""
+    steps: tuple[Applied, ...]
+    values: tuple[Value, ...] = ()
+    """Readings of the model, where it was measured."""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """What -> its fingerprint."""
+    reproduce: str | None = None
+    """The spec that makes the model again, as YAML; None where its data are in no files."""
+
+    @classmethod
+    def of(cls, subject: Subject) -> Origin:
+        """What a subject itself knows."""
+        name = str(getattr(subject.model, "name_or_path", "") or "")
+        return cls(base_name(name), join(map(_text, subject.applied)), tuple(subject.applied))
+
+    @property
+    def hub_id(self) -> str | None:
+        """The base model's name on the hub, without a revision; None where it is not there."""
+        return self.base.partition("@")[0] if on_the_hub(self.base) else None
+
+
+def base_name(model: str) -> str:
+    """What to call a base model where others read it: of a folder the last part, for it says where somebody works."""
+    if model and Path(model) == checkpoint():
+        return "testbed"
+    return model if on_the_hub(model) else Path(model).name
+
+
+def settings_of(steps: Iterable[Applied]) -> list[tuple[str, str, dict[str, Any]]]:
+    """(step, kind, effective settings) of every step."""
+    return [(_text(step), step.intervention.kind.value, step.intervention.effective()) for step in steps]
+
+
+def _text(step: Applied) -> str:
+    method = step.intervention
+    text = str(Step(method.name, method.gamma))
+    return f"{step.recompression}({text})" if step.recompression else text
