@@ -2,89 +2,156 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rayci.analysis.composing.metric_table import metrics
-from rayci.analysis.scan.reading_point import At
+import numpy as np
+
+from rayci.analysis.composing.chain_curves import Grid, chain_curves, composing, grid_of
+from rayci.analysis.scan.cells import chosen_criteria, scale_of
+from rayci.analysis.scan.chain_values import Chains, ChainValues
+from rayci.analysis.scan.curve import orders_of
+from rayci.analysis.scan.reading_point import At, place
+from rayci.analysis.statistics.intervals import LEAST_UNITS, summarise
+from rayci.analysis.statistics.piecewise import Array
+from rayci.analysis.statistics.scoring import Reach, errors, spreads
+from rayci.kinds import Scale
 from rayci.table import ResultTable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("category", "method", "partners", "criterion", "metric", "wins", "robust_wins", "columns", "undecided")
+METRICS = ("order_free_error", "order_sensitivity")
+COLUMNS = (
+    "category", "method", "partners", "criterion", "metric",
+    "wins", "robust_wins", "significant_wins", "columns", "undecided", "reason",
+)  # fmt: skip
 _KEYS = 5
 """Columns that say which contest a row is of."""
 ROUNDING = 0.005
 """How far a value printed with two decimals may be from the measured one."""
-METRICS = ("order_free_error", "order_sensitivity")
-
-_Contest = tuple[str, str, str, str]
-"""Category, kind of the partner, criterion, metric: what wins are added up within."""
+NO_UNITS = f"fewer than {LEAST_UNITS} edit batches or seeds: no paired interval"
 
 
 def wins(
-    source: ResultTable | pd.DataFrame, at: At = "published", digits: int = 2, beyond_intervals: bool = False
+    table: ResultTable,
+    at: At = "published",
+    digits: int = 2,
+    criteria: Sequence[str] | None = None,
+    along: str | None = None,
 ) -> pd.DataFrame:
     """Count, within each category (editors, pruners, quantisers, unlearners), who wins how many columns.
 
-    A column is one criterion, one metric and one partner. The method with the strictly lowest
-    value after rounding to `digits` decimals wins it; a tie is a loss for all. A robust win is one that stands when
-    every value moves by ROUNDING. With `beyond_intervals`, values are not rounded and the winner's 95 % interval must
-    end below every other's beginning. A column in which a method has no value, lost points (or, there, has no
-    interval) is undecided. `source`: a result table, read at `at`, or what `metrics` returned.
+    A column is one criterion, one metric and one partner, read at `at` on the γ that every method of the category has
+    with this partner. The method with the strictly lowest value after rounding to `digits` decimals wins it; a tie is a
+    loss for all. A robust win is one that stands when every value moves by ROUNDING. A significant win, whatever the
+    rounding: against every rival the 95 % interval of the paired differences over units ends below 0; null, with a
+    reason, where no column has three units. A column is undecided where a method has no value, points were lost, or
+    the methods have different axes. `criteria`, `along`: as in `metrics`.
     """
     import pandas as pd
 
-    frame = metrics(source, at) if isinstance(source, ResultTable) else source
-    contests: dict[_Contest, dict[str, dict[str, Mapping[str, Any]]]] = {}
-    for contest, partner, method, record in _entries(frame.to_dict("records")):
-        contests.setdefault(contest, {}).setdefault(partner, {})[method] = record
-    rows = []
-    for contest, partners in contests.items():
-        methods = sorted({method for record in partners.values() for method in record})
-        if len(methods) < 2:
-            continue
-        outcomes = [_winner(contest[3], partners[name], methods, digits, beyond_intervals) for name in partners]
-        decided = [outcome for outcome in outcomes if outcome is not None]
-        winners, robust = [name for name, _ in decided], [name for name, stands in decided if stands]
-        counts = (len(decided), len(outcomes) - len(decided))
-        rows += [(*_keys(contest, name), winners.count(name), robust.count(name), *counts) for name in methods]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(list(COLUMNS[:_KEYS]), ignore_index=True)
-
-
-def _keys(contest: _Contest, method: str) -> tuple[str, str, str, str, str]:
-    category, partners, criterion, metric = contest
-    return category, method, partners, criterion, metric
-
-
-def _entries(records: list[dict[Any, Any]]) -> Iterator[tuple[_Contest, str, str, Mapping[str, Any]]]:
-    """Each row of a composability table twice: seen from either method."""
-    for record in records:
-        for own, other in (("i", "j"), ("j", "i")):
+    pairs, chains = composing(table, along, size=2), Chains(table)
+    where = place(at, pairs)
+    contests = _contests(grid_of(pair, where) for pair in pairs)
+    rows: list[tuple[Any, ...]] = []
+    for criterion in chosen_criteria(table, criteria):
+        held, scale = chains.read(criterion), scale_of(table, criterion)
+        for (category, partners), by_partner in contests.items():
+            methods = sorted({method for column in by_partner.values() for method in column})
+            if len(methods) < 2:
+                continue
+            columns = [_column(chains, held, scale, column, methods) for column in by_partner.values()]
             for metric in METRICS:
-                contest = (record[f"category_{own}"], record[f"kind_{other}"], record["criterion"], metric)
-                yield contest, record[f"method_{other}"], record[f"method_{own}"], record
+                outcomes = [_outcome(column[metric], digits) for column in columns if column]
+                keys = [(category, method, partners, criterion, metric) for method in methods]
+                rows += [(*key, *_counts(key[1], outcomes, len(columns))) for key in keys]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(list(COLUMNS[:_KEYS]), ignore_index=True)
+    return frame.astype({"significant_wins": "Int64", "reason": "string"})
 
 
-def _winner(
-    metric: str, column: Mapping[str, Mapping[str, Any]], methods: list[str], digits: int, beyond: bool
-) -> tuple[str | None, bool] | None:
-    """Who wins the column, and whether robustly; a tie is won by nobody. None where it is undecided."""
-    names = (f"{metric}_low", f"{metric}_high") if beyond else (metric, metric)
-    ends = {method: [_number(column.get(method, {}).get(name)) for name in names] for method in methods}
-    known = {method: (low, high) for method, (low, high) in ends.items() if low is not None and high is not None}
-    if len(known) < len(methods) or any(record["n_points"] < record["points_asked"] for record in column.values()):
+Column = Mapping[str, Grid]
+"""Method -> where it is read with one partner."""
+
+
+def _contests(grids: Iterable[Grid]) -> dict[tuple[str, str], dict[str, dict[str, Grid]]]:
+    """(Category, kind of the partner) -> partner -> method -> grid: each pair twice, seen from either method."""
+    contests: dict[tuple[str, str], dict[str, dict[str, Grid]]] = {}
+    for grid in grids:
+        for own, other in (grid.family.pair, grid.family.pair[::-1]):
+            columns = contests.setdefault((own.category, str(other.kind)), {})
+            columns.setdefault(other.label, {})[own.label] = grid
+    return contests
+
+
+def _column(
+    chains: Chains, held: ChainValues, scale: Scale, column: Column, methods: Sequence[str]
+) -> dict[str, dict[str, Array]] | None:
+    """Metric -> method -> each unit's value `[units]`, on common points and units; None where that is undecided."""
+    axes = {grid.family.axis and grid.family.axis.strength_name for grid in column.values()}
+    if len(column) < len(methods) or len(axes) > 1:
         return None
-    leader = min(known, key=lambda method: known[method][1])
-    highest = known[leader][1]
-    others = [low for method, (low, _) in known.items() if method != leader]
-    robust = all(highest + 2 * ROUNDING < low for low in others)
-    ahead = all(highest < low if beyond else round(highest, digits) < round(low, digits) for low in others)
-    return (leader, robust) if ahead else (None, False)
+    first = column[methods[0]]
+    common = tuple(gamma for gamma in first.gammas if all(gamma in grid.gammas for grid in column.values()))
+    shared = [Grid(column[method].family, common, first.strength, first.is_area) for method in methods]
+    stages = [
+        [chains.ending(grid.steps(order, gamma)) for gamma in common]
+        for grid in shared
+        for order in orders_of(grid.family.pair)
+    ]
+    curves = chain_curves(held, shared[0], scale, stages)
+    if not common or len(curves.x) < len(common):
+        return None
+    by_method = np.split(curves.values, len(methods), axis=1)
+    reach = Reach(curves.x)
+    return {
+        METRICS[0]: {name: errors(values, scale, reach) for name, values in zip(methods, by_method, strict=True)},
+        METRICS[1]: {name: spreads(values, reach) for name, values in zip(methods, by_method, strict=True)},
+    }
 
 
-def _number(value: Any) -> float | None:
-    import pandas as pd
+@dataclass(frozen=True)
+class _Outcome:
+    """Who won a column, by each rule; None where nobody did."""
 
-    return None if value is None or pd.isna(value) else float(value)
+    strict: str | None
+    robust: str | None
+    significant: str | None
+    paired: bool
+    """Whether there are units enough for paired intervals."""
+
+
+def _outcome(units: Mapping[str, Array], digits: int) -> _Outcome | None:
+    """The outcome of one column; None where a method has no value."""
+    means = {method: float(np.mean(values)) for method, values in units.items()}
+    if any(np.isnan(mean) for mean in means.values()):
+        return None
+    leader = min(means, key=lambda method: means[method])
+    others = [mean for method, mean in means.items() if method != leader]
+    strict = all(round(means[leader], digits) < round(mean, digits) for mean in others)
+    robust = strict and all(means[leader] + 2 * ROUNDING < mean for mean in others)
+    paired = all(len(values) >= LEAST_UNITS for values in units.values())
+    significant = paired and all(_below(units[leader] - values) for method, values in units.items() if method != leader)
+    return _Outcome(leader if strict else None, leader if robust else None, leader if significant else None, paired)
+
+
+def _below(differences: Array) -> bool:
+    """Whether the interval of paired differences ends below 0."""
+    high = summarise(list(differences)).high
+    return high is not None and high < 0
+
+
+def _counts(
+    method: str, outcomes: Sequence[_Outcome | None], columns: int
+) -> tuple[int, int, int | None, int, int, str | None]:
+    decided = [outcome for outcome in outcomes if outcome is not None]
+    paired = [outcome for outcome in decided if outcome.paired]
+    return (
+        sum(outcome.strict == method for outcome in decided),
+        sum(outcome.robust == method for outcome in decided),
+        sum(outcome.significant == method for outcome in paired) if paired else None,
+        len(decided),
+        columns - len(decided),
+        None if paired else NO_UNITS,
+    )

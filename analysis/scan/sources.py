@@ -43,11 +43,11 @@ class Results(ResultTable):
 
         return metrics(self, at, axis, criteria, along, size, within)
 
-    def wins(self, at: At = "published", digits: int = 2, beyond_intervals: bool = False) -> pd.DataFrame:
+    def wins(self, at: At = "published", digits: int = 2, criteria: Sequence[str] | None = None) -> pd.DataFrame:
         """As `rayci.analysis.wins`."""
         from rayci.analysis.composing.win_counts import wins
 
-        return wins(self, at, digits, beyond_intervals)
+        return wins(self, at, digits, criteria)
 
     def report(
         self,

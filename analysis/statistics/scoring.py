@@ -75,10 +75,10 @@ def score(values: Array, scale: Scale, reach: Reach) -> Score:
     differing = values[..., finite], replace(reach, x=reach.x[finite]) if finite.all() else Reach(reach.x[finite])
     two = len(mean) == 2 and bool(finite.any())
     return Score(
-        summarise(list(_error(values, scale, reach))),
-        summarise(list(_spread(*differing)) if finite.any() else []),
+        summarise(list(errors(values, scale, reach))),
+        summarise(list(spreads(*differing)) if finite.any() else []),
         tuple(summarise(list(gap)) for gap in _gaps(*differing)) if finite.any() else (),
-        _plain(np.mean([_spread(unit[None], differing[1])[0] for unit in differing[0]])) if finite.any() else None,
+        _plain(np.mean([spreads(unit[None], differing[1])[0] for unit in differing[0]])) if finite.any() else None,
         _plain(_corrected(*differing)) if two and len(values) > 1 else None,
         tuple(_plain(value) for value in _areas(mean, reach)),
         int(finite.sum()),
@@ -86,7 +86,7 @@ def score(values: Array, scale: Scale, reach: Reach) -> Score:
     )
 
 
-def _error(values: Array, scale: Scale, reach: Reach) -> Array:
+def errors(values: Array, scale: Scale, reach: Reach) -> Array:
     """Each unit's order-free error `[units]` in the order that is best on the mean curves."""
     if scale.direction is Direction.HIGHER and scale.high is None:
         return np.full(len(values), np.nan)
@@ -102,7 +102,7 @@ def _error(values: Array, scale: Scale, reach: Reach) -> Array:
     )
 
 
-def _spread(values: Array, reach: Reach) -> Array:
+def spreads(values: Array, reach: Reach) -> Array:
     """Each unit's highest minus lowest order `[units]`, as the mean curves have them."""
     mean = values.mean(axis=0)
     places, weight = reach.refined(cut(reach.x, mean))

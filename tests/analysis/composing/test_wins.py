@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from rayci import analysis
+from rayci.analysis.composing.win_counts import NO_UNITS
 from rayci.table import Row
 from tests.analysis.synthetic_table import both_orders, table
 
@@ -66,12 +67,36 @@ def test_pruners_do_not_compete_with_quantisers() -> None:
     assert found.empty
 
 
-def test_beyond_the_intervals() -> None:
-    apart = [
-        entry for k, shift in enumerate((0, 0.02, 0.04)) for entry in _pruners(0.9 + shift, 0.5 + shift, replicate=k)
-    ]
-    mixed = [e for k, (a, b) in enumerate(((0.9, 0.5), (0.4, 0.6), (0.8, 0.5))) for e in _pruners(a, b, replicate=k)]
-    assert _wins(apart, beyond_intervals=True).wins.to_dict() == {"wanda": 1, "sparsegpt": 0}
-    assert _wins(mixed, beyond_intervals=True).wins.tolist() == [0, 0]
-    assert _wins(mixed).wins.to_dict() == {"wanda": 1, "sparsegpt": 0}
-    assert set(_wins(_pruners(0.9, 0.8), beyond_intervals=True).undecided) == {1}
+def _batches(*values: tuple[float, float]) -> list[Row]:
+    return [entry for k, (wanda, sparsegpt) in enumerate(values) for entry in _pruners(wanda, sparsegpt, replicate=k)]
+
+
+def test_a_significant_win_is_paired_over_batches() -> None:
+    # batches differ by more than methods do: only the paired differences, .02 throughout, tell them apart
+    paired = _wins(_batches((0.9, 0.88), (0.5, 0.48), (0.7, 0.68)))
+    assert paired.significant_wins.to_dict() == {"wanda": 1, "sparsegpt": 0}
+    mixed = _wins(_batches((0.9, 0.5), (0.4, 0.6), (0.8, 0.5)))
+    assert (mixed.wins.to_dict(), set(mixed.significant_wins)) == ({"wanda": 1, "sparsegpt": 0}, {0})
+
+
+def test_significance_knows_no_rounding_and_ties_have_none() -> None:
+    close = _wins(_batches((0.9, 0.899), (0.5, 0.499), (0.7, 0.699)))
+    assert (set(close.wins), close.significant_wins.to_dict()) == ({0}, {"wanda": 1, "sparsegpt": 0})
+    tied = _wins(_batches((0.9, 0.9), (0.5, 0.5), (0.7, 0.7)))
+    assert set(tied.significant_wins) == {0}
+
+
+def test_without_units_significance_is_null_and_says_why() -> None:
+    alone = _wins(_pruners(0.9, 0.8))
+    assert alone.significant_wins.isna().all()
+    assert set(alone.reason) == {NO_UNITS}
+    assert _wins(_batches((0.9, 0.8), (0.5, 0.4), (0.7, 0.6))).reason.isna().all()
+
+
+def test_a_contest_is_read_where_all_its_methods_have_points() -> None:
+    # rtn loses nothing at 8 bits, where awq was not asked for
+    rows = both_orders("ft", "rtn", "edit_success", {2: 0.2, 4: 0.8, 8: 1.0}, {2: 0.2, 4: 0.8, 8: 1.0})
+    rows += both_orders("ft", "awq", "edit_success", {2: 0.3, 4: 0.8}, {2: 0.3, 4: 0.8})
+    counted = analysis.wins(table(rows), at="area")
+    errors = counted[(counted.metric == "order_free_error") & (counted.category == "quantisers")].set_index("method")
+    assert (errors.wins.to_dict(), set(errors.undecided)) == ({"awq": 1, "rtn": 0}, {0})

@@ -36,7 +36,7 @@ def _fresh(code: str) -> str:
 
 def test_neither_torch_nor_ray_is_loaded() -> None:
     use = (
-        "from rayci import analysis; t = analysis.load('published:llama3_8b'); analysis.wins(analysis.metrics(t));"
+        "from rayci import analysis; t = analysis.load('published:llama3_8b'); analysis.metrics(t); analysis.wins(t);"
         "analysis.curves(t); analysis.report; import sys; print({'torch', 'ray', 'transformers'} & set(sys.modules))"
     )
     assert _fresh(use) == "set()"
