@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 import pyarrow.compute as pc
 
-from rayci.analysis.scan.cells import asked_steps
-from rayci.analysis.text.tables import short
+from rayci.analysis.scan.cells import Asked, asked_steps
 from rayci.kinds import Status
 from rayci.table import ResultTable
 
-_Key = tuple[tuple[Any, ...], ...]
+_STEP, _FIELD = "\x1e", "\x1f"
+"""Between the steps of a key, and between the fields of a step."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One criterion after one stage, over replicates and seeds."""
+
+    mean: float | None
+    lost: int
+    """Readings without a value."""
+    statuses: str
+    """Why they have none: `failed`, `skipped` or both."""
 
 
 @dataclass(frozen=True)
 class StageLine:
-    """One stage of a composition: means over replicates, as text."""
+    """One stage of a composition."""
 
     chain: str
     stage: int
     recompression: str | None
     """`refit` or `reproject` where the stage re-compresses what an earlier step compressed."""
-    cells: Mapping[str, str]
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A composition from the untouched model on."""
+
+    composition: str
+    steps: tuple[Asked, ...]
+    stages: tuple[int, ...]
+    """Places of its stages among all; prefixes that compositions share stand there once."""
 
 
 @dataclass(frozen=True)
@@ -39,62 +60,78 @@ class Missing:
     readings: int
 
 
-def stage_lines(table: ResultTable) -> dict[str, list[tuple[str, list[StageLine]]]]:
-    """Methods (`ft × wanda`) -> [(composition, its stages from the untouched model on)], two steps or more."""
-    names = ["composition", "chain", "final", "steps", "stage", "criterion", "value", "status"]
-    readings: dict[_Key, dict[str, list[Any]]] = {}
-    heads: dict[_Key, dict[str, Any]] = {}
-    for row in table.arrow.select(names).to_pylist():
-        key = tuple(_step_key(step) for step in row["steps"])
-        heads.setdefault(key, row)
-        heads[key] = row if row["final"] else heads[key]
-        readings.setdefault(key, {}).setdefault(row["criterion"], []).append(row)
-    by_composition: dict[str, list[tuple[str, list[StageLine]]]] = {}
-    for key, head in sorted(heads.items(), key=lambda entry: _reading_order(entry[1])):
-        asked = sorted(asked_steps(head["steps"]), key=lambda step: step.variant.rank)
-        if head["final"] and len(asked) > 1:
-            prefixes = [key[:depth] for depth in range(len(key) + 1) if key[:depth] in heads]
-            walked = [_line(heads[prefix], readings[prefix]) for prefix in prefixes]
-            by_composition.setdefault(" × ".join(step.variant.method for step in asked), []).append(
-                (head["composition"], walked)
-            )
-    return by_composition
+def stage_lines(table: ResultTable) -> tuple[list[StageLine], list[Walk]]:
+    """All stages, and the compositions of one step and more by order of methods, then by γ."""
+    rows = _keyed(table)
+    values = _values(rows)
+    heads = {head["key"]: head for head in _heads(rows)}
+    places: dict[str, int] = {}
+    walks = []
+    for head in sorted(heads.values(), key=_reading_order):
+        asked = asked_steps(head["steps"])
+        if head["final"] and asked:
+            steps = head["key"].split(_STEP)
+            prefixes = [_STEP.join(steps[:depth]) for depth in range(len(steps) + 1)]
+            stages = tuple(places.setdefault(key, len(places)) for key in prefixes if key in heads)
+            walks.append(Walk(head["composition"], asked, stages))
+    return [_line(heads[key], values[key]) for key in places], walks
 
 
 def missing(table: ResultTable) -> list[Missing]:
     """Every final reading without a value, grouped by composition and reason."""
     chosen = table.arrow.filter(pc.field("final") & (pc.field("status") != Status.OK.value))
-    grouped: dict[tuple[str, str, str], list[str]] = {}
-    for row in chosen.select(["composition", "status", "reason", "criterion"]).to_pylist():
-        key = (row["composition"] or "untouched model", row["status"], row["reason"])
-        grouped.setdefault(key, []).append(row["criterion"])
-    return [Missing(*key, tuple(dict.fromkeys(names)), len(names)) for key, names in grouped.items()]
+    grouped = (
+        _frame(chosen, ["composition", "status", "reason", "criterion"])
+        .group_by("composition", "status", "reason", maintain_order=True)
+        .agg(pl.col("criterion").unique(maintain_order=True), pl.len().alias("readings"))
+    )
+    return [
+        Missing(name or "untouched model", status, reason, tuple(criteria), readings)
+        for name, status, reason, criteria, readings in grouped.iter_rows()
+    ]
 
 
-def _line(head: Mapping[str, Any], readings: Mapping[str, list[Any]]) -> StageLine:
-    cells = {criterion: _cell(rows) for criterion, rows in readings.items()}
+def _frame(arrow: Any, columns: Sequence[str]) -> pl.DataFrame:
+    frame = pl.from_arrow(arrow.select(list(columns)))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _keyed(table: ResultTable) -> pl.DataFrame:
+    """The rows with a `key` that is the same for all replicates of a stage: its steps without their fingerprints."""
+    names = ["composition", "chain", "final", "steps", "stage", "stage_fingerprint", "criterion", "value", "status"]
+    rows = _frame(table.arrow, names)
+    fields = [pl.element().struct.field(name) for name in ("method", "settings", "strength", "recompression")]
+    text = pl.concat_str([field.cast(pl.String).fill_null("") for field in fields], separator=_FIELD)
+    steps = rows.unique("stage_fingerprint", maintain_order=True).select(
+        "stage_fingerprint", pl.col("steps").list.eval(text).list.join(_STEP).alias("key")
+    )
+    return rows.join(steps, on="stage_fingerprint", maintain_order="left")
+
+
+def _heads(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """One row for every key, a final one where there is any."""
+    firsts = rows.sort("final", descending=True, maintain_order=True).unique("key", keep="first", maintain_order=True)
+    return firsts.select("key", "composition", "chain", "final", "steps", "stage").to_dicts()
+
+
+def _values(rows: pl.DataFrame) -> dict[str, dict[str, Value]]:
+    """Key -> criterion -> mean of the readings that have a value."""
+    lost = pl.col("status") != Status.OK.value
+    grouped = rows.group_by("key", "criterion", maintain_order=True).agg(
+        pl.col("value").mean(),
+        lost.sum().alias("lost"),
+        pl.col("status").filter(lost).unique().sort().str.join(" or ").alias("statuses"),
+    )
+    values: dict[str, dict[str, Value]] = {}
+    for key, criterion, mean, count, statuses in grouped.iter_rows():
+        values.setdefault(key, {})[criterion] = Value(mean, count, statuses)
+    return values
+
+
+def _line(head: Mapping[str, Any], values: Mapping[str, Value]) -> StageLine:
     last = head["steps"][-1]["recompression"] if head["steps"] else None
-    return StageLine(head["chain"] or "untouched model", head["stage"], last, cells)
-
-
-def _cell(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Mean over the readings that have a value; says how many have none."""
-    held = list(rows)
-    values = [row["value"] for row in held if row["value"] is not None]
-    if not values:
-        return str(held[0]["status"])
-    mean = sum(values) / len(values)
-    text = short(None if math.isnan(mean) else mean)
-    return text if len(values) == len(held) else f"{text} ({len(held) - len(values)} {_lost(held)})"
-
-
-def _lost(rows: Sequence[Mapping[str, Any]]) -> str:
-    return " or ".join(sorted({row["status"] for row in rows if row["value"] is None}))
-
-
-def _step_key(step: Mapping[str, Any]) -> tuple[Any, ...]:
-    # Without the fingerprint, which differs between replicates.
-    return step["method"], step["settings"], step["strength"], step["recompression"]
+    return StageLine(head["chain"] or "untouched model", head["stage"], last, values)
 
 
 def _reading_order(head: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -31,12 +31,35 @@ def report(
     folder: RunPath,
     target: Annotated[Path | None, typer.Option("--out", help="Folder of the report. [default: the run's]")] = None,
     also: Annotated[list[str] | None, typer.Option(help="Beside it: csv,md,tex,json,png,svg.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it in a browser of this machine, always as the run is now.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Port of --watch. [default: any free one]", min=0, max=65535)] = 0,
 ) -> None:
-    """Write the self-contained HTML report of a run."""
+    """Write the self-contained HTML report of a run, or show it while the run goes on."""
     from rayci import analysis
-    from rayci.commands.summary import tracebacks_of
+    from rayci.commands.run_facts import spec_of, tracebacks_of
     from rayci.storage.user_paths import folder_to_write
 
+    if watch:
+        _watch(Path(folder), port, writes=bool(target or also))
+        return
     table = analysis.load(folder)
     place = folder_to_write(target or (folder if Path(folder).is_dir() else Path.cwd()), "--out")
-    say(str(analysis.report(table, place, beside=listed(also), tracebacks=tracebacks_of(Path(folder)))))
+    run = Path(folder)
+    say(str(analysis.report(table, place, beside=listed(also), tracebacks=tracebacks_of(run), spec=spec_of(run))))
+
+
+def _watch(folder: Path, port: int, *, writes: bool) -> None:
+    """Serve the report until Ctrl-C."""
+    from rayci.commands.watch import WatchedRun, serve
+    from rayci.errors import RequestError
+
+    if writes:
+        raise RequestError("--watch writes no files", at="--watch", hint="leave out --out and --also, or --watch")
+    with serve(WatchedRun(folder), port) as server:
+        try:
+            say(f"http://127.0.0.1:{server.server_port}/ shows {folder} as it is now; Ctrl-C ends it")
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say("Stopped.")

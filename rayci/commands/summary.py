@@ -13,6 +13,7 @@ from rich.table import Table
 
 from rayci import analysis
 from rayci.commands.console import Format, out, pairs, plain, say, show
+from rayci.commands.run_facts import spec_of, tracebacks_of
 from rayci.errors import RequestError
 from rayci.kinds import Status
 
@@ -59,19 +60,11 @@ def print_run(run: Run, spec: Path) -> bool:
     pairs(summary)
     for note in (*run.notes, *analysis.ruinous_steps(table)):
         out.print(f" [dim]note[/dim]   {plain(note)}", soft_wrap=True)
-    report = analysis.report(table, run.folder.root, tracebacks=tracebacks_of(run.folder.root))
+    root = run.folder.root
+    report = analysis.report(table, root, tracebacks=tracebacks_of(root), spec=spec_of(root))
     for name, path in (("table", run.folder.parts), ("report", report)):
         out.print(f" [dim]{name}[/dim]  {plain(str(path))}", soft_wrap=True)  # whole, so that it can be copied
     return bool(summary["failures"] != "none")
-
-
-def tracebacks_of(run: Path) -> list[tuple[str, str]]:
-    """(what failed, traceback) of a run; empty for a table that is no run's."""
-    from rayci.trials.failures import failures, tracebacks
-    from rayci.trials.run_folder import RunFolder
-
-    folder = RunFolder(run)
-    return tracebacks(failures(folder)) if folder.described() else []
 
 
 def print_failures(run: Path, format: Format) -> None:

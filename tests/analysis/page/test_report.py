@@ -1,81 +1,88 @@
-"""The report is one file that loads nothing, shows every pair, escapes text, and draws in a browser."""
+"""The report is one file that loads nothing, holds every set of methods, and shows text as text."""
 
 from __future__ import annotations
 
+import base64
+import gzip
+import io
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from rayci import analysis
-from rayci.analysis.page import stage_rows as stages
+from rayci.analysis.text import tables
 from rayci.errors import RequestError
 from rayci.table import ResultTable
-from tests.analysis.synthetic_table import both_orders, row, table
-
-EVIL = "<script>alert('x')</script> & \"quotes\""
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from tests.analysis.page.report_table import EVIL, report_table
+from tests.analysis.synthetic_table import row, table
 
 
 @pytest.fixture(scope="module")
 def results() -> ResultTable:
-    rows = [row("", "mmlu", 0.9), row("wanda@0.25", "mmlu", 0.8)]
-    for k in (0, 1, 2):
-        first, second = {0.25: 0.9 - k / 50, 0.5: 0.6}, {0.25: 0.95, 0.5: EVIL if k == 2 else 0.9}
-        rows += both_orders("ft", "wanda", "edit_success", first, second, replicate=k)
-        rows += both_orders("ft", "wanda", "mmlu", {0.25: 0.7, 0.5: 0.5}, {0.25: 0.6, 0.5: 0.5}, replicate=k)
-        rows += [row("ft > gd", "mmlu", 0.5, replicate=k), row("gd > ft", "mmlu", 0.4, replicate=k)]
-    return table(rows)
+    return report_table()
 
 
 @pytest.fixture(scope="module")
 def page(results: ResultTable, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return analysis.report(results, tmp_path_factory.mktemp("report"), beside=["csv", "md", "tex", "json", "svg"])
+    folder = tmp_path_factory.mktemp("report")
+    failed = [(f"ft: {EVIL}", f"Traceback\n{EVIL}")]
+    return analysis.report(
+        results, folder, beside=["csv", "md", "tex", "json", "svg"], tracebacks=failed, spec="model: m"
+    )
 
 
-def _without_plotly(page: Path) -> str:
-    text = page.read_text()
-    parts = re.split(r"<script>.{1000000,}?</script>", text, flags=re.DOTALL)
-    assert len(parts) == 2, "plotly.js is inlined exactly once"
-    return "".join(parts)
+def _data(page: Path) -> Any:
+    return json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL)[1])  # type: ignore[index]
 
 
 def test_nothing_is_loaded(page: Path) -> None:
-    text = _without_plotly(page)
+    text = page.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"https?://|@import|url\(|<link(?![^>]*data:,)|\ssrc=", text)
     assert "default-src 'none'" in text
+    assert "connect-src" not in text
 
 
-def test_every_pair_and_criterion_is_there(page: Path) -> None:
-    data = json.loads(re.search(r'id="data">(.*?)</script>', _without_plotly(page), re.DOTALL)[1])  # type: ignore[index]
-    assert list(data["figures"]) == ["ft × wanda", "ft × gd"]
-    assert list(data["figures"]["ft × wanda"]) == ["edit_success", "mmlu"]
-    text = _without_plotly(page)
-    assert all(f"<th>{pair}</th>" in text for pair in ("ft × wanda", "ft × gd"))
+def test_every_set_and_criterion_is_there(page: Path) -> None:
+    data = _data(page)
+    sets = {family["name"]: family for family in data["families"] if len(family["methods"]) > 1}
+    assert list(sets) == ["ft × wanda", "ft × gd", "wanda × gd", "ft × wanda × gd"]
+    names = [criterion["name"] for criterion in data["criteria"]]
+    assert [names[int(place)] for place in sets["ft × wanda"]["curves"]] == ["edit_success", "mmlu", "perplexity"]
+    assert sets["ft × wanda × gd"]["unasked"] == 3
+    assert set(data["cells"]) == set(sets)
 
 
-def test_text_from_the_table_is_escaped(page: Path) -> None:
-    text = _without_plotly(page)
+def test_text_from_the_table_is_inert(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert" in text
+    assert EVIL in _data(page)["reasons"]
 
 
 def test_summary_speaks_of_the_data(page: Path) -> None:
-    text = _without_plotly(page)
-    assert "Order matters most for ft × gd on mmlu" in text
-    assert "ft &gt; gd is the better one" in text
-    assert "order is shown to matter in" in text
+    text = page.read_text(encoding="utf-8")
+    assert "<b>ft</b> fine-tuning" in text
     assert "1 failed" in text
     assert "wanda &gt; ft at sparsity 0.5" in text
+    assert "<h3>What the stages took</h3>" in text
+    assert "model: m" in text
 
 
 def test_it_says_in_which_order(page: Path) -> None:
-    text = _without_plotly(page)
-    assert "<h2>In which order?</h2>" in text
-    assert re.search(r"<th>ft × gd</th>.*?<td>ft by 0\.10</td>", text, re.DOTALL)
+    assert re.search(r"<th[^>]*>ft × gd</th>.*?<td>ft by 0\.10</td>", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_tables_travel_with_the_page(page: Path, results: ResultTable) -> None:
+    held = {file["name"]: base64.b64decode(file["data"]) for file in _data(page)["files"]}
+    frame = analysis.metrics(results)
+    assert gzip.decompress(held["composability.csv"]).decode() == tables.to_csv(frame, all_columns=True)
+    assert gzip.decompress(held["composability.tex"]).decode() == tables.to_latex(frame)
+    pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(held["composability.parquet"])), frame)
+    assert len(pd.read_parquet(io.BytesIO(held["readings.parquet"]))) == len(results)
 
 
 def test_files_beside(page: Path) -> None:
@@ -93,59 +100,14 @@ def test_what_cannot_be_reported(results: ResultTable, tmp_path: Path) -> None:
 def test_methods_alone_are_reported_without_a_comparison(tmp_path: Path) -> None:
     text = analysis.report(table([row("ft", "mmlu", 0.5)]), tmp_path).read_text(encoding="utf-8")
     assert "nothing to compare" in text
-    assert "Stage by stage" in text
-    assert "Plotly" not in text.replace("Plotly.react", "")
+    assert 'id="stages"' in text
+    assert 'id="grid"' not in text
 
 
 def test_point_form_and_published_table(tmp_path: Path) -> None:
-    page = analysis.load("published:llama3_8b").report(tmp_path, title="Llama")
-    text = _without_plotly(page)
+    page = analysis.report(analysis.load("published:llama3_8b"), tmp_path, title="Llama", at="published")
+    text = page.read_text(encoding="utf-8")
     assert "<title>Llama</title>" in text
     assert "not legible in the source" in text
-
-
-def test_stages_show_recompression_before_and_after() -> None:
-    rows = [
-        row("", "mmlu", 0.9),
-        row("wanda@0.5", "mmlu", 0.8),
-        row("wanda@0.5 > ft", "mmlu", 0.7, final=False, replicate=0),
-        row("wanda@0.5 > ft", "mmlu", "diverged", final=False, replicate=1),
-        row("wanda@0.5 > ft > refit(wanda@0.5)", "mmlu", 0.6, replicate=0),
-        row("wanda@0.5 > ft > refit(wanda@0.5)", "mmlu", 0.4, replicate=1),
-    ]
-    found = stages.stage_lines(table(rows))
-    [(composition, lines)] = found["ft × wanda"]
-    assert composition == "wanda@0.5 > ft"
-    assert [(line.recompression, line.cells["mmlu"]) for line in lines] == [
-        (None, "0.90"),
-        (None, "0.80"),
-        (None, "0.70 (1 failed)"),
-        ("refit", "0.50"),
-    ]
-
-
-DRAW_ALL = """
-let drawn = 0;
-for (const pair of Object.keys(data.figures)) {
-  get("curve-pair").value = pair; draw();
-  for (const name of Object.keys(data.figures[pair])) { get("curve-criterion").value = name; draw(); drawn += 1; }
-}
-for (const pair of Object.keys(data.stages)) { get("stage-pair").value = pair; walk(); }
-document.title = `drawn ${drawn}`;
-"""
-
-
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_every_choice_draws_in_a_browser_without_errors(page: Path, tmp_path: Path) -> None:
-    text, end = page.read_text().rsplit("</script>", 1)
-    everything = tmp_path / "all.html"
-    everything.write_text(f"{text}{DRAW_ALL}</script>{end}")
-    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    quiet += " --disable-component-update --disable-sync --virtual-time-budget=8000 --enable-logging=stderr --dump-dom"
-    command = [str(CHROMIUM), *quiet.split(), f"--user-data-dir={tmp_path / 'profile'}", everything.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert "CONSOLE" not in done.stderr, done.stderr
-    assert "<title>drawn 3</title>" in done.stdout
-    assert 'class="main-svg"' in done.stdout
-    assert done.stdout.count("<tr") > 10
+    cells = _data(page)["cells"]["ft × wanda"]
+    assert {cell["at"] for cell in cells.values()} == {0.25}

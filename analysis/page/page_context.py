@@ -1,0 +1,151 @@
+"""What the report's page is filled with: texts, and the data that its scripts draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+
+from rayci.analysis.answering import findings
+from rayci.analysis.answering.answers import answers
+from rayci.analysis.answering.usability import ruinous_steps
+from rayci.analysis.composing.metric_table import METHODS, metrics
+from rayci.analysis.page.cell_data import cell_data
+from rayci.analysis.page.compact import Texts, numbers
+from rayci.analysis.page.curve_data import curve_data
+from rayci.analysis.page.downloads import downloads
+from rayci.analysis.page.drawing import better
+from rayci.analysis.page.long_names import expanded
+from rayci.analysis.page.provenance import provenance, times
+from rayci.analysis.page.stage_data import stage_data
+from rayci.analysis.page.stage_rows import missing, stage_lines
+from rayci.analysis.scan.cells import chosen_criteria, final_cells, scale_of
+from rayci.analysis.scan.curve import Family, families
+from rayci.analysis.scan.reading_point import At
+from rayci.analysis.text import tables
+from rayci.kinds import Scale, Status
+from rayci.table import ResultTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class News:
+    """What a watched run has come to."""
+
+    version: str
+    """Another one where the table has changed."""
+    progress: str
+    """How far the run is, in words."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a report says beside its table."""
+
+    title: str | None = None
+    at: At = "area"
+    """Where the composability table is read, as in `metrics`."""
+    tracebacks: tuple[tuple[str, str], ...] = ()
+    spec: str | None = None
+    """The sweep's specification as text."""
+    news: News | None = None
+    """Where the page watches a run; it then asks for more."""
+
+
+def context(table: ResultTable, frame: pd.DataFrame, about: About) -> dict[str, Any]:
+    """The variables of `report.html.j2`."""
+    judged = chosen_criteria(table, None)
+    held = families(final_cells(table))
+    scales = {name: scale_of(table, name) for name in judged}
+    records = tables.records_of(frame)
+    longer = [record for size in _longer(held) for record in tables.records_of(metrics(table, about.at, size=size))]
+    sweeps = sorted(table.arrow.column("sweep").unique().to_pylist())
+    return {
+        "title": about.title or f"{', '.join(sweeps)}: what survives composition",
+        "about": about,
+        "counts": _counts(table, records),
+        "names": expanded([*_methods(held), *judged]),
+        "headlines": findings.headlines(records, scales),
+        "ruinous": ruinous_steps(table),
+        "answers": answers(frame),
+        "findings": findings.per_criterion(records),
+        "is_area": bool(frame["strength"].isna().all()),
+        "composed": any(len(family.pair) > 1 for family in held),
+        "chains": any(len(family.pair) > 2 for family in held),
+        "missing": missing(table),
+        "gaps": _gaps([*records, *longer]),
+        "provenance": provenance(table),
+        "times": times(table),
+        "data": {
+            **_data(table, held, [*records, *longer], scales),
+            "files": downloads(table, frame),
+            "version": about.news and about.news.version,
+        },
+    }
+
+
+def _data(
+    table: ResultTable, held: Sequence[Family], records: Sequence[Mapping[str, Any]], scales: Mapping[str, Scale]
+) -> dict[str, Any]:
+    """What the scripts read: criteria, families with curves and cells, stages, and the reasons that they refer to."""
+    judged, reasons = list(scales), Texts()
+    others = sorted(set(table.arrow.column("criterion").unique().to_pylist()) - set(judged))
+    every = {name: scale_of(table, name) for name in [*judged, *others]}
+    return {
+        "criteria": [_criterion(name, scale) for name, scale in every.items()],
+        "judged": len(judged),
+        "families": curve_data(held, judged, reasons),
+        "cells": cell_data(records, judged, scales, reasons),
+        **stage_data(*stage_lines(table), held, list(every)),
+        "reasons": reasons.held,
+    }
+
+
+def _criterion(name: str, scale: Scale) -> dict[str, Any]:
+    return {
+        "name": name,
+        "direction": scale.direction,
+        "better": better(scale),
+        "range": numbers([scale.low, scale.high]),
+        "chance": scale.chance,
+        "unit": scale.unit,
+    }
+
+
+def _longer(held: Sequence[Family]) -> list[int]:
+    """Sizes of the sets of three and more methods that the composability table can hold."""
+    return sorted({len(family.pair) for family in held} & set(range(3, len(METHODS) + 1)))
+
+
+def _methods(held: Sequence[Family]) -> list[str]:
+    return [variant.method for family in held for variant in family.pair]
+
+
+def _counts(table: ResultTable, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    arrow = table.arrow
+    statuses = {entry["values"]: entry["counts"] for entry in arrow.column("status").value_counts().to_pylist()}
+    finals = set(arrow.filter(pc.field("final")).column("composition").unique().to_pylist()) - {""}
+    methods = pc.list_flatten(arrow.column("steps"))
+    return {
+        "compositions": len(finals),
+        "methods": len(pc.unique(pc.struct_field(methods, "method"))),
+        "criteria": len(arrow.column("criterion").unique()),
+        "replicates": max((record["n_replicates"] for record in records), default=0),
+        "readings": arrow.num_rows,
+        "failed": statuses.get(Status.FAILED, 0),
+        "skipped": statuses.get(Status.SKIPPED, 0),
+        "models": ", ".join(sorted(arrow.column("model").unique().to_pylist())),
+    }
+
+
+def _gaps(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[str]]]:
+    """(methods, reason, criteria) of every row of the composability table that has something to say."""
+    criteria_by_reason: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        if record["reason"]:
+            criteria_by_reason.setdefault((tables.pair_name(record), record["reason"]), []).append(record["criterion"])
+    return [(methods, reason, names) for (methods, reason), names in criteria_by_reason.items()]

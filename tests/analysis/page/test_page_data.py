@@ -1,0 +1,101 @@
+"""What the report's scripts are given is what the table holds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from rayci import analysis
+from rayci.analysis.page.cell_data import cell_data
+from rayci.analysis.page.compact import Texts, number
+from rayci.analysis.page.curve_data import curve_data
+from rayci.analysis.page.provenance import times
+from rayci.analysis.page.stage_data import stage_data
+from rayci.analysis.page.stage_rows import missing, stage_lines
+from rayci.analysis.scan.cells import final_cells
+from rayci.analysis.scan.curve import families
+from rayci.analysis.text.tables import records_of
+from tests.analysis.page.report_table import EVIL, report_table
+from tests.analysis.synthetic_table import SCALES, row, table
+
+TABLE = report_table()
+FAMILIES = families(final_cells(TABLE))
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"), [(None, None), (math.nan, None), (math.inf, "Infinity"), (1 / 3, 0.33333), (0.0, 0.0)]
+)
+def test_numbers_of_the_data(value: float | None, plain: Any) -> None:
+    assert number(value) == plain
+
+
+def test_curves_of_every_order() -> None:
+    reasons = Texts()
+    held = {family["name"]: family for family in curve_data(FAMILIES, ["edit_success", "perplexity", "mmlu"], reasons)}
+    pair = held["ft × wanda"]
+    assert (pair["orders"], pair["axis"], pair["grid"]) == (
+        ["ft > wanda", "wanda > ft"],
+        ["sparsity", "wanda"],
+        [0.25, 0.5],
+    )
+    success = pair["curves"][0]
+    assert success["n"] == 3
+    assert success["mean"] == [[pytest.approx(0.88), 0.6], [0.95, 0.9]]
+    low, high = success["low"][0][0], success["high"][0][0]
+    half = 4.302653 * 0.02 / math.sqrt(3)
+    assert (low, high) == (pytest.approx(0.88 - half, abs=1e-4), pytest.approx(0.88 + half, abs=1e-4))
+    assert success["lost"] == [[1, 1, 0, 1]]
+    assert reasons.held == [EVIL]
+    assert pair["curves"][1]["mean"] == [[4.0, "Infinity"], [5.0, 900.0]]
+    assert [method["alone"] for method in pair["methods"]] == [None, list(held).index("wanda")]
+    assert held["ft × wanda × gd"]["orders"] == ["ft > wanda > gd", "wanda > ft > gd", "gd > ft > wanda"]
+
+
+def test_cells_with_their_shade() -> None:
+    frame = analysis.metrics(TABLE)
+    cells = cell_data(records_of(frame), ["mmlu"] + [name for name in SCALES if name != "mmlu"], SCALES, Texts())
+    cell = cells["ft × gd"][0]
+    assert cell["gap"] == [0.1, 0.1, 0.1]
+    assert cell["sensitivity"][0] == cell["shade"][1] == 0.1
+    assert (cell["best_order"], cell["verdict"], cell["points"]) == ("ft > gd", "matters", [1, 1])
+
+
+def test_stages_show_recompression_before_and_after() -> None:
+    results = table(
+        [
+            row("", "mmlu", 0.9),
+            row("wanda@0.5", "mmlu", 0.8),
+            row("wanda@0.5 > ft", "mmlu", 0.7, final=False, replicate=0),
+            row("wanda@0.5 > ft", "mmlu", "diverged", final=False, replicate=1),
+            row("wanda@0.5 > ft > refit(wanda@0.5)", "mmlu", 0.6, replicate=0),
+            row("wanda@0.5 > ft > refit(wanda@0.5)", "mmlu", 0.4, replicate=1),
+        ]
+    )
+    held = families(final_cells(results))
+    data = stage_data(*stage_lines(results), held, ["mmlu"])
+    [walk] = [walk for walk in data["walks"] if walk["name"] == "wanda@0.5 > ft"]
+    assert held[walk["family"]].pair[0].method == "ft"
+    stages = [data["stages"][place] for place in walk["stages"]]
+    assert [(stage["depth"], stage["again"], stage["values"]) for stage in stages] == [
+        (0, None, [0.9]),
+        (1, None, [0.8]),
+        (2, None, [[0.7, 1, "failed"]]),
+        (3, "refit", [0.5]),
+    ]
+
+
+def test_what_is_missing_is_gathered_by_reason() -> None:
+    [entry] = missing(TABLE)
+    assert (entry.composition, entry.status, entry.reason) == ("wanda@0.5 > ft", "failed", EVIL)
+    assert (entry.criteria, entry.readings) == (("edit_success",), 1)
+
+
+def test_times_by_the_kind_of_the_last_step() -> None:
+    results = table([row("", "mmlu", 0.9), row("ft", "mmlu", 0.5), row("ft", "wmdp", 0.5), row("memit", "mmlu", 0.5)])
+    by_kind = {entry.kind: entry for entry in times(results)}
+    assert list(by_kind) == ["untouched model", "edit"]
+    edit = by_kind["edit"]
+    assert (edit.stages, edit.apply_total, edit.measure_total, edit.measure_median) == (2, 2.0, 3.0, 1.5)
+    assert edit.peak_memory is None

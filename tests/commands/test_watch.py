@@ -1,0 +1,83 @@
+"""`rayci report RUN --watch`: one page on the loopback, always as the run is now, and no other file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from rayci.commands.watch import WatchedRun, serve
+from rayci.errors import RequestError
+from rayci.table import write_part
+from tests.analysis.synthetic_table import SCALES, row
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    (tmp_path / "table").mkdir()
+    (tmp_path / "secret.txt").write_text("secret")
+    return tmp_path
+
+
+@pytest.fixture
+def port(run: Path) -> Iterator[int]:
+    with serve(WatchedRun(run), 0) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def _get(port: int, path: str, **headers: str) -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_the_page_follows_the_run(run: Path, port: int) -> None:
+    assert "no result table" in _get(port, "/")[1]
+    before = json.loads(_get(port, "/version")[1])
+    write_part([row("ft", "mmlu", 0.5)], SCALES, run / "table" / "a.parquet")
+    after = json.loads(_get(port, "/version")[1])
+    assert before["version"] != after["version"]
+    page = _get(port, "/")[1]
+    assert "what survives composition" in page
+    assert f'"version":"{after["version"]}"' in page
+    assert "connect-src 'self'" in page
+
+
+@pytest.mark.parametrize("path", ["/secret.txt", "/table/a.parquet", "/../secret.txt", "/report.html"])
+def test_nothing_else_is_served(port: int, path: str) -> None:
+    assert _get(port, path)[0] == 404
+
+
+def test_a_foreign_name_is_refused(port: int) -> None:
+    assert _get(port, "/", Host="evil.example")[0] == 403
+
+
+def test_what_cannot_be_watched(tmp_path: Path, port: int) -> None:
+    with pytest.raises(RequestError, match="no run folder"):
+        WatchedRun(tmp_path / "absent")
+    with pytest.raises(RequestError, match="cannot listen at port"):
+        serve(WatchedRun(tmp_path), port)
+
+
+def test_ctrl_c_ends_it(run: Path) -> None:
+    command = [sys.executable, "-m", "rayci", "report", str(run), "--watch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}) as server:
+        assert server.stdout is not None
+        address = re.match(r"http://127\.0\.0\.1:(\d+)/ shows", server.stdout.readline())
+        assert address
+        assert _get(int(address[1]), "/version")[0] == 200
+        server.send_signal(signal.SIGINT)
+        assert server.stdout.read().strip() == "Stopped."
+        assert server.wait(timeout=20) == 0
