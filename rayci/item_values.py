@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rayci.errors import CorruptionError
 from rayci.storage import sealed
@@ -160,21 +161,28 @@ def read_part(path: Path) -> pa.Table:
 
 def _problem(rows: pa.Table) -> str | None:
     """What breaks the contract of the data set, in words; None when it holds."""
-    keys = list(_keys(rows))
-    if len(set(keys)) < len(keys):
-        return "the items of a reading occur twice"
     if rows.column("schema_version").unique().to_pylist() not in ([], [SCHEMA_VERSION]):
         return f"its items are not of version {SCHEMA_VERSION}"
-    for row in rows.to_pylist():
-        sizes = {name: len(row[name]) for name in ("right", "values", "weights") if row[name] is not None}
-        values = {"right": (row["n"] + 7) // 8} if "right" in sizes else {"values": row["n"]}
-        if sizes != values | ({"weights": row["n"]} if "weights" in sizes else {}):
-            return f"the items of {row['criterion']} are not as many as it says"
+    if _distinct(rows) < rows.num_rows:
+        return "the items of a reading occur twice"
+    n = rows.column("n").to_numpy()
+    right = _lengths(pc.binary_length(rows.column("right")))
+    held, weighed = (_lengths(pc.list_value_length(rows.column(name))) for name in ("values", "weights"))
+    whole = np.where(right < 0, held == n, (right == (n + 7) // 8) & (held < 0)) & ((weighed < 0) | (weighed == n))
+    if not whole.all():
+        return f"the items of {rows.column('criterion')[int(np.argmin(whole))]} are not as many as it says"
     return None
 
 
-def _keys(rows: pa.Table) -> Iterable[tuple[Any, ...]]:
-    return zip(*(rows.column(name).to_pylist() for name in KEY), strict=True)
+def _lengths(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Lengths `[rows]`; −1 where there is nothing."""
+    lengths: npt.NDArray[np.int64] = pc.fill_null(column, -1).to_numpy()
+    return lengths
+
+
+def _distinct(rows: pa.Table) -> int:
+    """How many readings the rows are of."""
+    return int(rows.select(KEY).group_by(KEY).aggregate([]).num_rows)
 
 
 def files(run: Path) -> tuple[Path, ...]:
@@ -191,11 +199,17 @@ def read(sources: Path | Sequence[Path]) -> pa.Table | None:
     if not paths:
         return None
     parts = [read_part(path) for path in paths]
+    rows = pa.concat_tables(parts)
+    return rows if _distinct(rows) == rows.num_rows else _once(parts, paths)
+
+
+def _once(parts: Sequence[pa.Table], paths: Sequence[Path]) -> pa.Table:
+    """The rows of all files, those that two of them hold only once."""
     holding: dict[tuple[Any, ...], tuple[int, int]] = {}
     once: list[pa.Table] = []
     for number, part in enumerate(parts):
         new = []
-        for row, key in enumerate(_keys(part)):
+        for row, key in enumerate(zip(*(part.column(name).to_pylist() for name in KEY), strict=True)):
             other, place = holding.setdefault(key, (number, row))
             new.append(other == number)
             if other != number and not part.slice(row, 1).equals(parts[other].slice(place, 1)):

@@ -14,7 +14,7 @@ from rayci.errors import RequestError
 from rayci.intervention import Intervention
 
 METHOD_COLUMNS = ("name", "kind", "strength", "unit", "grid", "needs", "what")
-CRITERION_COLUMNS = ("name", "direction", "low", "high", "chance", "unit", "per_edit_batch", "needs", "what")
+CRITERION_COLUMNS = ("name", "direction", "low", "high", "chance", "unit", "item", "per_edit_batch", "needs", "what")
 
 
 def methods() -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def methods() -> list[dict[str, Any]]:
 
 
 def criteria() -> list[dict[str, Any]]:
-    """One row a criterion: name, direction, range, chance level, and whether it depends on the edit batch."""
+    """One row a criterion: name, direction, range, chance level, what an item is, whether it reads the edit batch."""
     return [
         _row(name, CRITERION_COLUMNS, lambda name: _criterion(registry.criterion(name))) for name in registry.criteria()
     ]
@@ -50,7 +50,7 @@ def _method(cls: type[Intervention]) -> tuple[Any, ...]:
 def _criterion(cls: type[Criterion]) -> tuple[Any, ...]:
     scale, needs = cls.scale, " ".join(sorted(cls.needs))
     bounds = (scale.low, scale.high, scale.chance, scale.unit)
-    return str(scale.direction), *bounds, cls.per_edit_batch, needs, _first_line(cls)
+    return str(scale.direction), *bounds, cls.item, cls.per_edit_batch, needs, _first_line(cls)
 
 
 def settings(cls: type[Intervention] | type[Criterion]) -> list[dict[str, Any]]:
