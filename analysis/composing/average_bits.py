@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rayci.analysis.scan.curve import Family
+import numpy as np
+
+from rayci.analysis.scan.family import Family
+from rayci.analysis.statistics.piecewise import Array
+
+UNKNOWN = "no average bits"
 
 Places = Mapping[float | None, float | str]
 """γ -> its place on an axis, or the reason why it has none."""
@@ -12,18 +17,17 @@ Places = Mapping[float | None, float | str]
 
 def bits_of(family: Family) -> Places:
     """γ -> average bits: the nominal ones where measured, since the measured ones depend on the order."""
-    name = next((name for name in ("avg_bits_nominal", "avg_bits") if name in family.cells), None)
-    held: dict[float | None, set[float]] = {gamma: set() for gamma in family.grid}
-    for _, gamma, cell in family.cells.get(name or "", ()):
-        if cell.value is not None:
-            held[gamma].add(cell.value)
-    return {gamma: _one(values) for gamma, values in held.items()}
+    runs = next((family.runs[name] for name in ("avg_bits_nominal", "avg_bits") if name in family.runs), None)
+    if runs is None:
+        return dict.fromkeys(family.grid, UNKNOWN)
+    return {gamma: _one(runs.values[..., point]) for point, gamma in enumerate(family.grid)}
 
 
-def _one(values: set[float]) -> float | str:
+def _one(measured: Array) -> float | str:
+    values = np.unique(measured[~np.isnan(measured)]).tolist()
     if len(values) == 1:
-        return next(iter(values))
+        return float(values[0])
     if not values:
-        return "no average bits"
-    shown = ", ".join(f"{value:g}" for value in sorted(values))
+        return UNKNOWN
+    shown = ", ".join(f"{value:g}" for value in values)
     return f"average bits differ between orders or replicates ({shown})"

@@ -19,7 +19,7 @@ from rayci.analysis.composing.chain_curves import (
 )
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
 from rayci.analysis.scan.chain_values import Chains, ChainValues
-from rayci.analysis.scan.curve import Order, orders_of
+from rayci.analysis.scan.family import Order, orders_of
 from rayci.analysis.scan.reading_point import Place, same
 from rayci.analysis.statistics.intervals import summarise
 from rayci.kinds import Scale

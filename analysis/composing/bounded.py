@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rayci.analysis.scan.cells import Cell
-from rayci.analysis.scan.curve import Family
+from rayci.analysis.scan.cells import FinalCells
+from rayci.analysis.scan.family import Family
 from rayci.analysis.scan.samples import Samples, samples
 from rayci.analysis.statistics.piecewise import Array, at, roots
 from rayci.analysis.statistics.scoring import Reach
@@ -27,7 +27,7 @@ class Bounds:
 
     decays: Mapping[str, float]
     scales: Mapping[str, Scale]
-    untouched: Sequence[Cell]
+    cells: FinalCells
 
     def leeway(self, family: Family) -> Leeway:
         """What is left of every decay along the family's grid."""
@@ -45,8 +45,8 @@ class Bounds:
 
     def _base(self, criterion: str) -> float:
         """The untouched model's value, a mean over edit batches where it depends on them."""
-        held = [c.value for c in self.untouched if c.criterion == criterion and c.value is not None]
-        if held:
+        held = self.cells.untouched(criterion)
+        if len(held):
             return float(np.mean(held))
         raise RequestError(
             f"{criterion} cannot bound γ: the untouched model has no value",
@@ -77,14 +77,14 @@ class Leeway:
         return Reach(x[inside][:1], rescale=rescale)
 
 
-def bounds(decays: Mapping[str, float], scales: Mapping[str, Scale], cells: Sequence[Cell]) -> Bounds:
+def bounds(decays: Mapping[str, float], scales: Mapping[str, Scale], cells: FinalCells) -> Bounds:
     """Checked bounds; RequestError for a criterion that the table cannot judge by, or a negative decay."""
     for name, decay in decays.items():
         if name not in scales:
             raise RequestError(f"no criterion {name!r} to bound γ by", allowed=", ".join(scales))
         if not decay >= 0:
             raise RequestError(f"decay of {name} = {decay!r}", allowed="a number from 0 on, in the criterion's unit")
-    return Bounds(decays, scales, [cell for cell in cells if not cell.steps])
+    return Bounds(decays, scales, cells)
 
 
 def _problems(

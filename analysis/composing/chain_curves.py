@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rayci.analysis.scan.cells import Asked, final_cells
-from rayci.analysis.scan.chain_values import After, Chains, ChainValues, Composition
-from rayci.analysis.scan.curve import Family, Order, families, orders_of
+from rayci.analysis.scan.asked import Asked, Composition
+from rayci.analysis.scan.cells import final_cells
+from rayci.analysis.scan.chain_values import After, Chains, ChainValues
+from rayci.analysis.scan.family import Family, Order, families, orders_of
 from rayci.analysis.scan.reading_point import Place, same
 from rayci.analysis.scan.variant import Variant, without_strength
 from rayci.analysis.statistics.composability import badness

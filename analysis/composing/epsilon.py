@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayci.analysis.scan.cells import chosen_criteria, final_cells
-from rayci.analysis.scan.curve import Family, families
+from rayci.analysis.scan.family import Family, families
 from rayci.analysis.scan.samples import Samples, samples
 from rayci.analysis.statistics.intervals import summarise
 from rayci.analysis.statistics.piecewise import Array, share_above
@@ -50,9 +50,10 @@ def _row(family: Family, epsilons: Mapping[str, float]) -> dict[str, Any]:
     counted = np.logical_and.reduce([measured.present & bool(len(measured.values)) for measured in held.values()])
     points = np.flatnonzero(counted)
     x = np.array([family.grid[point] or 0.0 for point in points])
-    leeway = [_leeway(held[criterion], epsilon, points, units) for criterion, epsilon in epsilons.items()]
-    together = np.concatenate(leeway, axis=1)
-    shares = [share_above(x, lines) for lines in together] if len(points) else []
+    shares: list[float] = []
+    if len(points):
+        leeway = [_leeway(held[criterion], epsilon, points, units) for criterion, epsilon in epsilons.items()]
+        shares = [share_above(x, lines) for lines in np.concatenate(leeway, axis=1)]
     summary = summarise(shares)
     row = {"method_i": family.pair[0].label, "method_j": family.pair[1].label, "points_asked": len(family.grid)}
     counts = {"n_points": len(points), "n_replicates": units if len(points) else 0}
@@ -63,6 +64,6 @@ def _leeway(measured: Samples, epsilon: float, points: NDArray[np.intp], units: 
     """What is left of ε `[units, lines, points]`: ε − d and ε + d of every two orders, lines where |d| is not."""
     values = measured.values[..., points]
     if len(values) != units:  # a criterion without units of its own stands for all
-        values = np.repeat(values.mean(axis=0, keepdims=True) if len(values) else values, units, axis=0)
+        values = np.repeat(values.mean(axis=0, keepdims=True), units, axis=0)
     pairs = itertools.permutations(range(len(measured.orders)), 2)
     return np.stack([epsilon - (values[:, first] - values[:, second]) for first, second in pairs], axis=1)

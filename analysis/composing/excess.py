@@ -28,7 +28,7 @@ from rayci.analysis.composing.chain_curves import (
 )  # fmt: skip
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
 from rayci.analysis.scan.chain_values import Chains, ChainValues
-from rayci.analysis.scan.curve import Order
+from rayci.analysis.scan.family import Order
 from rayci.analysis.scan.reading_point import At, place, same
 from rayci.analysis.statistics.intervals import summarise
 from rayci.analysis.statistics.piecewise import Array, weigh

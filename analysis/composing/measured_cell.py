@@ -11,7 +11,7 @@ import numpy as np
 
 from rayci.analysis.composing.average_bits import Places, bits_of
 from rayci.analysis.composing.bounded import Bounds
-from rayci.analysis.scan.curve import Family, Order
+from rayci.analysis.scan.family import Family, Order
 from rayci.analysis.scan.reading_point import Place, same
 from rayci.analysis.scan.samples import Gap, Samples, samples
 from rayci.analysis.scan.variant import Variant

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rayci.analysis.composing.bounded import bounds
 from rayci.analysis.composing.measured_cell import Measured, Reading, measure
 from rayci.analysis.scan.cells import chosen_criteria, final_cells, scale_of
-from rayci.analysis.scan.curve import Family, families
+from rayci.analysis.scan.family import Family, families
 from rayci.analysis.scan.reading_point import At, check_axis, place
 from rayci.analysis.statistics.verdicts import MARGIN, verdicts
 from rayci.errors import RequestError

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rayci.analysis.composing.chain_curves import interval, typed
+from rayci.analysis.scan.asked import Composition
 from rayci.analysis.scan.cells import chosen_criteria, final_cells, scale_of
-from rayci.analysis.scan.chain_values import Chains, ChainValues, Composition
+from rayci.analysis.scan.chain_values import Chains, ChainValues
 from rayci.analysis.statistics.intervals import LEAST_UNITS, summarise
 from rayci.kinds import Scale
 from rayci.table import ResultTable

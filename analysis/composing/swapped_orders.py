@@ -25,7 +25,7 @@ from rayci.analysis.composing.chain_curves import (
 )
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
 from rayci.analysis.scan.chain_values import Chains, ChainValues
-from rayci.analysis.scan.curve import Order, orders_of
+from rayci.analysis.scan.family import Order, orders_of
 from rayci.analysis.scan.reading_point import At, place, same
 from rayci.analysis.scan.variant import Variant
 from rayci.analysis.statistics.intervals import holm, summarise

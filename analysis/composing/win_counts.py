@@ -11,7 +11,7 @@ import numpy as np
 from rayci.analysis.composing.chain_curves import Grid, chain_curves, composing, grid_of
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
 from rayci.analysis.scan.chain_values import Chains, ChainValues
-from rayci.analysis.scan.curve import orders_of
+from rayci.analysis.scan.family import orders_of
 from rayci.analysis.scan.reading_point import At, place
 from rayci.analysis.statistics.intervals import LEAST_UNITS, summarise
 from rayci.analysis.statistics.piecewise import Array

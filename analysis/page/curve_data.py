@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from rayci.analysis.page.compact import Texts, numbers
-from rayci.analysis.scan.curve import ABSENT, Family
+from rayci.analysis.scan.curve import ABSENT
+from rayci.analysis.scan.family import Family
 from rayci.analysis.scan.samples import Gap, Samples, samples
 from rayci.analysis.scan.variant import Variant, without_strength
 from rayci.analysis.statistics.intervals import LEAST_UNITS, summarise
@@ -39,7 +40,7 @@ def _family(family: Family, criteria: Sequence[str], alone: Mapping[Variant, int
         "name": set_name(family),
         "methods": [_method(variant, alone) for variant in family.pair],
         "axis": family.axis and [family.axis.strength_name, family.axis.label],
-        "grid": family.grid,
+        "grid": list(family.grid),
         "orders": [_text(orders[index]) for index in asked],
         "unasked": len(orders) - len(asked),
         "curves": {place: _curve(held, asked, reasons) for place, held in measured.items()},

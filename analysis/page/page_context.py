@@ -22,7 +22,7 @@ from rayci.analysis.page.provenance import provenance, times
 from rayci.analysis.page.stage_data import stage_data
 from rayci.analysis.page.stage_rows import missing, stage_lines
 from rayci.analysis.scan.cells import chosen_criteria, final_cells, scale_of
-from rayci.analysis.scan.curve import Family, families
+from rayci.analysis.scan.family import Family, families
 from rayci.analysis.scan.reading_point import At
 from rayci.analysis.text import tables
 from rayci.kinds import Scale, Status

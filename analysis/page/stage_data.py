@@ -7,8 +7,8 @@ from typing import Any
 
 from rayci.analysis.page.compact import Number, number
 from rayci.analysis.page.stage_rows import StageLine, Value, Walk
-from rayci.analysis.scan.cells import Asked
-from rayci.analysis.scan.curve import Family
+from rayci.analysis.scan.asked import Asked
+from rayci.analysis.scan.family import Family
 from rayci.analysis.scan.variant import Variant, without_strength
 
 Cell = Number | list[Any]

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow.compute as pc
 
-from rayci.analysis.scan.cells import Asked, asked_steps
+from rayci.analysis.scan.asked import Asked, asked_steps
 from rayci.kinds import Status
 from rayci.table import ResultTable
 

@@ -1,89 +1,74 @@
-"""The final rows of a table as plain cells: which steps were asked, at which γ, with what result."""
+"""The final rows of a table in columns: which composition was asked, in which run, with what result."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields
 
-import pyarrow.compute as pc
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
-from rayci.analysis.scan.variant import Variant, settings_without
+from rayci.analysis.scan.asked import Composition, compositions
+from rayci.analysis.scan.coded import Coded, coded_integers, coded_texts
+from rayci.analysis.statistics.piecewise import Array
 from rayci.errors import RequestError, nearest
-from rayci.kinds import Direction, Kind, Scale
+from rayci.kinds import Direction, Scale
 from rayci.table import ResultTable
 
 _COLUMNS = (
-    "model", "recompress", "stage_fingerprint", "steps", "replicate", "seed", "criterion", "value", "reason",
+    "final", "model", "recompress", "stage_fingerprint", "replicate", "seed", "criterion", "value", "reason",
 )  # fmt: skip
 _FIRST = ("edit_success", "edit_generalization", "edit_locality", "edit_locality_agreement", "wmdp", "mmlu")
 """The order in which readers of the papers look for criteria; all others follow by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One asked step: the method with its γ left open, and the γ it ran at."""
+@dataclass(frozen=True)
+class FinalCells:
+    """The rows at which a composition ends under the sweep's policy; every column is `[rows]`, in the table's order."""
 
-    variant: Variant
-    strength: float | None
+    composition: Coded[Composition]
+    criterion: Coded[str]
+    replicate: Coded[int]
+    seed: Coded[int]
+    value: Array
+    """NaN where there is none."""
+    reason: Coded[str]
+
+    def at(self, rows: NDArray[np.intp]) -> FinalCells:
+        """Some of the rows."""
+        value = self.value[rows]
+        coded = {field.name: getattr(self, field.name).at(rows) for field in fields(self) if field.name != "value"}
+        return FinalCells(value=value, **coded)
+
+    def untouched(self, criterion: str) -> Array:
+        """What was measured of the untouched model."""
+        asked = self.criterion.names.index(criterion) if criterion in self.criterion.names else -1
+        untouched = self.composition.codes == self.composition.names.index(())
+        held = self.value[untouched & (self.criterion.codes == asked)]
+        return np.asarray(held[~np.isnan(held)])
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One final row: the result of a whole composition for one criterion and replicate."""
-
-    steps: tuple[Asked, ...]
-    criterion: str
-    replicate: int | None
-    seed: int | None
-    value: float | None
-    reason: str | None
-
-
-def final_cells(table: ResultTable, criteria: Sequence[str] | None = None) -> list[Cell]:
-    """The rows at which a composition ends under the sweep's policy, re-compression left out of `steps`.
+def final_cells(table: ResultTable) -> FinalCells:
+    """The final rows of a table, each result once.
 
     Raises RequestError where the table mixes models or re-compression policies: their
     compositions have the same names, and a curve through both would mean nothing.
     """
-    chosen = table.arrow.filter(pc.field("final")).select(list(_COLUMNS))
-    _refuse_mixture(chosen)
-    if criteria is not None:
-        chosen = chosen.filter(pc.field("criterion").isin(list(criteria)))
-    known: dict[str, tuple[Asked, ...]] = {}
-    cells: dict[tuple[Any, ...], Cell] = {}
-    for row in chosen.to_pylist():
-        mark = row["stage_fingerprint"]
-        if mark not in known:
-            known[mark] = asked_steps(row["steps"])
-        names = ("criterion", "replicate", "seed", "value", "reason")
-        cell = Cell(known[mark], *(row[name] for name in names))
-        # Two sweeps that share a table may both hold a row; it must be the same one.
-        key = (cell.steps, cell.criterion, cell.replicate, cell.seed)
-        if key in cells and cells[key] != cell:
-            raise RequestError(
-                f"two results of {cell.criterion} for the same composition and replicate",
-                at=" > ".join(f"{step.variant.method}@{step.strength}" for step in cell.steps),
-                hint="read the folder of one run at a time",
-            )
-        cells[key] = cell
-    return list(cells.values())
-
-
-def asked_steps(steps: Sequence[dict[str, Any]]) -> tuple[Asked, ...]:
-    """The steps of a row that the composition asked for, in order; re-compression steps are left out."""
-    return tuple(
-        Asked(
-            Variant(
-                Kind(step["kind"]),
-                step["method"],
-                settings_without(step["settings"], step["strength_name"]),
-                step["strength_name"],
-            ),
-            step["strength"],
+    final = table.columns([*_COLUMNS]).filter("final")
+    rows = final.with_columns(stage=pl.col("stage_fingerprint").rle_id()).drop("stage_fingerprint", "final").collect()
+    _refuse_mixture(rows)
+    begins = pl.col("stage_fingerprint").ne_missing(pl.col("stage_fingerprint").shift())
+    stages = table.columns(["final", "stage_fingerprint", "steps"]).filter("final").filter(begins).select("steps")
+    return _distinct(
+        FinalCells(
+            compositions(stages.collect()).at(rows["stage"].to_numpy()),
+            coded_texts(rows["criterion"]),
+            coded_integers(rows["replicate"]),
+            coded_integers(rows["seed"]),
+            rows["value"].fill_null(np.nan).to_numpy(),
+            coded_texts(rows["reason"]),
         )
-        for step in steps
-        if step["recompression"] is None
     )
 
 
@@ -91,8 +76,8 @@ def scale_of(table: ResultTable, criterion: str) -> Scale:
     """The scale of a criterion; where a table carries none, its rows' direction and no range."""
     if criterion in table.scales:
         return table.scales[criterion]
-    rows = table.arrow.filter(pc.field("criterion") == criterion)
-    return Scale(Direction(rows.column("direction")[0].as_py()))
+    rows = table.columns(["criterion", "direction"]).filter(pl.col("criterion") == criterion)
+    return Scale(Direction(rows.first().collect()["direction"][0]))
 
 
 def chosen_criteria(table: ResultTable, asked: Sequence[str] | None) -> list[str]:
@@ -100,7 +85,8 @@ def chosen_criteria(table: ResultTable, asked: Sequence[str] | None) -> list[str
 
     Raises RequestError for a criterion that the table lacks or whose direction is `none`.
     """
-    held = sorted(table.arrow.column("criterion").unique().to_pylist(), key=_criterion_rank)
+    names = table.columns(["criterion"]).unique().collect()["criterion"].cast(pl.String).to_list()
+    held = sorted(names, key=_criterion_rank)
     judged = [name for name in held if scale_of(table, name).direction is not Direction.NONE]
     if asked is None:
         return judged
@@ -112,18 +98,36 @@ def chosen_criteria(table: ResultTable, asked: Sequence[str] | None) -> list[str
     return list(dict.fromkeys(asked))
 
 
-def with_label(variant: Variant, label: str) -> Variant:
-    """The variant carrying its label."""
-    return replace(variant, label=label)
-
-
 def _criterion_rank(name: str) -> tuple[int, str]:
     return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
 
 
-def _refuse_mixture(rows: Any) -> None:
+def _distinct(cells: FinalCells) -> FinalCells:
+    """Two sweeps that share a table may both hold a row: once, and RequestError where the two differ."""
+    keys = np.zeros(len(cells.value), dtype=np.int64)
+    for column in (cells.composition, cells.criterion, cells.replicate, cells.seed):
+        keys = keys * (len(column.names) + 1) + column.codes + 1
+    in_order = np.sort(keys)
+    if not (in_order[1:] == in_order[:-1]).any():
+        return cells
+    _, first, again = np.unique(keys, return_index=True, return_inverse=True)
+    value, other = cells.value, cells.value[first[again]]
+    same = ((value == other) | (np.isnan(value) & np.isnan(other))) & (
+        cells.reason.codes == cells.reason.codes[first[again]]
+    )
+    if same.all():
+        return cells.at(np.sort(first))
+    row = int(np.flatnonzero(~same)[0])
+    raise RequestError(
+        f"two results of {cells.criterion[row]} for the same composition and replicate",
+        at=" > ".join(f"{step.variant.method}@{step.strength}" for step in cells.composition[row] or ()),
+        hint="read the folder of one run at a time",
+    )
+
+
+def _refuse_mixture(rows: pl.DataFrame) -> None:
     for column, noun in (("model", "models"), ("recompress", "re-compression policies")):
-        held = sorted(set(rows.column(column).to_pylist()))
+        held = sorted(rows[column].unique().cast(pl.String).to_list())
         if len(held) > 1:
             raise RequestError(
                 f"the table holds {len(held)} {noun}",

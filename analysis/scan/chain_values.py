@@ -16,14 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rayci.analysis.scan.cells import Asked, asked_steps
+from rayci.analysis.scan.asked import Asked, Composition, asked_steps
 from rayci.analysis.scan.curve import ABSENT
 from rayci.analysis.scan.variant import labels
 from rayci.analysis.statistics.piecewise import Array, Kept
 from rayci.table import ResultTable
 
-Composition = tuple[Asked, ...]
-"""Steps as asked."""
 Transform = Callable[[Array, Array], Array]
 """Values and numbers of items (NaN where not known) to values on another scale; NaN where there is none."""
 

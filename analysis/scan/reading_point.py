@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rayci.analysis.scan.curve import Family
+from rayci.analysis.scan.family import Family
 from rayci.analysis.scan.variant import Variant
 from rayci.errors import RequestError, nearest
 

@@ -6,16 +6,15 @@ edit batch, seeds are the unit. A value that is missing is NaN in the array, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rayci.analysis.scan.curve import ABSENT, Curve, Family, Order, family_curves, orders_of
+from rayci.analysis.scan.curve import ABSENT
+from rayci.analysis.scan.family import Family, Order
+from rayci.analysis.scan.runs import Runs
 from rayci.analysis.statistics.piecewise import Array, Kept
-
-Unit = tuple[int | None, int | None]
-"""Replicate and seed of a curve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,44 +73,49 @@ class Samples:
 
 def samples(family: Family, criterion: str) -> Samples:
     """The values of a family; empty where the criterion was not measured on it."""
-    orders, grid = tuple(orders_of(family.pair)), tuple(family.grid)
-    by_unit: dict[Unit, dict[Order, Curve]] = {}
-    for curve in family_curves(family, criterion):
-        by_unit.setdefault((curve.replicate, curve.seed), {})[curve.order] = curve
-    values = np.full((len(by_unit), len(orders), len(grid)), np.nan)
+    orders, runs = family.orders, family.runs.get(criterion)
+    if runs is None:
+        return Samples(orders, family.grid, np.empty((0, len(orders), len(family.grid))), None, {}, 0)
+    ran = runs.ran
+    values = _averaged(runs, ran)
+    gaps = _gaps(runs, ran, orders, family.grid) if np.isnan(values).any() else {}
+    return Samples(orders, family.grid, values, _named(runs), gaps, int(ran.sum()))
+
+
+def _averaged(runs: Runs, ran: Kept) -> Array:
+    """`[units, orders, points]`: the seeds of one edit batch averaged; without batches, each seed."""
+    if runs.replicates == (None,):
+        return np.asarray(runs.values[0][ran[0]])
+    if len(runs.seeds) == 1:
+        return runs.values[:, 0] if ran.all() else runs.values[:, 0][ran[:, 0]]
+    held = np.flatnonzero(ran.any(axis=1))
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ among seeds
+        total = np.where(ran[..., None, None], runs.values, 0.0)[held].sum(axis=1)
+    return np.asarray(total / ran[held].sum(axis=1)[:, None, None])
+
+
+def _gaps(runs: Runs, ran: Kept, orders: Sequence[Order], grid: Sequence[float | None]) -> dict[Gap, int]:
+    """What has no value, as it is met run by run, and in how many runs; an order without any row is one gap."""
+    rows = runs.rows[ran]
+    absent = np.asarray((rows < 0).all(axis=2))
+    run, order, point = np.nonzero(np.isnan(runs.values[ran]))
+    once = ~absent[run, order] | (point == 0)
+    run, order, point = run[once], order[once], point[once]
+    row = rows[run, order, point]
+    reason = np.where(row < 0, -1, runs.reason.codes[row])
+    point = np.where(absent[run, order], -1, point)
+    keys = np.column_stack([order, point, reason])
+    _, first, counts = np.unique(keys, axis=0, return_index=True, return_counts=True)
     gaps: dict[Gap, int] = {}
-    for row, curves in zip(values, by_unit.values(), strict=True):
-        for index, order in enumerate(orders):
-            row[index] = _ordinates(curves.get(order), len(grid))
-            for gap in _missing(order, curves.get(order)):
-                gaps[gap] = gaps.get(gap, 0) + 1
-    batches = _batches(by_unit)
-    averaged = np.stack([values[members].mean(axis=0) for members in batches]) if batches else values
-    return Samples(orders, grid, averaged, _named(by_unit), gaps, len(by_unit))
+    for place, count in sorted(zip(first.tolist(), counts.tolist(), strict=True)):
+        name = " > ".join(variant.label for variant in orders[order[place]])
+        text = runs.reason.names[reason[place]] if reason[place] >= 0 else ""
+        gap = Gap(name, None if point[place] < 0 else grid[point[place]], text or ABSENT)
+        gaps[gap] = gaps.get(gap, 0) + count
+    return gaps
 
 
-def _ordinates(curve: Curve | None, points: int) -> Array:
-    if curve is None:
-        return np.full(points, np.nan)
-    return np.array([np.nan if point.value is None else point.value for point in curve.points])
-
-
-def _missing(order: Order, curve: Curve | None) -> list[Gap]:
-    if curve is None:
-        return [Gap(" > ".join(variant.label for variant in order), None, ABSENT)]
-    return [Gap(curve.name, p.strength, p.reason or ABSENT) for p in curve.points if p.value is None]
-
-
-def _batches(units: Iterable[Unit]) -> list[list[int]]:
-    """Positions of the units that are averaged together: the seeds of one edit batch."""
-    members: dict[object, list[int]] = {}
-    for position, (replicate, seed) in enumerate(units):
-        members.setdefault(("seed", seed) if replicate is None else replicate, []).append(position)
-    return list(members.values())
-
-
-def _named(units: Iterable[Unit]) -> str | None:
-    held = list(units)
-    if any(replicate is not None for replicate, _ in held):
+def _named(runs: Runs) -> str | None:
+    if runs.replicates != (None,):
         return "replicates"
-    return "seeds" if any(seed is not None for _, seed in held) else None
+    return None if runs.seeds == (None,) else "seeds"

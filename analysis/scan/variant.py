@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from rayci.kinds import Kind
@@ -70,6 +70,11 @@ def labels(variants: Iterable[Variant], swept: Mapping[Variant, int]) -> dict[Va
 def without_strength(variant: Variant) -> Variant:
     """The same method and settings with γ left open."""
     return Variant(variant.kind, variant.method, variant.settings, variant.strength_name)
+
+
+def with_label(variant: Variant, label: str) -> Variant:
+    """The variant carrying its label."""
+    return replace(variant, label=label)
 
 
 def _differing(settings: str, alternatives: set[str]) -> str:

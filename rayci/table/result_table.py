@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 
@@ -23,6 +23,7 @@ from rayci.table.schema import ORDER, SCHEMA
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
 
 _REMEDY = "rayci run SPEC again: it sets such a part aside and writes its rows anew"
 
@@ -45,6 +46,13 @@ class ResultTable:
         """
         with remedy():
             return item_values.read(self.item_files)
+
+    def columns(self, names: Sequence[str]) -> pl.LazyFrame:
+        """Some columns of all rows, in the table's order; what is not asked for is not read."""
+        import polars as pl
+
+        frame = pl.from_arrow(self.arrow.select(list(names)), rechunk=False)
+        return cast("pl.DataFrame", frame).lazy()
 
     @property
     def frame(self) -> pd.DataFrame:

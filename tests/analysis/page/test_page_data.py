@@ -15,7 +15,7 @@ from rayci.analysis.page.provenance import times
 from rayci.analysis.page.stage_data import stage_data
 from rayci.analysis.page.stage_rows import missing, stage_lines
 from rayci.analysis.scan.cells import final_cells
-from rayci.analysis.scan.curve import families
+from rayci.analysis.scan.family import families
 from rayci.analysis.text.tables import records_of
 from tests.analysis.page.report_table import EVIL, report_table
 from tests.analysis.synthetic_table import SCALES, row, table

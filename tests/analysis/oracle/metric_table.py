@@ -1,0 +1,117 @@
+"""The composability table: one row per criterion and unordered set of methods."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rayci.analysis.scan.reading_point import At, check_axis, place
+from rayci.errors import RequestError
+from rayci.kinds import Scale
+from rayci.table import ResultTable
+from tests.analysis.oracle.bounded import bounds
+from tests.analysis.oracle.cells import chosen_criteria, final_cells, scale_of
+from tests.analysis.oracle.curve import Family, families
+from tests.analysis.oracle.measured_cell import Measured, Reading, measure
+from tests.analysis.oracle.verdicts import MARGIN, verdicts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METHODS = ("method_i", "method_j", "method_k", "method_l")
+COLUMNS = (
+    "criterion", "method_i", "method_j", "strength",
+    "order_free_error", "order_sensitivity", "n_points", "n_replicates",
+)  # fmt: skip
+"""The first columns of every composability table of pairs, in this order."""
+_METRICS = COLUMNS[4:6]
+_SPREADS = tuple(f"{metric}_{end}" for metric in _METRICS for end in ("low", "high", "se"))
+_BOUNDS = tuple(f"{metric}_bound_{end}" for metric in _METRICS for end in ("low", "high"))
+_FURTHER = ("order_sensitivity_per_replicate", "order_sensitivity_corrected")
+_OF_TWO = ("gap", "gap_low", "gap_high")
+_SHOWN = ("gap_p", "gap_p_adjusted", "verdict")
+_ABOUT = (
+    "best_order", "worst_order", "interval_of", "points_asked", "sensitivity_points", "kept_low", "kept_high", "unit",
+)  # fmt: skip
+_TEXTS = ("criterion", "best_order", "worst_order", "verdict", "interval_of", "unit", "reason")
+_COUNTS = ("n_points", "n_replicates", "points_asked", "sensitivity_points")
+_NUMBERS = ("strength", *_METRICS, *_SPREADS, *_BOUNDS, *_FURTHER, *_OF_TWO, *_SHOWN[:2], "kept_low", "kept_high")
+
+
+def metrics(
+    table: ResultTable,
+    at: At = "area",
+    axis: str = "scaled",
+    criteria: Sequence[str] | None = None,
+    along: str | None = None,
+    size: int = 2,
+    within: Mapping[str, float] | None = None,
+    margin: float = MARGIN,
+) -> pd.DataFrame:
+    """Order-free error and order sensitivity of every set of `size` methods that the table composes.
+
+    `at`: `area` (integral over γ), `middle` (of the γ swept of each method), `published` (γ .25 for sparsity, 4 for
+    bits), a γ, γ by strength or method name, or these as text (`sparsity=0.25,bits=4`). `axis` of the area: `scaled`
+    (γ rescaled to [0, 1], the value stays in the criterion's unit), `gamma` (criterion × γ) or `avg_bits` (criterion ×
+    bits). `along`: the method whose γ is the axis where several are swept; otherwise the compressor's. `within`: the
+    bounded form, criterion -> decay from the untouched model in the criterion's unit; other γ do not count. `margin`:
+    share of a criterion's range within which two orders count as equal.
+
+    Columns: COLUMNS first, then 95 % intervals and standard errors over `interval_of` (edit batches, or seeds), bounds
+    where points were lost, the criterion after every order (`value_ij`: i, then j), the signed `gap` of two orders with
+    interval, p (of more orders: that all are equal), p adjusted over the table and `verdict` (`matters`,
+    `does_not_matter`, `not_shown`, `undecided`), `best_order`, `worst_order`, `points_asked`, `kept_low`,
+    `kept_high` (the γ that count), `unit` (areas of criteria that span decades are those of their logarithm), kinds,
+    categories, `direction`, `reason`. Metrics are those of the mean curves over units, on the γ that every order has in
+    every unit; a missing number is null and `reason` says why.
+    Raises RequestError for unknown criteria, axes, names and for `size` outside 2 … 4.
+    """
+    import pandas as pd
+
+    if size not in range(2, len(METHODS) + 1):
+        raise RequestError(f"sets of {size} methods", allowed=f"2 to {len(METHODS)}")
+    names = chosen_criteria(table, criteria)
+    cells = final_cells(table)
+    composing = [family for family in families(cells, along) if _composes(family, size)]
+    scales = {name: scale_of(table, name) for name in chosen_criteria(table, None)}
+    reading = Reading(place(at, composing), check_axis(axis), bounds(within, scales, cells) if within else None, margin)
+    asked = [(family, name) for name in names for family in composing]
+    measured = [measure(family, name, scales[name], reading) for family, name in asked]
+    shown = verdicts([cell.evidence for cell in measured])
+    rows = [
+        _row(family, name, scales[name], cell) | {"gap_p_adjusted": p, "verdict": verdict}
+        for (family, name), cell, (p, verdict) in zip(asked, measured, shown, strict=True)
+    ]
+    return _typed(pd.DataFrame(rows, columns=_columns(size)))
+
+
+def _composes(family: Family, size: int) -> bool:
+    """Whether the methods can be put into more than one order."""
+    return len(family.pair) == size and len(set(family.pair)) > 1
+
+
+def _row(family: Family, criterion: str, scale: Scale, cell: Measured) -> dict[str, Any]:
+    row: dict[str, Any] = {"criterion": criterion, "direction": str(scale.direction)}
+    for name, variant in zip(METHODS, family.pair, strict=False):
+        row |= {name: variant.label, f"kind_{name[-1]}": str(variant.kind), f"category_{name[-1]}": variant.category}
+    return {**row, **cell.row, "reason": "; ".join(dict.fromkeys(cell.reasons)) or None}
+
+
+def _columns(size: int) -> list[str]:
+    methods = METHODS[:size]
+    about = [f"{part}_{method[-1]}" for part in ("kind", "category") for method in methods]
+    values = [f"value_{''.join(order)}" for order in itertools.permutations("ijkl"[:size])]
+    of_two = _OF_TWO if size == 2 else ()
+    return [
+        "criterion", *methods, *COLUMNS[3:], *_SPREADS, *_BOUNDS, *_FURTHER, *values, *of_two, *_SHOWN, *_ABOUT,
+        *about,
+        "direction", "reason",
+    ]  # fmt: skip
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Types with a real null: an empty column must not turn into NaN or objects."""
+    numbers = [*_NUMBERS, *(name for name in frame.columns if name.startswith("value_"))]
+    types = {**dict.fromkeys(numbers, "Float64"), **dict.fromkeys(_COUNTS, "Int64"), **dict.fromkeys(_TEXTS, "string")}
+    return frame.astype({name: kind for name, kind in types.items() if name in frame.columns})
