@@ -199,7 +199,7 @@ def test_equal_seeds_give_equal_bits() -> None:
     assert differing(first, weights(again)) == set()
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_on_the_testbed_hazard_falls_and_utility_stays(seed: int) -> None:
     subject, context = testbed(), Context(CONTEXT.data, seed=seed)
     subject.apply(Sure.configure("testbed"), context)

@@ -95,7 +95,7 @@ def run(
         "name": "t",
         "interventions": {"hungry": {}, "hungry_again": {}, "rtn": {"bits": 4}},
         "recompress": "reproject",
-        "criteria": {"perplexity": {}, "hungry_criterion": {"fits": criterion_fits}},
+        "criteria": {"avg_bits": {}, "hungry_criterion": {"fits": criterion_fits}},
     }
     sweep = Sweep.open(Spec.model_validate(values))
     active = Runner(sweep, loading.load(sweep.folder), StageStore(folder / "store"), folder)
@@ -144,11 +144,11 @@ def test_nothing_is_written_while_a_larger_share_may_help(what: str, tmp_path: P
 def test_the_last_try_is_a_failed_row(tmp_path: Path) -> None:
     active, reports = run(tmp_path, "hungry{fits=0} > rtn@4", criterion_fits=0)
     frame = table.read(tmp_path).frame.set_index(["chain", "criterion"])
-    assert frame.loc[("", "perplexity"), "status"] == "ok"
+    assert frame.loc[("", "avg_bits"), "status"] == "ok"
     assert "allocate memory" in frame.loc[("", "hungry_criterion"), "reason"]
-    assert frame.loc[("hungry{fits=0}", "perplexity"), "status"] == "failed"
-    assert "allocate memory" in frame.loc[("hungry{fits=0}", "perplexity"), "reason"]
-    assert frame.loc[("hungry{fits=0} > rtn@4", "perplexity"), "status"] == "skipped"
+    assert frame.loc[("hungry{fits=0}", "avg_bits"), "status"] == "failed"
+    assert "allocate memory" in frame.loc[("hungry{fits=0}", "avg_bits"), "reason"]
+    assert frame.loc[("hungry{fits=0} > rtn@4", "avg_bits"), "status"] == "skipped"
     assert reports[-1].failure is not None
     fresh = loading.load(active.sweep.folder)
     for left, right in zip(active.subject.model.parameters(), fresh.model.parameters(), strict=True):
