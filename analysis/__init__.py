@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rayci.analysis.composing.excess import interactions
     from rayci.analysis.composing.metric_table import metrics
     from rayci.analysis.composing.prefix_drops import attribution
-    from rayci.analysis.composing.recovered import recovered
     from rayci.analysis.composing.stage_table import final_values
     from rayci.analysis.composing.swapped_orders import precedence
     from rayci.analysis.composing.win_counts import wins
@@ -35,7 +34,6 @@ __all__ = [
     "metrics",
     "precedence",
     "ranked_orders",
-    "recovered",
     "report",
     "ruinous_steps",
     "wins",
@@ -51,7 +49,6 @@ _HOMES = {
     "metrics": "composing.metric_table",
     "precedence": "composing.swapped_orders",
     "ranked_orders": "composing.best_orders",
-    "recovered": "composing.recovered",
     "report": "page.html_report",
     "ruinous_steps": "answering.usability",
     "wins": "composing.win_counts",
@@ -64,7 +61,3 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"rayci.analysis.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'rayci.analysis' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})

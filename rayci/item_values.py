@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from rayci.errors import CorruptionError
 from rayci.storage import sealed
+from rayci.storage.sealed import File, each
 
 Array = npt.NDArray[np.float64]
 
@@ -149,7 +150,7 @@ def write(rows: Iterable[ItemRow], path: Path) -> None:
     sealed.write(to_arrow(rows), path)
 
 
-def read_part(path: Path) -> pa.Table:
+def read_part(path: File) -> pa.Table:
     """The rows of one file; raises CorruptionError naming it where it is damaged, or no file of items."""
     rows = sealed.read(path)
     if not rows.schema.equals(SCHEMA, check_metadata=False):
@@ -190,20 +191,20 @@ def files(run: Path) -> tuple[Path, ...]:
     return tuple(sorted((run / FOLDER).glob("[!.]*.parquet")))
 
 
-def read(sources: Path | Sequence[Path]) -> pa.Table | None:
+def read(sources: Path | Sequence[File]) -> pa.Table | None:
     """Columns as in `SCHEMA`: a run folder's items, or those of several files; None where there are none.
 
     Readings that two files hold alike count once. Raises CorruptionError where a file is damaged, or two differ.
     """
-    paths = files(sources) if isinstance(sources, Path) else sources
+    paths: Sequence[File] = files(sources) if isinstance(sources, Path) else sources
     if not paths:
         return None
-    parts = [read_part(path) for path in paths]
+    parts = each(paths, read_part)
     rows = pa.concat_tables(parts)
     return rows if _distinct(rows) == rows.num_rows else _once(parts, paths)
 
 
-def _once(parts: Sequence[pa.Table], paths: Sequence[Path]) -> pa.Table:
+def _once(parts: Sequence[pa.Table], paths: Sequence[File]) -> pa.Table:
     """The rows of all files, those that two of them hold only once."""
     holding: dict[tuple[Any, ...], tuple[int, int]] = {}
     once: list[pa.Table] = []

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from rayci import item_values, table
 from rayci.errors import CorruptionError, RequestError, StorageError
+from rayci.model.folder import parameters
 from rayci.planning.plan import Plan
 from rayci.planning.sweep import Sweep
 from rayci.running.rows import fault, items_fault
@@ -126,6 +127,7 @@ class RunFolder:
             "fingerprint": sweep.fingerprint,
             "spec": sweep.spec.model_dump(mode="json"),
             "plan": plan.summary(),
+            "parameters": parameters(sweep.folder),
             "asked": {"trials": len(asked.trials), "stages": list(asked.stages)},
             "store": self.store,
             ITEMS: self.items.is_dir() or not self.parts.is_dir() if run is None else run.get(ITEMS, False),

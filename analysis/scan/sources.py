@@ -1,27 +1,79 @@
-"""Where a result table comes from: a run, its parts, or a published table."""
+"""Where a result table comes from: runs, files, URLs, published tables; and what can be asked of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rayci import table as storage
-from rayci.table import ResultTable
+from rayci import item_values
+from rayci.errors import RequestError
+from rayci.table import ResultTable, Source, gather, merge
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
+    import polars as pl
+    import pyarrow as pa
 
     from rayci.analysis.scan.curve import Curve
     from rayci.analysis.scan.reading_point import At
+    from rayci.analysis.scan.several_models import Model
 
 PUBLISHED = "published:"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results(ResultTable):
     """A result table with the functions of `rayci.analysis` as methods."""
+
+    def __repr__(self) -> str:
+        from rayci.analysis.scan.table_words import words_of
+
+        return words_of(self.arrow, self.models(), len(self.item_files))
+
+    def models(self) -> list[Model]:
+        """The models of the table by size: name, fingerprint, parameters where a run says how many."""
+        from rayci.analysis.scan.several_models import models_of
+
+        return models_of(self.arrow, self.parameters)
+
+    def of_model(self, name: str) -> Results:
+        """The rows of the model with this name, or whose fingerprint begins so; RequestError where that is not one."""
+        from rayci.analysis.scan.several_models import rows_of_model
+
+        return replace(self, arrow=rows_of_model(self.arrow, self.models(), name))
+
+    def to_arrow(self) -> pa.Table:
+        """The rows as an Arrow table, columns as in `rayci.table.SCHEMA`."""
+        return self.arrow
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The rows as a pandas frame; `steps` is a list of dicts."""
+        return self.frame
+
+    def to_polars(self) -> pl.DataFrame:
+        """The rows as a polars frame; `steps` is a list of structs."""
+        import polars as pl
+
+        return pl.DataFrame(self.arrow)
+
+    def items(self) -> pd.DataFrame:
+        """What each item of a reading counted, one row a reading: `values` is float64 `[n]`, `weights` that or None.
+
+        Raises RequestError where the table has none.
+        """
+        import pandas as pd
+
+        rows = self.item_values
+        if rows is None:
+            raise RequestError(item_values.NONE_KEPT, hint="rayci run SPEC --out another folder measures them")
+        frame: pd.DataFrame = rows.drop_columns(["right", "values", "weights"]).to_pandas()
+        return frame.assign(
+            values=pd.Series(item_values.values(rows), dtype=object),
+            weights=pd.Series(item_values.weights(rows), dtype=object),
+        )
 
     def curves(self, criteria: Sequence[str] | None = None, along: str | None = None) -> list[Curve]:
         """As `rayci.analysis.curves`."""
@@ -38,10 +90,28 @@ class Results(ResultTable):
         size: int = 2,
         within: Mapping[str, float] | None = None,
     ) -> pd.DataFrame:
-        """As `rayci.analysis.metrics`."""
+        """As `rayci.analysis.metrics`, of every model of the table.
+
+        Where there are several, the first two columns are the `model` and its `parameters`; nothing is ever compared
+        across models, and p is adjusted within each.
+        """
         from rayci.analysis.composing.metric_table import metrics
 
-        return metrics(self, at, axis, criteria, along, size, within)
+        held = self.models()
+        if len(held) == 1:
+            return metrics(self, at, axis, criteria, along, size, within)
+        return _beside(
+            (model, metrics(self.of_model(model.name), at, axis, criteria, along, size, within)) for model in held
+        )
+
+    def plot(self, criterion: str, methods: Sequence[str] = (), along: str | None = None) -> go.Figure:
+        """An interactive figure of one criterion over γ, both orders of the pair that has these methods.
+
+        Raises RequestError where no pair has them all, or several have.
+        """
+        from rayci.analysis.page.pair_figure import pair_figure
+
+        return pair_figure(self, criterion, methods, along)
 
     def wins(self, at: At = "published", digits: int = 2, criteria: Sequence[str] | None = None) -> pd.DataFrame:
         """As `rayci.analysis.wins`."""
@@ -63,15 +133,35 @@ class Results(ResultTable):
         return report(self, folder, title, at, beside, tracebacks)
 
 
-def load(source: Path | str) -> Results:
-    """Read a run folder, a folder of parts, one part, or `published:llama3_8b`.
+def load(source: Source) -> Results:
+    """Read a file, a run folder, a folder of runs, a glob, an fsspec URL of these, `published:llama3_8b`, or a list.
 
-    Raises RequestError where there is no table, CorruptionError where a part is damaged.
+    Of several runs equal rows count once. A file that somebody else wrote is taken where it has all columns; those
+    that are not known pass through. Raises RequestError where there is no table, or where two give the same
+    measurement different values, CorruptionError where a part of a run is damaged.
     """
-    if isinstance(source, str) and source.startswith(PUBLISHED):
-        from rayci.analysis.scan.published import published
+    tables: dict[str, ResultTable] = {}
+    for each in [source] if isinstance(source, (str, Path)) else source:
+        tables |= _tables(each)
+    table = merge(tables or gather(source))
+    return Results(**{each.name: getattr(table, each.name) for each in fields(table)})
 
-        table = published(source.removeprefix(PUBLISHED))
-    else:
-        table = storage.read(source)
-    return Results(table.arrow, table.scales, table.item_files)
+
+def _tables(source: Path | str) -> dict[str, ResultTable]:
+    if not isinstance(source, str) or not source.startswith(PUBLISHED):
+        return gather(source)
+    from rayci.analysis.scan.published import published
+
+    return {source: published(source.removeprefix(PUBLISHED))}
+
+
+def _beside(metrics: Iterable[tuple[Model, pd.DataFrame]]) -> pd.DataFrame:
+    """The frames of several models as one."""
+    import pandas as pd
+
+    frames = []
+    for model, frame in metrics:
+        frame.insert(0, "model", pd.Series(model.name, frame.index, dtype="string"))
+        frame.insert(1, "parameters", pd.Series(model.parameters or pd.NA, frame.index, dtype="Int64"))
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from rayci import analysis
 from rayci.commands.console import Format, out, pairs, plain, say, show
-from rayci.commands.recovered_view import LEGEND, knowledge_tables
 from rayci.commands.run_facts import spec_of, tracebacks_of
 from rayci.errors import RequestError
 from rayci.kinds import Status
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rayci.analysis.text.tables import Pivot
-    from rayci.table import ResultTable
     from rayci.trials.driver import Run
 
 _FAILURES_SHOWN = 10
@@ -50,7 +48,6 @@ def print_run(run: Run, spec: Path) -> bool:
     """Print the result of a run of `spec` and write its report; returns whether anything failed."""
     table = run.table
     _print_pivot(analysis.metrics(table), f"Composability of {run.plan.spec.name}: areas over γ")
-    _print_knowledge(table)
     counts = run.plan.summary()
     readings = f"{counts['evaluations_asked']} asked, {counts['evaluations_computed']} measured"
     summary: dict[str, Any] = {
@@ -101,10 +98,7 @@ def print_metrics(source: str, at: str, axis: str, criteria: Sequence[str] | Non
     """Print the composability table of a run or of a published table."""
     from rayci.analysis.text import tables
 
-    table = analysis.load(source)
-    if format is Format.TABLE and len(table.arrow.column("model").unique()) > 1 and _print_knowledge(table):
-        return  # no two models are compared, and the orders of each can be asked for
-    frame = analysis.metrics(table, at=at, axis=axis, criteria=criteria)
+    frame = analysis.metrics(analysis.load(source), at=at, axis=axis, criteria=criteria)
     if format is Format.CSV:
         print(tables.to_csv(frame, all_columns=wide), end="")
     elif format is Format.JSON:
@@ -112,21 +106,6 @@ def print_metrics(source: str, at: str, axis: str, criteria: Sequence[str] | Non
     else:
         where = {"area": "areas over γ", "published": "γ = .25 or 4 bits"}.get(at, f"γ = {at}")
         _print_pivot(frame, f"Composability in {source}: {where}")
-        _print_knowledge(table)
-
-
-def _print_knowledge(table: ResultTable) -> bool:
-    """What quantisation brings back of what was unlearned; returns whether there was anything to show."""
-    shown = list(knowledge_tables(table))
-    for title, pivot in shown:
-        out.print(f"[bold]{plain(title)}[/bold]", soft_wrap=True)
-        out.print(_drawn(pivot))
-        for note in pivot.notes:
-            say(note, "dim")
-        out.print()
-    if shown:
-        say(LEGEND, "dim")
-    return bool(shown)
 
 
 def _print_pivot(frame: pd.DataFrame, title: str) -> None:
@@ -155,10 +134,8 @@ def _print_answers(told: Pivot) -> None:
     out.print()
 
 
-def _drawn(pivot: Pivot, title: str = "") -> Table:
-    drawn = Table(
-        title=f"[bold]{plain(title)}[/bold]" if title else None, title_justify="left", box=None, pad_edge=False
-    )
+def _drawn(pivot: Pivot, title: str) -> Table:
+    drawn = Table(title=f"[bold]{plain(title)}[/bold]", title_justify="left", box=None, pad_edge=False)
     for index, name in enumerate(pivot.header):
         drawn.add_column(plain(name.replace("_", " ")), justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in pivot.rows:

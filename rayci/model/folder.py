@@ -7,6 +7,7 @@ times: weights of many gigabytes are read again only where a node has a copy of 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,21 @@ def weight_files(folder: Path) -> list[Path]:
         what = f"lacks {', '.join(missing)}, which {_INDEX} names" if names else f"has an empty {_INDEX}"
         raise RequestError(f"{folder} {what}", hint="fetch the folder again")
     return [folder / name for name in names]
+
+
+def parameters(folder: Path) -> int:
+    """How many numbers the weight files hold, from their headers alone."""
+    with_weights = [_header(path) for path in weight_files(folder)]
+    return sum(math.prod(entry["shape"]) for header in with_weights for entry in header.values())
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """Name -> what a safetensors file says of each tensor; its length stands before it in 8 bytes."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header: dict[str, Any] = json.loads(stream.read(length))
+    header.pop("__metadata__", None)
+    return header
 
 
 def hash_files(folder: Path, *, code: bool = False) -> Hashes:

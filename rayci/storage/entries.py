@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rayci.errors import CorruptionError
+from rayci.storage.urls import UrlFile
 
 _CHECKSUM = "checksum"
 
@@ -38,10 +39,11 @@ def decode(data: bytes, place: str) -> dict[str, Any]:
     return entry
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path | UrlFile) -> dict[str, Any]:
     """The entry in a file under its own name; CorruptionError where it is not there, or not as it was written."""
     try:
-        data = path.read_bytes() if path.is_file() else b""  # a pipe would never end
+        known = isinstance(path, UrlFile) or path.is_file()  # a pipe would never end
+        data = path.read_bytes() if known else b""
     except OSError as error:
         raise CorruptionError(f"{path} cannot be read: {error}") from None
     return decode(data, path.name)

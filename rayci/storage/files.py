@@ -7,21 +7,17 @@ of a URL come from the environment, as its package reads them (`AWS_ENDPOINT_URL
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import fsspec
-
-from rayci.errors import CorruptionError, RayciError, RequestError, StorageError
+from rayci.errors import CorruptionError, RequestError, StorageError
 from rayci.storage.atomic import no_full_disk, replacing
 from rayci.storage.cache import Cache, Checked, Write
+from rayci.storage.urls import EXTRAS, answering, connect, scheme
 from rayci.storage.user_paths import path_of
 
-_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
-"""URL scheme -> the extra of this package that installs what reads it."""
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 """Names that file systems give to the time of a file's last change."""
 
@@ -72,10 +68,10 @@ def open_files(root: Path | str, cache: Path | None = None, cache_limit: int | N
     """The files at a local folder or URL; RequestError for a URL that cannot be read here."""
     if isinstance(root, Path) or "://" not in root:
         return LocalFiles(path_of(root))
-    scheme = root.split("://")[0]
-    if scheme in ("file", "local"):
+    kind = scheme(root)
+    if kind in ("file", "local"):
         return LocalFiles(Path(root.split("://", 1)[1]))
-    if scheme == "memory":
+    if kind == "memory":
         raise RequestError(f"{root}: other processes cannot read this one's memory", allowed="a folder, s3://…, gs://…")
     return RemoteFiles(root, Cache(cache, cache_limit))
 
@@ -143,7 +139,7 @@ class RemoteFiles:
     def __init__(self, url: str, cache: Cache) -> None:
         self.url = url.rstrip("/")
         self._cache = cache
-        self._system, root = _connect(self.url)
+        self._system, root = connect(self.url)
         self._root = root.rstrip("/")
 
     def read(self, name: str) -> bytes | None:
@@ -219,41 +215,11 @@ class RemoteFiles:
         return f"{self._root}/{name}"
 
     def _make_folder(self, name: str) -> None:
-        if _scheme(self.url) not in _EXTRAS:  # buckets have no folders, other systems may
+        if scheme(self.url) not in EXTRAS:  # buckets have no folders, other systems may
             self._system.makedirs(self._at(name).rsplit("/", 1)[0], exist_ok=True)
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """Whatever the URL's package raises is one StorageError; its packages know no common base."""
-        try:
-            yield
-        except RayciError:
-            raise
-        except Exception as error:
-            text = " ".join(str(error).split())
-            raise StorageError(f"{self.url} does not answer ({type(error).__name__}: {text})") from error
-
-
-def _scheme(url: str) -> str:
-    return url.split("://")[0]
-
-
-def _connect(url: str) -> tuple[Any, str]:
-    scheme = _scheme(url)
-    try:
-        # Other workers write too: neither listings nor connections of an earlier environment are reused.
-        system, root = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
-    except ImportError as error:
-        extra = _EXTRAS.get(scheme)
-        raise RequestError(
-            f"{url}: what reads {scheme}:// is not installed",
-            hint=f"pip install 'rayci[{extra}]'" if extra else str(error),
-        ) from None
-    except Exception:  # packages that read URLs know no common base
-        system, root = None, ""
-    if system is None or "file" in system.protocol:  # what fsspec does not know, it takes for a file's name
-        raise RequestError(f"{url}: unknown kind of URL", allowed="a folder, s3://…, gs://…, or what fsspec reads")
-    return system, str(root)
+    def _answering(self) -> AbstractContextManager[None]:
+        return answering(self.url)
 
 
 def _time(info: dict[str, Any]) -> float:

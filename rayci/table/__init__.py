@@ -5,7 +5,9 @@ rows and its metadata (`rayci.storage.sealed`). What others need of the table st
 """
 
 from rayci.table.checks import check
+from rayci.table.gathering import gather, merge
 from rayci.table.part_file import Part, read_part, write_part
+from rayci.table.places import Source
 from rayci.table.reading import read
 from rayci.table.result_table import ResultTable, from_rows
 from rayci.table.row import Row, StepCell
@@ -20,9 +22,12 @@ __all__ = [
     "Part",
     "ResultTable",
     "Row",
+    "Source",
     "StepCell",
     "check",
     "from_rows",
+    "gather",
+    "merge",
     "read",
     "read_part",
     "write_part",

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from rayci.kinds import Direction, Recompress, Status
 from rayci.table.row_codes import row_codes
-from rayci.table.schema import KEY, SCHEMA_VERSION
+from rayci.table.schema import KEY, SCHEMA, SCHEMA_VERSION
 
 _VOCABULARIES: Mapping[str, Collection[Any]] = {
     "schema_version": (SCHEMA_VERSION,),
@@ -35,14 +35,15 @@ def _doubled(table: pa.Table) -> list[str]:
 
 def broken_cells(table: pa.Table) -> list[str]:
     """What breaks the contract in single rows, in words."""
-    problems = []
+    empty = [field.name for field in SCHEMA if not field.nullable and table.column(field.name).null_count]
+    problems = [f"a {name} is missing" for name in empty]
     for name in ("value", "stderr"):
         if pc.any(pc.is_nan(table.column(name))).as_py():
             problems.append(f"a {name} is NaN")
     if pc.any(pc.xor(pc.is_valid(table.column("value")), pc.equal(table.column("status"), Status.OK))).as_py():
         problems.append("a value without status ok, or the reverse")
     for name, known in _VOCABULARIES.items():
-        unknown = set(table.column(name).unique().to_pylist()) - set(known)
+        unknown = set(table.column(name).unique().drop_null().to_pylist()) - set(known)
         if unknown:
             problems.append(f"unknown {name} {sorted(unknown, key=str)[0]!r}")
     return problems

@@ -19,9 +19,10 @@ TOLERANCE = 1e-9
 """Relative difference up to which two numbers are the same."""
 
 PROVENANCE = (
-    "schema_version", "sweep", "sweep_fingerprint", "trial_id", "model", "device", "versions", "reason",
+    "schema_version", "sweep", "sweep_fingerprint", "trial_id", "model", "composition", "chain", "device", "versions",
+    "reason",
 )  # fmt: skip
-"""Columns that say where and how a row was made; two runs may measure the same and differ in them."""
+"""Columns that say where and how a row was made, or how it is called; two runs may measure the same and differ here."""
 
 _COMPARED = [name for name in SCHEMA.names if name not in {*VOLATILE, *PROVENANCE, "steps"}]
 """What the same row must say wherever it stands; the steps are those of its chain and its stage's fingerprint."""

@@ -15,6 +15,7 @@ import pyarrow as pa
 from rayci.errors import CorruptionError
 from rayci.kinds import Direction, Scale
 from rayci.storage import sealed
+from rayci.storage.sealed import File
 from rayci.table.checks import check
 from rayci.table.row import Row
 from rayci.table.schema import SCHEMA, SCHEMA_VERSION
@@ -26,7 +27,7 @@ _SCALES = b"rayci.scales"
 class Part:
     """One Parquet file of a table: rows of one sweep."""
 
-    path: Path
+    path: File
     rows: pa.Table
     """Columns as in `SCHEMA`."""
     scales: Mapping[str, Scale]
@@ -51,8 +52,8 @@ class Part:
 
 def with_scales(rows: pa.Table, scales: Mapping[str, Scale]) -> pa.Table:
     """The rows with the scales of their criteria as metadata."""
-    used = {name: asdict(scales[name]) for name in sorted(rows.column("criterion").unique().to_pylist())}
-    return rows.replace_schema_metadata({_SCALES: json.dumps(used).encode()})
+    used = {name: scales[name] for name in rows.column("criterion").unique().to_pylist()}
+    return rows.replace_schema_metadata({_SCALES: json.dumps(to_json(used)).encode()})
 
 
 def write_part(rows: Sequence[Row], scales: Mapping[str, Scale], path: Path) -> None:
@@ -61,7 +62,7 @@ def write_part(rows: Sequence[Row], scales: Mapping[str, Scale], path: Path) -> 
     sealed.write(with_scales(table, scales), path)
 
 
-def read_part(path: Path) -> Part:
+def read_part(path: File) -> Part:
     """One part; raises CorruptionError naming the file where it is damaged, or no part of a table."""
     part = open_part(path)
     refuse_broken(part)
@@ -74,7 +75,7 @@ def refuse_broken(part: Part) -> None:
         raise CorruptionError(f"{part.path}: " + "; ".join(problems))
 
 
-def open_part(path: Path) -> Part:
+def open_part(path: File) -> Part:
     """A part as it was written, its rows not looked at; CorruptionError where it is damaged, or no part of a table."""
     table = sealed.read(path)
     if not table.schema.equals(SCHEMA, check_metadata=False):
@@ -90,6 +91,14 @@ def open_part(path: Path) -> Part:
 
 @cache  # the parts of a run say the same
 def _scales(text: bytes) -> Mapping[str, Scale]:
-    fields_of: dict[str, dict[str, Any]] = json.loads(text)
-    scales = {name: Scale(**{**own, "direction": Direction(own["direction"])}) for name, own in fields_of.items()}
-    return MappingProxyType(scales)
+    return MappingProxyType(from_json(json.loads(text)))
+
+
+def to_json(scales: Mapping[str, Scale]) -> dict[str, dict[str, Any]]:
+    """Scales as JSON values."""
+    return {name: asdict(scale) for name, scale in sorted(scales.items())}
+
+
+def from_json(fields_of: Mapping[str, Mapping[str, Any]]) -> dict[str, Scale]:
+    """What `to_json` came from; KeyError, TypeError, ValueError or AttributeError where it came from nothing."""
+    return {name: Scale(**{**own, "direction": Direction(own["direction"])}) for name, own in fields_of.items()}

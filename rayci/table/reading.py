@@ -9,6 +9,7 @@ from pathlib import Path
 from rayci import item_values
 from rayci.errors import CorruptionError, RequestError
 from rayci.storage import entries
+from rayci.storage.sealed import File, each
 from rayci.storage.user_paths import path_of
 from rayci.table.checks import broken_cells
 from rayci.table.merging import Conflict, merged, merged_scales
@@ -43,10 +44,10 @@ def read(path: Path | str) -> ResultTable:
     return replace(table, item_files=items)
 
 
-def _read(files: Sequence[Path], run: Path) -> ResultTable:
+def _read(files: Sequence[File], run: File) -> ResultTable:
     with remedy():
-        parts = [open_part(file) for file in files]
-        _refuse_foreign(parts, run)
+        parts = each(files, open_part)
+        refuse_others(parts, run)
         return joined(parts)
 
 
@@ -66,7 +67,7 @@ def joined(parts: Sequence[Part]) -> ResultTable:
     return ResultTable(in_order(rows, ORDER), scales)
 
 
-def _refuse_foreign(parts: Iterable[Part], run: Path) -> None:
+def refuse_others(parts: Iterable[Part], run: File) -> None:
     """CorruptionError where a part is of another sweep than the run's file says; nothing where that is lost."""
     try:
         sweep = entries.read(run)["fingerprint"]

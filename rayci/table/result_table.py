@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,7 +15,9 @@ from rayci import item_values
 from rayci.errors import CorruptionError
 from rayci.kinds import Scale
 from rayci.storage import sealed
+from rayci.storage.sealed import File
 from rayci.table.checks import check
+from rayci.table.foreign import attributes
 from rayci.table.part_file import with_scales
 from rayci.table.row import Row
 from rayci.table.row_codes import in_order
@@ -35,8 +37,10 @@ class ResultTable:
     arrow: pa.Table
     """Columns as in `SCHEMA`, sorted by chain, replicate, seed and criterion."""
     scales: Mapping[str, Scale]
-    item_files: tuple[Path, ...] = ()
+    item_files: tuple[File, ...] = ()
     """Files of the per-item values beside it; read when they are asked for."""
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    """How many parameters a model has, by its fingerprint, where its run says so."""
 
     @cached_property
     def item_values(self) -> pa.Table | None:
@@ -56,8 +60,9 @@ class ResultTable:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The rows as a pandas frame; `steps` is a list of dicts."""
+        """The rows as a pandas frame; `steps` is a list of dicts. `frame.to_parquet()` keeps the scales."""
         frame: pd.DataFrame = self.arrow.to_pandas()
+        frame.attrs.update(attributes(self.scales))
         return frame
 
     def __len__(self) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rayci.errors import RequestError
 from rayci.model import loading
-from rayci.model.folder import configuration, hash_files, identity, locate, verify, weight_files
+from rayci.model.folder import configuration, hash_files, identity, locate, parameters, verify, weight_files
 from rayci.model.integrity import examine
 from rayci.model.module_maps import MODULE_MAPS
 from rayci.planning.spec import Spec
@@ -173,6 +173,13 @@ def test_all_shards_must_be_there(tmp_path: Path) -> None:
     shards[1].unlink()
     with pytest.raises(RequestError, match=f"lacks {shards[1].name}, which"):
         locate(str(tmp_path))
+
+
+@pytest.mark.parametrize("shards", ["40KB", "1GB"])
+def test_the_number_of_parameters_is_read_from_headers(shards: str, tmp_path: Path) -> None:
+    model = random_model("llama")
+    model.save_pretrained(tmp_path, max_shard_size=shards)
+    assert parameters(tmp_path) == sum(value.numel() for value in model.parameters())
 
 
 def test_a_fifo_is_not_waited_for(llama: Path) -> None:

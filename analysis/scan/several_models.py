@@ -1,0 +1,43 @@
+"""Tables that hold several models side by side: which they are, and one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rayci.errors import RequestError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of a table."""
+
+    name: str
+    fingerprint: str
+    """Of its weights and configuration; empty where the table does not say, as published ones."""
+    parameters: int | None
+    """How many numbers its weights are; None where no run says so."""
+
+
+def models_of(rows: pa.Table, parameters: Mapping[str, int]) -> list[Model]:
+    """Every model of a table by size, then by name; `parameters` by fingerprint."""
+    held = (
+        rows.select(["model", "model_fingerprint"]).group_by(["model", "model_fingerprint"]).aggregate([]).to_pylist()
+    )
+    models = [Model(row["model"], row["model_fingerprint"], parameters.get(row["model_fingerprint"])) for row in held]
+    return sorted(models, key=lambda model: (model.parameters or 0, model.name))
+
+
+def rows_of_model(rows: pa.Table, models: list[Model], asked: str) -> pa.Table:
+    """The rows of the model with this name, or whose fingerprint begins so; RequestError where that is not one."""
+    meant = [model for model in models if asked == model.name] or [
+        model for model in models if asked and model.fingerprint.startswith(asked)
+    ]
+    if len(meant) != 1:
+        names = [model.name for model in models]
+        problem = f"{len(meant)} models are called" if meant else "no model of the table is called"
+        raise RequestError(f"{problem} {asked!r}", at="--model", allowed=", ".join(names), hint=nearest(asked, names))
+    return rows.filter(pc.field("model_fingerprint") == meant[0].fingerprint).filter(pc.field("model") == meant[0].name)
