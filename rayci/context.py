@@ -75,7 +75,7 @@ class Context:
                 yield DataError(
                     f"{reader} needs {part}, which the data does not have",
                     allowed=", ".join(self.data.supplied) or "no data was given",
-                    hint=f"add {wanted} to the data, or leave {reader} out",
+                    hint=f"add {wanted} to the data ({part}.jsonl in its folder), or leave {reader} out",
                 )
             elif part == "edits":
                 yield from caught(lambda: self.edits)

@@ -96,17 +96,7 @@ def trial_config(
 
 def load_subject(sweep: Sweep, gpus: float) -> Subject:
     """The model of a sweep, on what a trial that reserves so many GPUs has."""
-    from rayci.model import loading
-
-    spec = sweep.spec
-    return loading.load(
-        sweep.folder,
-        dtype=spec.dtype,
-        device=device_for(spec, gpus),
-        attention=spec.attention,
-        modules=spec.modules,
-        trust_remote_code=spec.trust_remote_code,
-    )
+    return sweep.load(device_for(sweep.spec, gpus))
 
 
 def device_for(spec: Spec, gpus: float) -> str:

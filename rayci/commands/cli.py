@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rayci import __version__
-from rayci.commands import listing_verbs, result_verbs, run_verbs
+from rayci.commands import listing_verbs, model_verbs, result_verbs, run_verbs
 from rayci.commands.console import notes, say
 from rayci.commands.last_resort import unexpected
 from rayci.commands.options import INTERRUPTED, OK, SOME_FAILED, WRONG_REQUEST
@@ -37,6 +37,8 @@ for verb in (
     run_verbs.status,
     result_verbs.metrics,
     result_verbs.report,
+    model_verbs.apply,
+    model_verbs.inspect,
     listing_verbs.methods,
     listing_verbs.criteria,
     listing_verbs.doctor,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import yaml
 
 from rayci import __version__
-from rayci.export.origin import Origin, Value, settings_of
+from rayci.export.origin import FINGERPRINT_SHOWN, Origin, Value, settings_of
 from rayci.export.packing import Packing
 from rayci.kinds import Direction
 
@@ -123,7 +123,8 @@ def _reproduction(origin: Origin) -> Iterator[str]:
     if origin.reproduce is None:
         yield "Its data were given in memory, so no file repeats it; the settings are those above."
     else:
-        yield f"```\nrayci apply {REPRODUCE} --out FOLDER\n```"
+        stage = origin.fingerprints["stage"][:FINGERPRINT_SHOWN]
+        yield f"```\nrayci apply {REPRODUCE} --stage {stage} --out FOLDER\n```"
         yield f"`{REPRODUCE}` names model and data as they were given; the same ones make the same weights bit for bit."
 
 

@@ -13,6 +13,9 @@ from rayci.planning.composition import Step, join
 from rayci.subject import Applied, Subject
 from rayci.testbed import checkpoint
 
+FINGERPRINT_SHOWN = 16
+"""Digits of a stage's fingerprint that a command names."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -39,9 +42,9 @@ class Origin:
     values: tuple[Value, ...] = ()
     """Readings of the model, where it was measured."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
-    """What -> its fingerprint."""
+    """`model` and `stage` -> fingerprint; empty outside of sweeps."""
     reproduce: str | None = None
-    """The spec that makes the model again, as YAML; None where its data are in no files."""
+    """The spec that makes the stage again, as YAML; None outside of sweeps, where nobody knows the data's files."""
 
     @classmethod
     def of(cls, subject: Subject) -> Origin:

@@ -7,11 +7,13 @@ judged.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rayci import registry
 from rayci.context import Context, edit_batch
 from rayci.data import TESTBED, collect
 from rayci.data.records import Collection
@@ -21,7 +23,7 @@ from rayci.model import shapes
 from rayci.model.folder import locate, on_the_hub
 from rayci.model.integrity import examine
 from rayci.model.loading import load_tokenizer, wrap
-from rayci.planning.composition import parse
+from rayci.planning.composition import Step, parse
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
 from rayci.subject import Subject
@@ -151,13 +153,17 @@ class Examination:
             )
 
     def _interventions(self) -> Iterator[tuple[Keys, Intervention]]:
-        """Every step that the spec names, with the keys that name it."""
-        for method in self.spec.interventions:
+        """Every step that the sweep applies, once, with the keys that name it first."""
+        kinds = {method: registry.intervention(method).kind for method in self.spec.interventions}
+        named: dict[str, tuple[Keys, Step]] = {}
+        for method in dict.fromkeys(itertools.chain(*self.spec.compose.method_sets(kinds))):
             for step in self.spec.variants(method):
-                yield ("interventions", method), self.spec.configure(step)
+                named.setdefault(str(step), (("interventions", method), step))
         for index, text in enumerate(self.spec.compose.also):
             for step in parse(text).steps:
-                yield ("compose", "also", index), self.spec.configure(step)
+                named.setdefault(str(step), (("compose", "also", index), step))
+        for keys, step in named.values():
+            yield keys, self.spec.configure(step)
 
     def _contexts(self, intervention: Intervention) -> Iterator[Context]:
         """One for each edit batch that there is, where the method reads it; seeds draw from the same data."""

@@ -119,13 +119,16 @@ class Spec(Strict):
     def configure(self, step: Step) -> Intervention:
         """The intervention of a step: preset, then the spec's settings, then the step's own."""
         cls = registry.intervention(step.method)
-        by_strength = cls.from_strength(step.strength)
-        constant = {
+        return cls.configure(self.effective_preset, step.strength, {**self.constants(step), **step.settings})
+
+    def constants(self, step: Step) -> dict[str, Any]:
+        """The settings that the spec gives to every step of a method, but for those that this one's strength says."""
+        by_strength = registry.intervention(step.method).from_strength(step.strength)
+        return {
             key: value
             for key, value in self.interventions.get(step.method, {}).items()
             if not _is_sweep(value) and key not in by_strength
         }
-        return cls.configure(self.effective_preset, step.strength, {**constant, **step.settings})
 
     def measured(self) -> list[Criterion]:
         """The criteria, configured, in the order of the spec."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rayci import registry
 from rayci.context import Context
@@ -22,6 +22,9 @@ from rayci.planning import identity
 from rayci.planning.plan import Planner
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
+
+if TYPE_CHECKING:
+    from rayci.subject import Subject
 
 
 @dataclass
@@ -59,6 +62,19 @@ class Sweep:
             refuse(examined.faults())
         assert examined.folder is not None and examined.data is not None
         return cls(spec, examined.folder, examined.data)
+
+    def load(self, device: str) -> Subject:
+        """The untouched model with its weights, on `cpu`, `cuda` or, with `auto`, spread over several GPUs."""
+        from rayci.model import loading  # where weights are needed, and not where a sweep is planned
+
+        return loading.load(
+            self.folder,
+            dtype=self.spec.dtype,
+            device=device,
+            attention=self.spec.attention,
+            modules=self.spec.modules,
+            trust_remote_code=self.spec.trust_remote_code,
+        )
 
     @cached_property
     def criteria(self) -> list[Criterion]:

@@ -42,7 +42,9 @@ def rayci(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     return lambda *arguments: call(capsys, monkeypatch, *arguments)
 
 
-@pytest.mark.parametrize("verb", ["", "plan", "run", "status", "report", "metrics", "methods", "criteria", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["", "plan", "run", "status", "report", "metrics", "apply", "inspect", "methods", "criteria", "doctor"]
+)
 def test_help(verb: str, rayci) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = rayci(*([verb] if verb else []), "--help")
     assert code == 0

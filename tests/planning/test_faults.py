@@ -133,3 +133,13 @@ def test_a_text_that_suffices_is_no_fault() -> None:
     spec = Spec.model_validate({"name": "x", "interventions": {"wanda": {"sparsity": 0.5}}, "criteria": ["perplexity"]})
     assert not list(Examination.of(spec).faults())
     assert Sweep.open(spec).folder == checkpoint()
+
+
+def test_what_no_composition_applies_is_not_judged_and_a_step_in_two_places_once() -> None:
+    alone = {"pairs": "none", "singles": False, "also": ["rtn@4{group_size=32} > rtn@3"]}
+    chosen = {"rtn": {"bits": {"sweep": [3, 4]}, "group_size": 48}, "gptq": {"bits": 4, "group_size": 48}}
+    values = {"name": "t", "interventions": chosen, "criteria": ["sparsity"]}
+    (fault,) = Examination.of(Spec.model_validate({**values, "compose": alone})).faults()
+    assert fault.at == "compose.also.0.group_size" and "group_size 48" in fault.problem
+    both = list(Examination.of(Spec.model_validate({**values, "compose": {**alone, "singles": True}})).faults())
+    assert [fault.at for fault in both] == [f"interventions.{name}.group_size" for name in ("rtn", "rtn", "gptq")]

@@ -1,0 +1,103 @@
+"""From the options of `apply` and `inspect` to the stage that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rayci.errors import DataError, Faults, RequestError
+from rayci.export import from_run
+from rayci.export.wanted import Wanted, of_model, of_spec
+from rayci.planning import yaml_source
+
+_YAML = (".yaml", ".yml")
+
+
+def wanted(
+    model: str | None,
+    chain: str | None,
+    run: str | None,
+    settings: Mapping[str, Mapping[str, Any]],
+    criteria: Sequence[str],
+    own: Mapping[str, Any],
+    place: Mapping[str, Any],
+) -> Wanted:
+    """The stage: of a run, of a spec, or of a composition on a model. RequestError for options that go with another.
+
+    `own`: options of a composition on a model; `place`: stage, only, replicate and seed of a run or spec.
+    """
+    chosen = {name: value for name, value in own.items() if value is not None}
+    if run is not None:
+        _refuse("--run", model=model, chain=chain, measure=criteria, settings=settings, **chosen)
+        return from_run.of_run(run, **_placed(place))
+    if model is None:
+        raise RequestError("there is no model", allowed="MODEL CHAIN, SPEC, or --run RUN", hint='testbed "ft > rtn@4"')
+    if model.endswith(_YAML):
+        _refuse("a spec", measure=criteria, settings=settings, **chosen)
+        return of_spec(Path(model), **_placed({**place, "only": chain or place["only"]}))
+    _refuse("MODEL CHAIN", stage=place["stage"], only=place["only"], replicate=place["replicate"])
+    if chain is None:
+        raise RequestError(f"there is nothing to apply to {model}", hint=f'rayci apply {model} "wanda@0.5 > rtn@4"')
+    return _of_model(model, chain, settings, criteria, {**chosen, "seed": place["seed"]})
+
+
+def of_spec_with_store(spec: Path, store: str | None, only: str, replicate: int, seed: int) -> Wanted:
+    """A composition of a spec, beside the stages that a run of it has stored."""
+    found = of_spec(spec, only=only, replicate=replicate, seed=seed)
+    usual = Path("runs") / found.sweep.spec.name / "store"
+    place = store or (usual if usual.is_dir() else None)
+    return Wanted(found.sweep, found.trial, found.depth, place)
+
+
+def settings(file: Path | None, assigned: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Method -> settings, of a YAML file and of `method.setting=value`; RequestError where they cannot be read."""
+    values: dict[str, dict[str, Any]] = {}
+    for method, own in (yaml_source.read(file).values if file is not None else {}).items():
+        if not isinstance(own, dict):
+            raise RequestError(f"{method} = {own!r}", at=str(file), allowed="method: {setting: value}")
+        values[method] = dict(own)
+    for text in assigned:
+        key, equals, value = text.partition("=")
+        method, dot, name = key.strip().partition(".")
+        if not (equals and dot and method and name):
+            raise RequestError(f"cannot read {text!r}", at="--set", allowed="method.setting=value")
+        try:
+            values.setdefault(method, {})[name] = yaml_source.scalar(value)
+        except ValueError as error:
+            raise RequestError(f"cannot read {text!r}: {error}", at="--set") from None
+    return values
+
+
+def _of_model(
+    model: str, chain: str, settings: Mapping[str, Mapping[str, Any]], criteria: Sequence[str], chosen: dict[str, Any]
+) -> Wanted:
+    try:
+        return of_model(model, chain, settings=settings, criteria=criteria, **chosen)
+    except RequestError as error:
+        raise (error if "data" in chosen else _naming_the_option(error)) from None
+
+
+def _naming_the_option(error: RequestError) -> RequestError:
+    """The same error, which says of data that are missing how the command line takes them."""
+    if isinstance(error, Faults):
+        return Faults(map(_naming_the_option, error.faults))
+    if not isinstance(error, DataError):
+        return error
+    hint = f"--data FOLDER: {error.hint}" if error.hint else "--data FOLDER"
+    return DataError(error.problem, at=error.at, allowed=error.allowed, hint=hint)
+
+
+def _placed(place: Mapping[str, Any]) -> dict[str, Any]:
+    if place["stage"] is not None and place["only"] is not None:
+        raise RequestError("--stage and --only name two stages", hint="one of them")
+    return dict(place)
+
+
+def _refuse(beside: str, **options: Any) -> None:
+    """RequestError for options that have no meaning here."""
+    given = [
+        f"--{name}" if name not in ("model", "chain") else name.upper() for name, value in options.items() if value
+    ]
+    if given:
+        raise RequestError(f"{', '.join(given)} beside {beside}", hint="rayci apply --help")

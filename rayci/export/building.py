@@ -1,0 +1,123 @@
+"""Build a stage of a sweep outside of it: from stored stages where a run has them, else step by step."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rayci.errors import InterventionError, RequestError
+from rayci.export.origin import Origin, Value, base_name
+from rayci.export.reproduction import reproduce
+from rayci.export.wanted import Wanted
+from rayci.intervention import Receipt
+from rayci.kinds import Status
+from rayci.planning.spec import Spec
+from rayci.running.position import Position
+from rayci.running.readings import Readings
+from rayci.running.rows import Measured
+from rayci.storage.stages import Outcome, StageStore
+from rayci.subject import Subject
+
+
+class BorrowedStages(StageStore):
+    """The stages of a run, to be read: nothing is added to what somebody else keeps, and its limit."""
+
+    def put_weights(self, stage: str, changed: Mapping[str, Tensor], receipts: Sequence[Receipt]) -> None:
+        """Nothing."""
+
+    def put_outcome(self, stage: str, outcome: Outcome) -> None:
+        """Nothing."""
+
+    def put_reading(self, stage: str, criterion: str, reading: Mapping[str, object]) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A stage as a model in memory."""
+
+    subject: Subject
+    origin: Origin
+    applied: int
+    """Steps that were applied now; the others came with a stored stage."""
+    notes: tuple[str, ...]
+
+
+def build(wanted: Wanted, *, measure: bool = False, values: tuple[Value, ...] = ()) -> Built:
+    """The stage with its origin; with `measure` the criteria of its spec are read, here and on the untouched model.
+
+    `values` are what is known of it already. Raises RequestError where a step does not fit,
+    InterventionError where one fails.
+    """
+    sweep, stage = wanted.sweep, wanted.stage
+    with position_of(wanted) as position:
+        readings = Readings(sweep, position.subject, position.store)
+        untouched = readings.measure(wanted.trial.stages[0]) if measure else []
+        applied = go(position, wanted, wanted.depth)
+        if measure:
+            values = _values(readings.measure(stage), untouched)
+        origin = Origin(
+            base_name(sweep.spec.model),
+            stage.chain,
+            tuple(position.subject.applied),
+            values,
+            {"model": sweep.model(), "stage": stage.fingerprint},
+            reproduce(wanted),
+        )
+        notes = (*position.take_notes(), *readings.take_notes(), *position.store.take_notes())
+        return Built(position.subject, origin, applied, notes)
+
+
+@contextmanager
+def position_of(wanted: Wanted) -> Iterator[Position]:
+    """The untouched model, and the ways from it; RequestError where a step of the trial does not fit."""
+    sweep = wanted.sweep
+    torch.set_num_threads(sweep.spec.resources.threads)
+    with tempfile.TemporaryDirectory(prefix="rayci-") as folder:
+        store = StageStore(Path(folder)) if wanted.store is None else BorrowedStages(wanted.store)
+        position = Position(sweep, sweep.load(_device(sweep.spec)), store)
+        for depth, reason in position.refusals(wanted.trial, 1).items():
+            if depth <= wanted.depth:
+                raise RequestError(f"{wanted.trial.stages[depth].chain} cannot be applied: {reason}")
+        yield position
+
+
+def go(position: Position, wanted: Wanted, depth: int) -> int:
+    """Bring the subject to a stage of the trial; returns how many steps were applied.
+
+    Raises InterventionError where one fails.
+    """
+    stages = wanted.trial.stages
+    applied, outcome = position.reach(wanted.trial, depth, [False] * len(stages), last_try=True)
+    if outcome.failure is not None:
+        raise InterventionError(f"{stages[depth].chain} failed: {outcome.failure}")
+    return applied
+
+
+def _device(spec: Spec) -> str:
+    """A GPU where the sweep is for GPUs and there is one here."""
+    wants_gpu = bool(spec.resources.gpus) and spec.resources.device != "cpu"
+    return "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
+
+
+def _values(measured: Sequence[Measured], untouched: Sequence[Measured]) -> tuple[Value, ...]:
+    """What has a value. Of the untouched model, readings for the first edit batch or for none."""
+    before = {reading.criterion.name: reading.value for reading in reversed(untouched)}
+    return tuple(
+        Value(
+            reading.criterion.name,
+            reading.criterion.scale.direction,
+            reading.value,
+            reading.stderr,
+            reading.n,
+            before.get(reading.criterion.name),
+        )
+        for reading in measured
+        if reading.status is Status.OK and reading.value is not None
+    )

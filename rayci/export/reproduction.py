@@ -1,0 +1,48 @@
+"""The spec that makes one stage of a sweep again, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from rayci.export.origin import FINGERPRINT_SHOWN
+from rayci.export.wanted import Wanted, interventions
+from rayci.planning.composition import parse
+from rayci.planning.spec import Spec
+
+_OWN = {"name", "interventions", "compose", "resources", "replicates", "seeds"}
+"""Keys that are told otherwise than in the sweep's spec."""
+
+_RESOURCES = {"threads", "gpus", "device"}
+"""Resources that can change the last bit of a result."""
+
+
+def reproduce(wanted: Wanted) -> str:
+    """YAML that `rayci plan`, `run` and `apply` read; the stage has the fingerprint that it has in the sweep."""
+    spec, stage = wanted.sweep.spec, wanted.stage
+    composition = wanted.trial.composition
+    said = spec.model_dump(mode="json", exclude_defaults=True, exclude=_OWN)
+    values: dict[str, Any] = {
+        "name": "reproduce",
+        "model": spec.model,
+        "replicates": (stage.replicate or 0) + 1,
+        "seeds": (stage.seed or 0) + 1,
+        "interventions": _interventions(spec, composition),
+        "compose": {"pairs": "none", "singles": False, "also": [composition]},
+        **said,
+    }
+    resources = spec.resources.model_dump(mode="json", include=_RESOURCES, exclude_defaults=True)
+    values |= {"resources": resources} if resources else {}
+    return (
+        f"# Makes {stage.chain or 'the untouched model'} again:\n"
+        f"#   rayci apply reproduce.yaml --stage {stage.fingerprint[:FINGERPRINT_SHOWN]} --out FOLDER\n"
+        + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+    )
+
+
+def _interventions(spec: Spec, composition: str) -> dict[str, dict[str, Any]]:
+    """Settings that the spec gives every step, beside the strengths that the composition names."""
+    steps = parse(composition).steps
+    constant = {step.method: spec.constants(step) for step in steps}
+    return interventions(steps, constant)

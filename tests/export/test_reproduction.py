@@ -1,0 +1,57 @@
+"""`reproduce.yaml`: a spec that names one stage, with the fingerprint that it has in its sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayci.export.reproduction import reproduce
+from rayci.export.wanted import Wanted, of_model, of_spec
+from rayci.planning.spec import Spec
+from rayci.planning.sweep import Sweep
+
+METHODS: dict[str, Any] = {
+    "memit": {"clamp": 3, "layers": {"sweep": [[1], [1, 2]]}},
+    "wanda": {"sequences": 8, "sparsity": {"sweep": ["2:4", 0.5]}},
+    "rtn": {"bits": {"sweep": [3, 4]}, "group_size": 32},
+    "gd": {"lr": 2e-5},
+}
+
+
+def opened(**keys: Any) -> Sweep:
+    return Sweep.open(Spec.model_validate({"name": "s", "interventions": METHODS, "criteria": ["sparsity"], **keys}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "chain", "replicate", "seed", "depth"),
+    [
+        ({}, "wanda@2:4", 0, 0, 1),
+        ({"replicates": 3, "edit_batch": 5}, "memit{layers=[1, 2]} > rtn@4", 2, 0, 2),
+        ({"seeds": 2, "seed": 7, "dtype": "bfloat16"}, "gd > wanda@0.5", 0, 1, 2),
+        ({"recompress": "reproject"}, "rtn@3 > gd > rtn@4", 0, 0, 3),
+        ({"recompress": "refit"}, "rtn@3 > gd", 0, 0, 2),  # before it is re-compressed
+        ({"preset": "testbed", "attention": "eager", "resources": {"threads": 2}}, "rtn@4{keep_zeros=true}", 0, 0, 1),
+        ({}, "rtn@4", 0, 0, 0),
+    ],
+)
+def test_the_stage_has_its_fingerprint_again(
+    keys: dict[str, Any], chain: str, replicate: int, seed: int, depth: int, tmp_path: Path
+) -> None:
+    sweep = opened(**keys)
+    wanted = Wanted(sweep, sweep.planner.trial(chain, replicate, seed), depth)
+    (tmp_path / "reproduce.yaml").write_text(reproduce(wanted))
+    again = of_spec(tmp_path / "reproduce.yaml", stage=wanted.stage.fingerprint[:16])
+    assert again.stage.fingerprint == wanted.stage.fingerprint
+    assert again.stage.chain == wanted.stage.chain
+    assert again.sweep.spec.resources.threads == sweep.spec.resources.threads
+    assert len(again.sweep.planner.plan().trials) <= (replicate + 1) * (seed + 1)
+
+
+def test_a_composition_on_a_model_is_such_a_spec_too(tmp_path: Path) -> None:
+    wanted = of_model("testbed", "ft > gptq@3", settings={"gptq": {"group_size": 16}}, seed=5)
+    (tmp_path / "reproduce.yaml").write_text(reproduce(wanted))
+    again = of_spec(tmp_path / "reproduce.yaml")
+    assert again.stage == wanted.stage
+    assert again.sweep.spec == wanted.sweep.spec
