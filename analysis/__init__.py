@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rayci.analysis.answering.usability import ruinous_steps
+    from rayci.analysis.answering.which_order import which_order
     from rayci.analysis.composing.best_orders import ranked_orders
     from rayci.analysis.composing.epsilon import composable_share
     from rayci.analysis.composing.excess import interactions
@@ -36,6 +37,7 @@ __all__ = [
     "ranked_orders",
     "report",
     "ruinous_steps",
+    "which_order",
     "wins",
 ]
 
@@ -51,6 +53,7 @@ _HOMES = {
     "ranked_orders": "composing.best_orders",
     "report": "page.html_report",
     "ruinous_steps": "answering.usability",
+    "which_order": "answering.which_order",
     "wins": "composing.win_counts",
 }
 """Public function -> its module. No room has a public function's name: importing it would hide the function."""

@@ -8,23 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rayci.analysis.answering import aims
 from rayci.analysis.statistics.verdicts import DOES_NOT_MATTER, MATTERS, NOT_SHOWN
 from rayci.analysis.text.tables import pair_name, short
-from rayci.kinds import Kind, Scale
-
-_FORGETTING = ("wmdp", "verbmem", "knowmem_forget", "privleak", "rwku_")
+from rayci.kinds import Scale
 
 
 def concerns(record: Mapping[str, Any]) -> bool:
-    """Whether a criterion says something about the methods of a row.
-
-    Edit criteria need an editor among them, criteria of forgetting an unlearner: elsewhere
-    they measure what nobody tried to do.
-    """
-    kinds = {value for key, value in record.items() if key.startswith("kind_")}
-    if record["criterion"].startswith("edit_"):
-        return Kind.EDIT in kinds
-    return Kind.UNLEARN in kinds or not record["criterion"].startswith(_FORGETTING)
+    """Whether the criterion of a row of the composability table says something about its methods."""
+    return aims.concerns(record["criterion"], [str(value) for key, value in record.items() if key.startswith("kind_")])
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ from statistics import fmean
 
 import pyarrow.compute as pc
 
+from rayci.analysis.answering.aims import GENERAL
 from rayci.analysis.text.tables import short
 from rayci.kinds import Direction, Status
 from rayci.table import ResultTable
 
-GENERAL = ("mmlu", "utility")
-"""Criteria of general utility, which no method means to lower."""
 MOST_LOST = 0.2
 """Share of the untouched model's utility that a method may cost before it is told."""
 

@@ -46,10 +46,9 @@ def report(
     target = Path(folder)
     frame = metrics(table, at)
     _write(target / "report.html", render(table, frame, About(title, at, tuple(tracebacks), spec)))
-    makers = {"csv": tables.to_csv, "md": tables.to_markdown, "tex": tables.to_latex, "json": tables.to_json}
     for name in wanted:
-        if name in makers:
-            _write(target / f"composability.{name}", makers[name](frame))
+        if name in tables.WRITERS:
+            _write(target / f"composability.{name}", tables.WRITERS[name](frame))
         else:
             from rayci.analysis.page.overview import write_overview
 

@@ -57,7 +57,7 @@ def final_cells(table: ResultTable) -> FinalCells:
     """
     final = table.columns([*_COLUMNS]).filter("final")
     rows = final.with_columns(stage=pl.col("stage_fingerprint").rle_id()).drop("stage_fingerprint", "final").collect()
-    _refuse_mixture(rows)
+    refuse_mixture(rows)
     begins = pl.col("stage_fingerprint").ne_missing(pl.col("stage_fingerprint").shift())
     stages = table.columns(["final", "stage_fingerprint", "steps"]).filter("final").filter(begins).select("steps")
     return _distinct(
@@ -125,7 +125,8 @@ def _distinct(cells: FinalCells) -> FinalCells:
     )
 
 
-def _refuse_mixture(rows: pl.DataFrame) -> None:
+def refuse_mixture(rows: pl.DataFrame) -> None:
+    """RequestError where rows are of several models or re-compression policies: equal names would not be equal."""
     for column, noun in (("model", "models"), ("recompress", "re-compression policies")):
         held = sorted(rows[column].unique().cast(pl.String).to_list())
         if len(held) > 1:

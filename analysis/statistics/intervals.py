@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit  # scipy.stats would take most of a second to import
+from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats would take most of a second to import
 
 LEVEL = 0.05
 LEAST_UNITS = 3
@@ -56,6 +56,22 @@ def summarise(values: Sequence[float]) -> Summary:
         return Summary(mean, stderr, None, None, None, count)
     half = float(stdtrit(count - 1, 1 - LEVEL / 2)) * stderr
     return Summary(mean, stderr, mean - half, mean + half, _p(mean, stderr, count), count)
+
+
+def of_items(mean: float, stderr: float | None, items: int, *, share: bool) -> Summary:
+    """One unit with the 95 % interval of its mean over `items`.
+
+    Of a `share` (values in [0, 1]) Wilson's score interval, which stays wide where every item agrees and covers what is
+    not right or wrong only as well, whose variance is smaller; otherwise normal, and none without a standard error.
+    """
+    z = float(ndtri(1 - LEVEL / 2))
+    if share and items and 0 <= mean <= 1:
+        centre = (mean + z * z / (2 * items)) / (1 + z * z / items)
+        half = z / (1 + z * z / items) * math.sqrt(mean * (1 - mean) / items + (z / (2 * items)) ** 2)
+        return Summary(mean, half / z, centre - half, centre + half, None, 1)
+    if stderr is None or not math.isfinite(mean):
+        return Summary(mean, None, None, None, None, 1)
+    return Summary(mean, stderr, mean - z * stderr, mean + z * stderr, None, 1)
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_UNITS = {"replicates": "batches", "seeds": "seeds", "items": "items"}
+_METRICS = ("order_free_error", "order_sensitivity")
+
+
 @dataclass(frozen=True)
 class Pivot:
     """One row per pair, one column per criterion; cells read `error | sensitivity`.
@@ -48,6 +52,18 @@ def to_json(frame: pd.DataFrame, all_columns: bool = False) -> str:
     return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Composability tables of several numbers of methods as one; what one of them lacks is null."""
+    import pandas as pd
+
+    held = list(frames)
+    columns = list(dict.fromkeys(str(name) for frame in held for name in frame.columns))
+    methods = [name for name in METHODS if name in columns]
+    rest = [name for name in columns if name not in methods]
+    filled = [frame for frame in held if len(frame)] or held[:1]
+    return pd.concat(filled, ignore_index=True).reindex(columns=[*rest[:1], *methods, *rest[1:]])
+
+
 def to_markdown(frame: pd.DataFrame) -> str:
     """The pivot as a Markdown table, notes below."""
     table = pivot(frame)
@@ -71,6 +87,10 @@ def to_latex(frame: pd.DataFrame) -> str:
     return (
         "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *(f"% {one_line(note)}" for note in table.notes)]) + "\n"
     )
+
+
+WRITERS = {"csv": to_csv, "json": to_json, "md": to_markdown, "tex": to_latex}
+"""Format -> the composability table as its text."""
 
 
 def pivot(frame: pd.DataFrame, criteria: Sequence[str] | None = None) -> Pivot:
@@ -98,6 +118,35 @@ def pivot(frame: pd.DataFrame, criteria: Sequence[str] | None = None) -> Pivot:
     header = ("methods", *titles, "points", "n")
     said = [f"{note} [{', '.join(which)}]" for note, which in notes.items()]
     return Pivot(header, tuple(rows), (_replicates(set().union(*replicates.values())), *said))
+
+
+def with_intervals(frame: pd.DataFrame) -> Pivot:
+    """Sets of methods, below each a line for every criterion: both metrics with their 95 % intervals.
+
+    Where points were lost, what the metrics could be at either end of the criterion's range stands beside them.
+    """
+    header = ["methods", "order-free error", "order sensitivity", "points", "n", "interval over"]
+    lost = [f"{metric}_bound_low" for metric in _METRICS if frame[f"{metric}_bound_low"].notna().any()]
+    lines: dict[str, list[tuple[str, ...]]] = {}
+    for record in _records(frame):
+        values = [ranged(*(record[f"{metric}{end}"] for end in ("", "_low", "_high"))) for metric in _METRICS]
+        points = f"{record['n_points']}/{record['points_asked']}"
+        bounds = [_bounds(record, metric) for metric in _METRICS if lost]
+        about = (points, str(record["n_replicates"]), _UNITS.get(record["interval_of"], "–"), *bounds)
+        lines.setdefault(pair_name(record), []).append((f"  {record['criterion'].replace('_', ' ')}", *values, *about))
+    header += ["error between", "sensitivity between"] if lost else []
+    blank = ("",) * (len(header) - 1)
+    return Pivot(tuple(header), tuple(row for pair, held in lines.items() for row in [(pair, *blank), *held]), ())
+
+
+def ranged(value: float | None, low: float | None, high: float | None) -> str:
+    """`0.12 [0.10, 0.14]`, without an interval where there is none."""
+    return short(value) if low is None or high is None else f"{short(value)} [{short(low)}, {short(high)}]"
+
+
+def _bounds(record: Mapping[str, Any], metric: str) -> str:
+    low, high = record[f"{metric}_bound_low"], record[f"{metric}_bound_high"]
+    return "" if low is None or high is None else f"[{short(low)}, {short(high)}]"
 
 
 def pair_name(record: Mapping[str, Any]) -> str:
@@ -135,7 +184,7 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _columns(frame: pd.DataFrame, all_columns: bool) -> list[str]:
     held = [str(name) for name in frame.columns]
-    return held if all_columns or not set(COLUMNS) <= set(held) else list(COLUMNS)
+    return held if all_columns or not set(COLUMNS) <= set(held) else [n for n in held if n in (*COLUMNS, *METHODS)]
 
 
 def _finite(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -27,7 +28,7 @@ class Format(StrEnum):
 
 _PIPED_WIDTH = 160
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+out = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
 notes = Console(stderr=True, highlight=False)
 
 

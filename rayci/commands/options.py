@@ -51,6 +51,13 @@ def numbers(texts: Iterable[str] | None, option: str) -> dict[str, float]:
     return values
 
 
+def whole(text: str, option: str) -> int:
+    """The text as a whole number, or RequestError."""
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    raise RequestError(f"{option} {text}", at=option, allowed="a whole number")
+
+
 def finite(value: float, option: str) -> float:
     """The value, or RequestError where it is no finite number."""
     if not math.isfinite(value):

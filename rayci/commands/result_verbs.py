@@ -8,23 +8,56 @@ from typing import Annotated
 import typer
 
 from rayci.commands.console import Format, say
-from rayci.commands.options import FormatOption, RunPath, listed, names
+from rayci.commands.options import FormatOption, RunPath, listed, names, whole
 
 
 def metrics(
     folder: RunPath,
-    at: Annotated[str, typer.Option(help="area; published (γ .25, 4 bits); or one γ.")] = "area",
-    axis: Annotated[str, typer.Option(help="γ axis of areas: scaled to [0, 1], gamma, or avg_bits.")] = "scaled",
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="Strength to read: middle (of each sweep), area, published (γ .25, 4 bits), a γ, or name=γ,…"
+            " [default: middle; area with --axis]"
+        ),
+    ] = None,
+    size: Annotated[
+        list[str] | None, typer.Option("--size", help="Numbers of methods, 2,3,4. [default: all there are]")
+    ] = None,
     criterion: Annotated[
         list[str] | None, typer.Option("--criterion", "-c", help="Only these.", autocompletion=names("criteria"))
     ] = None,
-    wide: Annotated[bool, typer.Option("--wide", help="Intervals and reasons as well.")] = False,
+    axis: Annotated[str, typer.Option(help="γ axis of areas: scaled to [0, 1], gamma, or avg_bits.")] = "scaled",
+    along: Annotated[str | None, typer.Option(help="Method whose γ is the axis. [default: the compressor]")] = None,
+    within: Annotated[
+        list[str] | None, typer.Option(help="Only γ at which a criterion decays by at most so much: mmlu=0.05,…")
+    ] = None,
+    wins: Annotated[bool, typer.Option("--wins", help="Which method of its kind is best, how often.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Intervals, p and n as well; in csv and json all.")] = False,
+    also: Annotated[list[str] | None, typer.Option(help="Write files as well: csv,md,tex,json.")] = None,
+    target: Annotated[Path | None, typer.Option("--out", help="Folder of those files. [default: the run's]")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Order-free error and order sensitivity of every pair and criterion."""
-    from rayci.commands.summary import print_metrics
+    """In which order? Composability of every set of methods and criterion, then which order is better."""
+    from rayci import analysis
+    from rayci.commands import result_view as view
+    from rayci.commands.options import numbers
 
-    print_metrics(folder, at, axis, criterion, wide, format)
+    table = analysis.load(folder)
+    chosen = at or ("middle" if axis == "scaled" else "area")
+    sizes = [whole(text, "--size") for text in listed(size)] or None
+    bounds = numbers(within, "--within") or None
+    if wins:
+        counted = analysis.wins(table, chosen, criteria=listed(criterion) or None, along=along)
+        view.print_wins(counted, chosen, format)
+        return
+    answer = analysis.which_order(table, chosen, axis, listed(criterion) or None, along, sizes, bounds)
+    if also:
+        view.write_beside(answer, _place(target, folder), listed(also))
+    if format is not Format.TABLE:
+        view.print_frames(answer, format, wide=wide)
+    else:
+        view.print_composability(answer, folder, wide=wide)
+        view.print_answer(answer, wide=wide)
 
 
 def report(
@@ -39,13 +72,12 @@ def report(
     """Write the self-contained HTML report of a run, or show it while the run goes on."""
     from rayci import analysis
     from rayci.commands.run_facts import spec_of, tracebacks_of
-    from rayci.storage.user_paths import folder_to_write
 
     if watch:
         _watch(Path(folder), port, writes=bool(target or also))
         return
     table = analysis.load(folder)
-    place = folder_to_write(target or (folder if Path(folder).is_dir() else Path.cwd()), "--out")
+    place = _place(target, folder)
     run = Path(folder)
     say(str(analysis.report(table, place, beside=listed(also), tracebacks=tracebacks_of(run), spec=spec_of(run))))
 
@@ -63,3 +95,10 @@ def _watch(folder: Path, port: int, *, writes: bool) -> None:
             server.serve_forever()
         except KeyboardInterrupt:
             say("Stopped.")
+
+
+def _place(target: Path | None, source: str) -> Path:
+    """Where files about a table go: the folder asked for, else the run's, else the working folder."""
+    from rayci.storage.user_paths import folder_to_write
+
+    return folder_to_write(target or (source if Path(source).is_dir() else Path.cwd()), "--out")

@@ -1,4 +1,4 @@
-"""What `rayci run` and `rayci metrics` show: the composability table, what was shared, what failed."""
+"""What `rayci run` ends with: in which order, what was shared, what failed."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from rayci import analysis
 from rayci.commands.console import Format, out, pairs, plain, say, show
+from rayci.commands.result_view import print_answer
 from rayci.commands.run_facts import spec_of, tracebacks_of
 from rayci.errors import RequestError
 from rayci.kinds import Status
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from rayci.analysis.text.tables import Pivot
     from rayci.trials.driver import Run
 
 _FAILURES_SHOWN = 10
+_ROWS_SHOWN = 60
 
 
 def print_debug(spec: Path, only: Sequence[str], replicate: int | None, seed: int | None) -> bool:
@@ -47,7 +44,7 @@ def print_debug(spec: Path, only: Sequence[str], replicate: int | None, seed: in
 def print_run(run: Run, spec: Path) -> bool:
     """Print the result of a run of `spec` and write its report; returns whether anything failed."""
     table = run.table
-    _print_pivot(analysis.metrics(table), f"Composability of {run.plan.spec.name}: areas over γ")
+    print_answer(analysis.which_order(table), most=_ROWS_SHOWN)
     counts = run.plan.summary()
     readings = f"{counts['evaluations_asked']} asked, {counts['evaluations_computed']} measured"
     summary: dict[str, Any] = {
@@ -92,55 +89,6 @@ def _stages(run: Run, counts: dict[str, int]) -> str:
     if run.computed and now != distinct:  # continued, started from another run's store, or sharing was off
         return f"{asked} asked, {distinct} distinct, {now} computed in this run"
     return f"{asked} asked, {distinct} computed ({asked - distinct} shared)"
-
-
-def print_metrics(source: str, at: str, axis: str, criteria: Sequence[str] | None, wide: bool, format: Format) -> None:
-    """Print the composability table of a run or of a published table."""
-    from rayci.analysis.text import tables
-
-    frame = analysis.metrics(analysis.load(source), at=at, axis=axis, criteria=criteria)
-    if format is Format.CSV:
-        print(tables.to_csv(frame, all_columns=wide), end="")
-    elif format is Format.JSON:
-        print(tables.to_json(frame, all_columns=wide), end="")
-    else:
-        where = {"area": "areas over γ", "published": "γ = .25 or 4 bits"}.get(at, f"γ = {at}")
-        _print_pivot(frame, f"Composability in {source}: {where}")
-
-
-def _print_pivot(frame: pd.DataFrame, title: str) -> None:
-    from rayci.analysis.answering import answers
-    from rayci.analysis.text import tables
-
-    compact = tables.pivot(frame)
-    if not compact.rows:
-        out.print("No composition of two methods in both orders, so there is nothing to compare.")
-        return
-    out.print(_drawn(compact, title))
-    out.print("[dim]order-free error | order sensitivity[/dim]")
-    for note in compact.notes:
-        say(note, "dim")
-    out.print()
-    _print_answers(answers.answers(frame))
-
-
-def _print_answers(told: Pivot) -> None:
-    """In which order? Nothing where no two orders were compared."""
-    if not told.rows:
-        return
-    out.print(_drawn(told, "In which order?"))
-    for note in told.notes:
-        say(note, "dim")
-    out.print()
-
-
-def _drawn(pivot: Pivot, title: str) -> Table:
-    drawn = Table(title=f"[bold]{plain(title)}[/bold]", title_justify="left", box=None, pad_edge=False)
-    for index, name in enumerate(pivot.header):
-        drawn.add_column(plain(name.replace("_", " ")), justify="left" if index == 0 else "right", no_wrap=index == 0)
-    for row in pivot.rows:
-        drawn.add_row(*map(plain, row))
-    return drawn
 
 
 def _print_failures(run: Run, spec: Path) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from rayci import analysis
 from rayci.analysis.text import tables
+from rayci.analysis.text.win_pivot import win_pivot
 from tests.analysis.synthetic_table import both_orders, table
 
 
@@ -89,3 +90,39 @@ def test_markdown_and_latex_escape(frame: pd.DataFrame) -> None:
 )
 def test_short_numbers(value: float | None, text: str) -> None:
     assert tables.short(value) == text
+
+
+def test_intervals_stand_in_a_table_of_lines(frame: pd.DataFrame) -> None:
+    rows = [(value, k) for k, value in enumerate((0.3, 0.4, 0.5))]
+    paired = [both_orders("ft", "wanda", "mmlu", {0.5: 0.2}, {0.5: value}, replicate=k) for value, k in rows]
+    told = tables.with_intervals(analysis.metrics(table([row for rows in paired for row in rows])))
+    assert told.header == ("methods", "order-free error", "order sensitivity", "points", "n", "interval over")
+    assert told.rows == (
+        ("ft × wanda", "", "", "", "", ""),
+        ("  mmlu", "0.60 [0.35, 0.85]", "0.20 [0.00, 0.45]", "1/1", "3", "batches"),
+    )
+    lost = tables.with_intervals(frame)
+    assert lost.header[-2:] == ("error between", "sensitivity between")
+    assert ("  edit success", "0.30", "0.60", "1/2", "1", "–", "[0.15, 0.60]", "[0.20, 0.65]") in lost.rows
+
+
+def test_tables_of_several_sizes_become_one() -> None:
+    rows = both_orders("ft", "wanda", "mmlu", {0.5: 0.2}, {0.5: 0.3})
+    pairs = analysis.metrics(table(rows))
+    triples = analysis.metrics(table([*rows, *both_orders("ft > gd", "wanda", "mmlu", {0.5: 0.2}, {})]), size=3)
+    whole = tables.stacked([pairs, triples])
+    assert list(whole.columns[:5]) == ["criterion", "method_i", "method_j", "method_k", "strength"]
+    first, _ = csv.DictReader(io.StringIO(tables.to_csv(whole)))
+    assert first["method_k"] == ""
+
+
+def test_wins_stand_in_lines_below_their_contest() -> None:
+    rows = both_orders("ft", "wanda", "mmlu", {0.5: 0.9}, {0.5: 0.8})
+    rows += both_orders("memit", "wanda", "mmlu", {0.5: 0.5}, {0.5: 0.5})
+    told = win_pivot(analysis.wins(table(rows), at="0.5"))
+    assert told.rows == (
+        ("editors, partners compress: mmlu", "", "", ""),
+        ("  ft", "1 | 1 | –", "0 | 0 | –", "1"),
+        ("  memit", "0 | 0 | –", "1 | 1 | –", "1"),
+    )
+    assert "fewer than 3 edit batches" in told.notes[1]

@@ -1,0 +1,113 @@
+"""What every chain ends with: each criterion's mean over edit batches (or seeds) with its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rayci.analysis.scan.asked import Asked, asked_steps
+from rayci.analysis.scan.cells import refuse_mixture
+from rayci.analysis.statistics.intervals import Summary, of_items, summarise
+from rayci.kinds import Direction, Scale
+from rayci.table import ResultTable
+
+_IDENTITY = ("stage_fingerprint", "composition", "steps")
+_UNIT = ["composition", "criterion", "replicate", "seed"]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """One criterion at the end of a chain."""
+
+    by_unit: Mapping[int | None, float]
+    """Edit batch (or seed; None where there is one measurement) -> the criterion; seeds are averaged within a batch."""
+    summary: Summary
+    """Over units; without a mean where a unit was lost. Of one unit: over the items that it was measured on."""
+    reason: str | None
+    """Why a value is missing."""
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over units; None where one is missing."""
+        return self.summary.mean
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One composition of the sweep at its strengths; without steps: the untouched model."""
+
+    composition: str
+    steps: tuple[Asked, ...]
+    stage: str
+    """Fingerprint of its last stage, of the first edit batch and seed."""
+    endings: Mapping[str, Ending]
+    """By criterion."""
+
+    @property
+    def members(self) -> tuple[Any, ...]:
+        """Its steps whatever their order: equal for all orders of the same methods at the same strengths."""
+        return tuple(sorted((*step.variant.rank, step.strength or 0.0) for step in self.steps))
+
+
+def chains(table: ResultTable, criteria: Sequence[str] | None = None) -> list[Chain]:
+    """Every composition that ends under the sweep's policy, the untouched model first if it was measured.
+
+    Raises RequestError where the table mixes models or re-compression policies.
+    """
+    refuse_mixture(table.columns(["model", "recompress"]).unique().collect())
+    rows = table.arrow.filter(pc.field("final") | (pc.field("stage") == 0))
+    if criteria is not None:
+        rows = rows.filter(pc.field("criterion").isin(list(criteria)))
+    endings: dict[str, dict[str, Ending]] = {}
+    for (composition, criterion), units in _units(rows).items():
+        endings.setdefault(composition, {})[criterion] = _ending(units, table.scales.get(criterion))
+    identities = _identities(rows)
+    return [Chain(composition, *identities[composition], endings[composition]) for composition in endings]
+
+
+def _identities(rows: pa.Table) -> dict[str, tuple[tuple[Asked, ...], str]]:
+    """Composition -> its steps and the fingerprint of its first stage."""
+    first: dict[str, int] = {}
+    for place, composition in enumerate(rows.column("composition").to_pylist()):
+        first.setdefault(composition, place)
+    picked = rows.select(list(_IDENTITY)).take(list(first.values())).to_pylist()
+    return {row["composition"]: (asked_steps(row["steps"]), row["stage_fingerprint"]) for row in picked}
+
+
+def _units(rows: pa.Table) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """(composition, criterion) -> its units: seeds are averaged within an edit batch."""
+    seed = pc.if_else(pc.is_valid(rows.column("replicate")), pa.scalar(None, pa.int32()), rows.column("seed"))
+    keyed = rows.set_column(rows.schema.get_field_index("seed"), "seed", seed)
+    sums = [
+        ("value", "mean"),
+        ("value", "count"),
+        ("stderr", "mean"),
+        ("n", "sum"),
+        ("reason", "list"),
+        ([], "count_all"),
+    ]
+    grouped = keyed.group_by(_UNIT, use_threads=False).aggregate(sums)
+    units: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for unit in grouped.to_pylist():
+        units.setdefault((unit["composition"], unit["criterion"]), []).append(unit)
+    return units
+
+
+def _ending(units: Sequence[Mapping[str, Any]], scale: Scale | None) -> Ending:
+    lost = [unit for unit in units if unit["value_count"] < unit["count_all"]]
+    if lost:
+        reasons = dict.fromkeys(reason for unit in lost for reason in unit["reason_list"] if reason)
+        some = "" if len(lost) == len(units) else f" ({len(lost)} of {len(units)} replicates)"
+        return Ending({}, summarise([math.nan] * len(units)), "; ".join(reasons) + some)
+    by_unit = {unit["seed"] if unit["replicate"] is None else unit["replicate"]: unit["value_mean"] for unit in units}
+    if len(by_unit) == 1:
+        (unit,) = units
+        share = bool(scale and scale.direction is not Direction.NONE and (scale.low, scale.high) == (0.0, 1.0))
+        items = (unit["value_mean"], unit["stderr_mean"], unit["n_sum"] or 0)
+        return Ending(by_unit, of_items(*items, share=share), None)
+    return Ending(by_unit, summarise(list(by_unit.values())), None)

@@ -1,0 +1,125 @@
+"""In which order? What a sweep says about every set of methods, at one place of its strengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from rayci.analysis.answering import sentences
+from rayci.analysis.answering.aims import utility_criterion
+from rayci.analysis.answering.chains import Chain, chains
+from rayci.analysis.answering.comparisons import Comparison, Utility, comparisons
+from rayci.analysis.composing.metric_table import METHODS, metrics
+from rayci.analysis.scan.cells import chosen_criteria, scale_of
+from rayci.analysis.scan.reading_point import At
+from rayci.analysis.statistics.verdicts import MARGIN
+from rayci.errors import RequestError
+from rayci.kinds import Direction, Scale
+from rayci.table import ResultTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class WhichOrder:
+    """Orders compared where both ran; what chains end with where one did."""
+
+    frames: Mapping[int, pd.DataFrame]
+    """Number of methods -> their composability table."""
+    compared: Mapping[int, Sequence[Comparison]]
+    """Number of methods -> sets and criteria that have two orders to compare."""
+    apart: Sequence[Comparison]
+    """Sets and criteria that cannot be compared; `reason` says why."""
+    endings: Sequence[Chain]
+    """Chains of methods of which one order ran, with their single methods and the untouched model before them."""
+    criteria: Sequence[str]
+    where: str
+    """` at …`: which strengths were read."""
+
+    @cached_property
+    def sentences(self) -> list[str]:
+        """The answer in words, one list of sentences after the other for pairs, triples and fours."""
+        return [said for held in self.compared.values() for said in sentences.sentences(held, self.where)]
+
+
+def which_order(
+    table: ResultTable,
+    at: At = "middle",
+    axis: str = "scaled",
+    criteria: Sequence[str] | None = None,
+    along: str | None = None,
+    sizes: Sequence[int] | None = None,
+    within: Mapping[str, float] | None = None,
+    margin: float = MARGIN,
+) -> WhichOrder:
+    """Which order of every set of methods is better, by how much, whether that is shown, and what it costs.
+
+    `sizes`: numbers of methods, by default all that the table composes, up to four. All else as in `metrics`.
+    Raises RequestError as `metrics` does, and for a size that the table does not hold.
+    """
+    names = chosen_criteria(table, criteria)
+    ended = chains(table)
+    scales = {name: scale_of(table, name) for name in chosen_criteria(table, None)}
+    ranges = {n: s.high - s.low for n, s in scales.items() if s.high is not None and s.low is not None}
+    utility = _utility(scales, ended)
+    read = partial(metrics, table, at=at, axis=axis, along=along, within=within, margin=margin)
+    frames: dict[int, pd.DataFrame] = {}
+    compared: dict[int, list[Comparison]] = {}
+    apart: list[Comparison] = []
+    for size in _sizes(ended, sizes):
+        frames[size] = read(criteria=names, size=size)
+        beside = None if utility is None or utility.criterion in names else utility.criterion
+        costs = read(criteria=[beside], size=size) if beside else None
+        compared[size], lacking = comparisons(frames[size], utility, ranges, costs)
+        apart += lacking
+    return WhichOrder(frames, compared, apart, _one_order(ended, sizes), names, _where(frames, at))
+
+
+def _utility(scales: Mapping[str, Scale], ended: Sequence[Chain]) -> Utility | None:
+    criterion = utility_criterion(scales)
+    if criterion is None:
+        return None
+    untouched = next(
+        (chain.endings[criterion].mean for chain in ended if not chain.steps and criterion in chain.endings), None
+    )
+    return Utility(criterion, untouched, 1 if scales[criterion].direction is Direction.HIGHER else -1)
+
+
+def _sizes(ended: Sequence[Chain], asked: Sequence[int] | None) -> list[int]:
+    """Numbers of methods to compare; RequestError where none of the asked ones is there."""
+    held = sorted({len(chain.steps) for chain in ended if len({step.variant for step in chain.steps}) > 1})
+    comparable = [size for size in held if size <= len(METHODS)]
+    for size in asked or ():
+        if size not in comparable:
+            allowed = ", ".join(map(str, comparable)) or "none: the table composes no two methods"
+            raise RequestError(f"no sets of {size} methods in the table", at="--size", allowed=allowed)
+    return sorted(set(asked)) if asked else comparable or [2]
+
+
+def _one_order(ended: Sequence[Chain], sizes: Sequence[int] | None) -> list[Chain]:
+    orders: dict[object, set[object]] = {}
+    for chain in ended:
+        orders.setdefault(_methods(chain), set()).add(tuple(step.variant for step in chain.steps))
+    alone = [chain for chain in ended if len(chain.steps) > 1 and len(orders[_methods(chain)]) == 1]
+    alone = [chain for chain in alone if sizes is None or len(chain.steps) in sizes]
+    if not alone and any(len(chain.steps) > 1 for chain in ended):
+        return []
+    singles = {step for chain in alone for step in chain.steps}
+    return [chain for chain in ended if not alone or chain in alone or set(chain.steps) <= singles]
+
+
+def _methods(chain: Chain) -> object:
+    return tuple(sorted(step.variant.rank for step in chain.steps))
+
+
+def _where(frames: Mapping[int, pd.DataFrame], at: At) -> str:
+    if at == "area":
+        return ", as areas over the strength"
+    if all(frame["strength"].isna().all() for frame in frames.values()):
+        return ""
+    return {"middle": " at the middle of each sweep", "published": " at the published strengths"}.get(
+        str(at), f" at {at}"
+    )

@@ -1,0 +1,153 @@
+"""What a table says, as text: in which order, and the composability behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from rayci.commands.console import Format, out, plain, say
+from rayci.errors import RequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rayci.analysis.answering.which_order import WhichOrder
+    from rayci.analysis.text.tables import Pivot
+
+
+def print_answer(answer: WhichOrder, *, wide: bool = False, most: int | None = None) -> None:
+    """In which order? First in words, then as tables of at most `most` rows each."""
+    from rayci.analysis.answering.order_tables import lacking, pivots
+
+    for sentence in answer.sentences:
+        say(sentence)
+    if answer.sentences:
+        out.print()
+    for title, pivot in pivots(answer, wide=wide).items():
+        print_pivot(pivot, title, most)
+    for note in lacking(answer.apart):
+        say(note, "dim")
+    if not answer.sentences and not answer.endings:
+        say("No composition to compare.")
+
+
+def print_composability(answer: WhichOrder, source: str, *, wide: bool = False) -> None:
+    """Order-free error and order sensitivity of every set of methods that has one.
+
+    A row for each set where that fits; else, and with `wide`, a line for each criterion with its intervals.
+    """
+    from rayci.analysis.text import tables
+
+    for frame in answer.frames.values():
+        if not frame["n_points"].any():
+            continue
+        compact = tables.pivot(frame)
+        pivot = tables.with_intervals(frame) if wide or _width(_columns(compact)) > out.width else compact
+        print_pivot(pivot, f"Composability of {source}{answer.where}: order-free error | order sensitivity")
+
+
+def print_frames(answer: WhichOrder, format: Format, *, wide: bool) -> None:
+    """The composability tables of all sizes as one, as CSV or JSON."""
+    from rayci.analysis.text import tables
+
+    text = {Format.CSV: tables.to_csv, Format.JSON: tables.to_json}[format]
+    print(text(tables.stacked(answer.frames.values()), all_columns=wide), end="")
+
+
+def print_wins(counted: pd.DataFrame, at: str, format: Format) -> None:
+    """Who is the most composable of its category how often, from `rayci.analysis.wins`."""
+    from rayci.analysis.text import tables
+    from rayci.analysis.text.win_pivot import win_pivot
+
+    if format is not Format.TABLE:
+        text = {Format.CSV: tables.to_csv, Format.JSON: tables.to_json}[format]
+        print(text(counted, all_columns=True), end="")
+    elif len(counted):
+        print_pivot(win_pivot(counted), f"Wins within each category, read at {at}")
+    else:
+        say("No category holds two methods with a partner in both orders: nobody to win against.")
+
+
+def write_beside(answer: WhichOrder, folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """Write `composability.csv` … into a folder; RequestError, and nothing written, for a name that is no format."""
+    from rayci.analysis.text import tables
+    from rayci.storage.atomic import replacing
+
+    for name in names:
+        if name not in tables.WRITERS:
+            raise RequestError(f"cannot write {name!r}", at="--also", allowed=", ".join(tables.WRITERS))
+    frame = tables.stacked(answer.frames.values())
+    paths = [folder / f"composability.{name}" for name in names]
+    for name, path in zip(names, paths, strict=True):
+        with replacing(path) as temporary:
+            temporary.write_text(tables.WRITERS[name](frame), encoding="utf-8")
+    return paths
+
+
+def print_pivot(pivot: Pivot, title: str, most: int | None = None) -> None:
+    """A table with its notes; of more than `most` rows the first, and how many are left out."""
+    out.print(_drawn(pivot, title, most), crop=False)
+    if most is not None and len(pivot.rows) > most:
+        say(f"… and {len(pivot.rows) - most} more rows: rayci metrics RUN, or the report")
+    for note in pivot.notes:
+        say(note, "dim")
+    out.print()
+
+
+def _drawn(pivot: Pivot, title: str, most: int | None) -> Table:
+    """The table as wide as it is, else with its words wrapped; never with a number cut off.
+
+    Where even that leaves no room it is wider than the terminal, which wraps its lines.
+    """
+    columns = _columns(pivot)
+    width = _width(columns)
+    narrow = sum(column.least for column in columns) + len(columns) - 1 <= out.width
+    tight = narrow and width > out.width
+    drawn = Table(title=f"[bold]{plain(title)}[/bold]", title_justify="left", box=None, pad_edge=False)
+    drawn.collapse_padding = tight
+    drawn.width = None if narrow else width
+    for column in columns:
+        heading = column.heading.replace(" ", "\n") if tight and column.whole else column.heading
+        drawn.add_column(plain(heading), justify="left" if column.words else "right", no_wrap=column.whole)
+    for row in pivot.rows[:most]:
+        drawn.add_row(*map(plain, row))
+    return drawn
+
+
+def _columns(pivot: Pivot) -> list[_Column]:
+    by_column = zip(pivot.header, zip(*pivot.rows, strict=True), strict=True)
+    return [_Column(name.replace("_", " "), cells, place == 0) for place, (name, cells) in enumerate(by_column)]
+
+
+def _width(columns: Sequence[_Column]) -> int:
+    """Of a table in which nothing is wrapped."""
+    return sum(column.natural for column in columns) + 2 * (len(columns) - 1)
+
+
+@dataclass(frozen=True)
+class _Column:
+    heading: str
+    cells: tuple[str, ...]
+    first: bool
+
+    @property
+    def words(self) -> bool:
+        return any(char.isalpha() and char != "e" for cell in self.cells for char in cell)  # 1.0e+31 is a number
+
+    @property
+    def whole(self) -> bool:
+        """Whether its cells must not be wrapped: numbers, and names that leave room for the rest."""
+        return not self.words or (self.first and max(map(len, self.cells)) <= out.width // 3)
+
+    @property
+    def natural(self) -> int:
+        return max(map(len, (self.heading, *self.cells)))
+
+    @property
+    def least(self) -> int:
+        parts = [*self.heading.split(), *(self.cells if self.whole else " ".join(self.cells).split())]
+        return max(map(len, parts), default=0)
