@@ -64,3 +64,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"rayci.analysis.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'rayci.analysis' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

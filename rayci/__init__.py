@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "apply", "save"]
+__all__ = ["__version__", "analysis", "apply", "save", "trials"]
 
 if TYPE_CHECKING:
+    from rayci import analysis, trials
     from rayci.export import save
     from rayci.inplace import apply
+
+_HOMES = {"apply": "rayci.inplace", "save": "rayci.export"}
+"""Function -> its module."""
+_ROOMS = ("analysis", "trials")
 
 
 def __getattr__(name: str) -> Any:
     # `import rayci` must stay cheap: the model code, and with it torch, loads on first use.
-    if name == "apply":
-        from rayci.inplace import apply
-
-        return apply
-    if name == "save":
-        from rayci.export import save
-
-        return save
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return import_module(f"rayci.{name}")
     raise AttributeError(f"module 'rayci' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -49,7 +49,7 @@ class Receipt:
     """Steps, tokens, final losses and the like."""
     retries: tuple[str, ...] = ()
     """What had to be tried again, and how (a Hessian with ten times the damping, say)."""
-    kept: Mapping[str, Tensor] = field(default_factory=dict)
+    kept: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     """What a compressor needs to be applied again without calibration: masks, grids."""
     notes: tuple[str, ...] = ()
     """What was done otherwise than asked: text that stood in, fewer documents than the settings name."""

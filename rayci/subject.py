@@ -47,6 +47,12 @@ class Subject:
     streaming: Streaming | None = field(default=None, repr=False)
     """Where the blocks are kept on the CPU because they do not fit on the device."""
 
+    def __repr__(self) -> str:
+        parameters = sum(value.numel() for value in self.model.parameters())
+        steps = " > ".join(_step_name(step) for step in self.applied) or "nothing"
+        kind = f"{type(self.model).__name__}, {parameters:,} parameters, {self.model.dtype} on {self.device}"
+        return f"Subject({kind}\n  applied: {steps})"
+
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer; RequestError where it was not given."""
@@ -230,6 +236,13 @@ class Subject:
 def _the_same(one: Intervention, other: Intervention) -> bool:
     """Whether two interventions do the same, be it at another speed: with smaller batches, say."""
     return one.name == other.name and one.effective() == other.effective()
+
+
+def _step_name(step: Applied) -> str:
+    """`wanda@0.5`, or `refit(wanda@0.5)`."""
+    gamma = step.intervention.gamma
+    name = step.intervention.name if gamma is None else f"{step.intervention.name}@{gamma:g}"
+    return f"{step.recompression}({name})" if step.recompression else name
 
 
 @contextmanager

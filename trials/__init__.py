@@ -1,7 +1,8 @@
 """Sweeps on Ray Tune: the only place that imports Ray.
 
-`launch(spec)` runs a sweep and returns its handle; `Knobs` are its options. For one's own Tuner:
-`CompositionTrial` is the Trainable, `Assignment` what all its trials are given, `trial_config` the config of one.
+`launch(spec)` runs a sweep and returns its handle; `Knobs` are its options, a `Callback` is told what happens.
+For one's own Tuner: `CompositionTrial` is the Trainable, `Assignment` what all its trials are given, `trial_config`
+the config of one.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Assignment", "CompositionTrial", "Knobs", "launch", "trial_config"]
+__all__ = ["Assignment", "Callback", "CompositionTrial", "Knobs", "launch", "trial_config"]
 
 if TYPE_CHECKING:
     from rayci.trials.assignment import Assignment, trial_config
+    from rayci.trials.callback import Callback
     from rayci.trials.driver import launch
     from rayci.trials.knobs import Knobs
     from rayci.trials.trainable import CompositionTrial
 
 _HOMES = {
     "Assignment": "assignment",
+    "Callback": "callback",
     "CompositionTrial": "trainable",
     "Knobs": "knobs",
     "launch": "driver",
@@ -31,3 +34,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'rayci.trials' has no attribute {name!r}")
     return getattr(import_module(f"rayci.trials.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from rayci import table
 from rayci.forecast.estimator import Estimator
 from rayci.forecast.stage_times import known_times
-from rayci.planning import spec as specs
-from rayci.planning import yaml_source
 from rayci.planning.faults import Blame
 from rayci.planning.plan import Plan
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
+from rayci.planning.yaml_source import Source
 from rayci.storage.stages import located
+from rayci.trials.asked_spec import Asked, read_spec
 from rayci.trials.assignment import Assignment, absolute
+from rayci.trials.callback import Callback
 from rayci.trials.capacity import fitting_reservations
 from rayci.trials.knobs import DEFAULT, Knobs
 from rayci.trials.process import put_back
@@ -45,27 +47,29 @@ class Run:
     notes: tuple[str, ...] = ()
     """What happened beside the rows: a damaged stage set aside, a full disk, memory that did not suffice."""
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items() if count or name == "done")
+        state = "complete" if self.complete else "interrupted"
+        return f"Run({self.plan.spec.name}: {state}, {counts}, {len(self.notes)} notes, in {self.folder.root})"
+
     @property
     def table(self) -> ResultTable:
         """The result table; read anew at every call."""
         return table.read(self.folder.root)
 
 
-def launch(spec: Spec | Path | str, knobs: Knobs = DEFAULT, /, **changes: Any) -> Run:
-    """Run a sweep, or the rest of it, and return its handle: `launch("sweep.yaml", workers=2)`.
+def launch(spec: Asked, knobs: Knobs = DEFAULT, /, *, callbacks: Sequence[Callback] = (), **changes: Any) -> Run:
+    """Run a sweep, or the rest of it, and return its handle: `launch("quickstart", workers=2)`.
 
-    `changes` are fields of `Knobs`. Ray does not start where nothing is left to do. Raises
-    RequestError, before anything is written, for what is wrong.
+    `spec`: a file, the name of a spec that ships with rayci, a `Spec`, or a mapping like the YAML of one.
+    `changes` are fields of `Knobs`. `callbacks` are told what happens, see `Callback`. Ray does not start where
+    nothing is left to do. Raises RequestError, before anything is written, for what is wrong.
     """
     with put_back():
-        return _launch(spec, replace(knobs, **changes))
+        return _launch(*read_spec(spec), replace(knobs, **changes), callbacks)
 
 
-def _launch(spec: Spec | Path | str, knobs: Knobs) -> Run:
-    source = None
-    if not isinstance(spec, Spec):
-        source = yaml_source.read(Path(spec))
-        spec = specs.from_source(source)
+def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callback]) -> Run:
     selection = Selection.of(spec, knobs.only, knobs.replicate, knobs.seed)
     sweep = Sweep.open(absolute(spec), source)
     folder = _folder(sweep, knobs)
@@ -93,7 +97,9 @@ def _launch(spec: Spec | Path | str, knobs: Knobs) -> Run:
         reservations = reservations or reserve(todo)
         places = folder.workers_results, folder.store
         assignment = Assignment(sweep.spec, *places, knobs, hashes=sweep.hashes, fingerprint=sweep.fingerprint)
-        experiments = Experiments(estimator, plan, assignment, folder, reservations, todo, done, total=len(wanted))
+        experiments = Experiments(
+            estimator, plan, assignment, folder, reservations, todo, done, total=len(wanted), callbacks=callbacks
+        )
         counts, notes = experiments.run()
         folder.fetch(plan)
         if counts["given_up"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,13 +18,15 @@ from rayci.storage.atomic import replacing
 from rayci.storage.stages import Outcome
 from rayci.trials import machine
 from rayci.trials.assignment import Assignment, trial_config
+from rayci.trials.callback import Callback
 from rayci.trials.cluster import connected, nodes_lost
 from rayci.trials.free_workers import FreeWorkers
-from rayci.trials.loggers import callbacks
+from rayci.trials.loggers import trackers
 from rayci.trials.progress import ProgressBar, Silent
 from rayci.trials.reservations import Reservations
 from rayci.trials.run_folder import LOST, RunFolder
 from rayci.trials.search import Hooks, PrefixSearcher, Stopped
+from rayci.trials.telling import Telling
 from rayci.trials.trainable import CompositionTrial
 from rayci.trials.work import Work
 from rayci.trials.worker_errors import FILE
@@ -53,6 +55,7 @@ class Experiments:
         done: Collection[str],
         *,
         total: int,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self._plan, self._assignment, self._folder, self._knobs = plan, assignment, folder, assignment.knobs
         self._reservations, self._workers = reservations, machine.workers(self._knobs, plan.spec.resources)
@@ -67,6 +70,7 @@ class Experiments:
         self._schedule = Schedule(plan, todo, ready, seconds=seconds, sharing=self._knobs.sharing)
         left = {s.fingerprint: seconds(s) for i in todo for s in plan.trials[i].stages if s.fingerprint not in done}
         self._fetched = time.monotonic()
+        self._telling = Telling(plan, callbacks)
         self._bar = ProgressBar(
             folder, self._schedule, Work(left), total=total, done=total - len(todo), quiet=self._knobs.quiet
         )
@@ -88,7 +92,7 @@ class Experiments:
                     self._free(self._store.stored())
             finally:
                 self._bar.close()
-        return self._bar.counts, [*self._bar.notes, *self._store.take_notes()]
+        return self._bar.counts, [*self._bar.notes, *self._telling.notes, *self._store.take_notes()]
 
     def _experiment(self) -> PrefixSearcher:
         """One Tune experiment of at most `EXPERIMENT` trials."""
@@ -121,7 +125,11 @@ class Experiments:
                 # At the end of a class trainable's trial Tune saves one by default; a full disk would fail the trial.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 stop=Stopped(searcher),
-                callbacks=[self._bar, *callbacks(self._knobs.log, self._plan.spec.name, self._folder.root)],
+                callbacks=[
+                    self._bar,
+                    self._telling,
+                    *trackers(self._knobs.log, self._plan.spec.name, self._folder.root),
+                ],
                 progress_reporter=Silent(),
                 verbose=0,
             ),
@@ -145,6 +153,7 @@ class Experiments:
     def _lost(self, stage: str, traceback: str | None) -> None:
         self._store.put_outcome(stage, Outcome(0.0, None, LOST, traceback))
         self._bar.give_up()
+        self._telling.lost(stage, LOST)
 
     def _stopped(self, traceback: str) -> None:
         with replacing(self._folder.root / FILE) as temporary:

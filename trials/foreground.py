@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rayci.errors import RequestError
-from rayci.planning import spec as specs
-from rayci.planning import yaml_source
 from rayci.planning.sweep import Sweep
 from rayci.running.runner import Runner, StageReport
 from rayci.storage.stages import StageStore
+from rayci.trials.asked_spec import Asked, read_spec
 from rayci.trials.assignment import absolute, device_for, load_subject
 from rayci.trials.selection import Selection
 
 
-def debug(spec: Path | str, composition: str, replicate: int = 0, seed: int = 0) -> Iterator[StageReport]:
+def debug(spec: Asked, composition: str, replicate: int = 0, seed: int = 0) -> Iterator[StageReport]:
     """Run one trial from the untouched model on, a report after each stage.
 
     The composition may be any of the spec's methods, also a prefix that is no trial of the sweep.
@@ -28,8 +27,7 @@ def debug(spec: Path | str, composition: str, replicate: int = 0, seed: int = 0)
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    source = yaml_source.read(Path(spec))
-    given = specs.from_source(source)
+    given, source = read_spec(spec)
     sweep = Sweep.open(absolute(given), source)
     (text,) = Selection.of(given, [composition], replicate, seed).only
     trial = sweep.planner.trial(text, replicate, seed)

@@ -24,7 +24,7 @@ def known_loggers(names: Sequence[str]) -> None:
             raise RequestError(f"{name} is not installed", at="--log", hint=f"pip install {PACKAGES[name]}")
 
 
-def callbacks(names: Sequence[str], sweep: str, folder: Path) -> list[Any]:
+def trackers(names: Sequence[str], sweep: str, folder: Path) -> list[Any]:
     """Tune callbacks of the trackers.
 
     Weights & Biases: project = the sweep's name, or WANDB_PROJECT. MLflow: MLFLOW_TRACKING_URI, or

@@ -14,7 +14,14 @@ from rayci.errors import RequestError
 
 OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
-SpecPath = Annotated[Path, typer.Argument(help="A sweep as YAML.", metavar="SPEC", show_default=False)]
+SpecPath = Annotated[
+    Path,
+    typer.Argument(
+        help="A sweep as YAML, or the name of one that ships with rayci: quickstart.",
+        metavar="SPEC",
+        show_default=False,
+    ),
+]
 RunPath = Annotated[
     str,
     typer.Argument(help="A run folder, a Parquet table, or published:llama3_8b.", metavar="RUN", show_default=False),

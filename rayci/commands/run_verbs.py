@@ -24,12 +24,10 @@ def plan(
     """Show what a sweep would run and cost: trials, stages and evaluations, disk, memory, hours, money."""
     from rayci.commands.plan_view import foresee, readable
     from rayci.planning import plan as plans
-    from rayci.planning import spec as specs
-    from rayci.planning import yaml_source
     from rayci.planning.faults import Examination
+    from rayci.trials.asked_spec import read_spec
 
-    source = yaml_source.read(spec)
-    sweep = specs.from_source(source)
+    sweep, source = read_spec(spec)
     examined = Examination.of(sweep, source, elsewhere=True)
     refuse(examined.faults())
     planner = plans.Planner(sweep, plans.Names(sweep))

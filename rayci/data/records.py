@@ -81,6 +81,9 @@ class Collection:
     sources: dict[str, str] = field(default_factory=dict, compare=False)
     """Part name -> where it came from, for error messages."""
 
+    def __repr__(self) -> str:
+        return f"Collection({', '.join(f'{len(getattr(self, name))} {name}' for name in self.supplied)})"
+
     def part(self, name: str) -> tuple[Any, ...]:
         """The records of a part, or of the one that stands in for it."""
         supplied: tuple[Any, ...] = getattr(self, name)

@@ -81,6 +81,12 @@ class Plan:
     spec: Spec
     trials: tuple[Trial, ...]
 
+    def __repr__(self) -> str:
+        compositions = len({trial.composition for trial in self.trials})
+        return (
+            f"Plan({self.spec.name}: {len(self.trials)} trials, {compositions} compositions, {len(self.stages)} stages)"
+        )
+
     @cached_property
     def stages(self) -> dict[str, Stage]:
         """Every distinct stage by fingerprint, the untouched model included."""

@@ -93,6 +93,13 @@ class Spec(Strict):
             raise ValueError("criteria is empty")
         return self
 
+    def __repr__(self) -> str:
+        methods, criteria = ", ".join(self.interventions), ", ".join(self.criteria)
+        return (
+            f"Spec({self.name}: {self.model}, {self.replicates} replicates, {self.seeds} seeds\n"
+            f"  interventions: {methods}\n  criteria: {criteria})"
+        )
+
     @property
     def effective_preset(self) -> str:
         """The preset in force."""

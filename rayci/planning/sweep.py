@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ class Sweep:
     folder: Path
     """Folder of the model's weights on this machine."""
     data: Collection
-    hashed: Hashes | None = None
+    hashed: Hashes | None = field(default=None, repr=False)
     """The model's files as another process has hashed them; None where this process is to do it."""
 
     @classmethod

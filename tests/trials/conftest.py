@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from rayci import table
-from rayci.trials import launch
+from rayci.planning.plan import Stage, Trial
+from rayci.trials import Callback, launch
 
 TEN_TRIALS = """\
 model: testbed
@@ -35,10 +38,34 @@ def ten_trials(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@dataclass
+class Told(Callback):
+    """Remembers what it is told of, and raises at every trial."""
+
+    stages: list[tuple[Trial, Stage, dict[str, float]]] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    """Of the run."""
+
+    def stage_done(self, trial: Trial, stage: Stage, values: Mapping[str, float]) -> None:
+        self.stages.append((trial, stage, dict(values)))
+
+    def trial_done(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        raise ValueError("not today")
+
+
 @pytest.fixture(scope="session")
-def undisturbed(ten_trials: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def told() -> Told:
+    """What a callback of the undisturbed run was told."""
+    return Told()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(ten_trials: Path, told: Told, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of it with one worker."""
     run = tmp_path_factory.mktemp("undisturbed") / "run"
-    done = launch(ten_trials, out=run, workers=1)
+    done = launch(ten_trials, out=run, workers=1, callbacks=[told])
     assert done.complete
+    told.notes = done.notes
     return run

@@ -1,0 +1,51 @@
+"""A spec however it is asked for: a file, the name of one that ships with rayci, a `Spec`, or a mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rayci.errors import RequestError, nearest
+from rayci.planning import spec as specs
+from rayci.planning import yaml_source
+from rayci.planning.spec import Spec
+from rayci.planning.yaml_source import Source
+
+Asked = Spec | Mapping[str, Any] | Path | str
+SHIPPED = Path(__file__).parent / "specs"
+
+
+def shipped_names() -> list[str]:
+    """Names of the specs that ship with rayci."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def spec_file(asked: Path | str) -> Path:
+    """The file that is asked for; where there is none, the shipped spec of that name.
+
+    Raises RequestError for a bare name that is neither; a path is left to whoever reads it.
+    """
+    path, shipped = Path(asked), SHIPPED / f"{asked}.yaml"
+    if path.name != str(asked) or path.suffix or path.exists():
+        return path
+    if shipped.is_file():
+        return shipped
+    known = shipped_names()
+    raise RequestError(
+        f"no spec {str(asked)!r}",
+        allowed=f"a YAML file, or one that ships with rayci: {', '.join(known)}",
+        hint=nearest(str(asked), known),
+    )
+
+
+def read_spec(asked: Asked) -> tuple[Spec, Source]:
+    """The checked spec, and where each key of it stands; a mapping has no lines, and no name but its own.
+
+    Raises RequestError with what is wrong and where, see `rayci.planning.spec.from_source`.
+    """
+    if isinstance(asked, Path | str):
+        source = yaml_source.read(spec_file(asked))
+    else:
+        source = Source("spec", asked.model_dump() if isinstance(asked, Spec) else dict(asked), {})
+    return specs.from_source(source), source
