@@ -34,12 +34,13 @@ bench: .venv/ready
 	$(BIN)/pytest tests/benchmarks -m bench --capture=no
 
 .venv/ready: requirements.lock pyproject.toml
+	@echo "Setting up .venv once: some gigabytes with torch among them, minutes on a slow line. pip says how far it is."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $@
 
 .venv-oracle/ready: tests/oracle/requirements.txt
 	$(PYTHON) -m venv .venv-oracle
-	.venv-oracle/bin/pip install --quiet --disable-pip-version-check -r tests/oracle/requirements.txt
+	.venv-oracle/bin/pip install --disable-pip-version-check -r tests/oracle/requirements.txt
 	touch $@

@@ -8,13 +8,11 @@ from typing import Any
 
 import ray
 from ray import tune
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from rayci.planning.schedule import Schedule
+from rayci.trials.progress_line import ProgressLine, counters, time_left
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.work import Work
-from rayci.units import hours
 
 PLAIN_EVERY = 15.0
 """Seconds between plain lines."""
@@ -48,8 +46,7 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
         """What workers said beside the rows, in order: a damaged stage set aside, a full disk."""
         self._started = time.time()
         self._drawn = self._last_line = self._last_state = 0.0
-        self._bar: Progress | None = None
-        self._task: Any = None
+        self._line: ProgressLine | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles callbacks with each experiment: the schedule is large, a live display holds locks.
@@ -88,9 +85,9 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
         """Write the last state and leave the display."""
         self._counts["running"] = 0
         self._report(time.time())
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._line is not None:
+            self._line.stop()
+            self._line = None
 
     def _take_in(self, trial: Any, result: dict[str, Any]) -> None:
         if "out_of_memory" in result:
@@ -127,35 +124,21 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
             self._live(now)
         elif not self._quiet and now - self._last_line > PLAIN_EVERY:
             self._last_line = now
-            line = f"{self._counts['done']}/{self._counts['total']} trials, {self._words(now)}"
-            print(line, file=sys.stderr, flush=True)
+            said = [f"{self._counts['done']}/{self._counts['total']} trials", time_left(self._left(now))]
+            said.append(counters(self._counts, self._stages, self._gpus))
+            print(", ".join(filter(None, said)), file=sys.stderr, flush=True)
 
     def _report(self, now: float) -> None:
-        left = self._work.left(now - self._started)
-        state = {**self.counts, **self._gpus, "seconds_left": left, "at": now, "started": self._started}
+        state = {**self.counts, **self._gpus, "seconds_left": self._left(now), "at": now, "started": self._started}
         self._folder.report_progress(state)
 
-    def _words(self, now: float) -> str:
-        count, stages = self._counts, self._stages
-        parts = [f"{count['running']} running", f"{count['waiting']} waiting for a prefix"]
-        parts += [f"{count['failed'] + count['given_up']} failed"] if count["failed"] + count["given_up"] else []
-        parts += [f"{stages['applied']} steps applied", f"{stages['shared']} stages shared"]
-        parts += [f"GPUs {self._gpus['gpus_reserved']:g}/{self._gpus['gpus']:g}"] if self._gpus else []
-        left = self._work.left(now - self._started)
-        return ", ".join(parts + ([f"about {hours(left / 3600)} left"] if left is not None else []))
+    def _left(self, now: float) -> float | None:
+        return self._work.left(now - self._started)
 
     def _live(self, now: float) -> None:
-        if self._bar is None:
-            columns = (
-                TextColumn("[bold]trials"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[words]}"),
-            )
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task("", total=self._counts["total"], completed=self._counts["done"], words="")
-            self._bar.start()
-        self._bar.update(self._task, completed=self._counts["done"], words=self._words(now))
+        if self._line is None:
+            self._line = ProgressLine(self._counts["total"])
+        self._line.update(self._counts["done"], self._left(now), counters(self._counts, self._stages, self._gpus))
 
 
 def _gpus(running: list[Any]) -> dict[str, float]:
