@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rayci.analysis.composing.excess import interactions
     from rayci.analysis.composing.metric_table import metrics
     from rayci.analysis.composing.prefix_drops import attribution
+    from rayci.analysis.composing.recovered import recovered
     from rayci.analysis.composing.stage_table import final_values
     from rayci.analysis.composing.swapped_orders import precedence
     from rayci.analysis.composing.win_counts import wins
@@ -35,6 +36,7 @@ __all__ = [
     "metrics",
     "precedence",
     "ranked_orders",
+    "recovered",
     "report",
     "ruinous_steps",
     "which_order",
@@ -51,6 +53,7 @@ _HOMES = {
     "metrics": "composing.metric_table",
     "precedence": "composing.swapped_orders",
     "ranked_orders": "composing.best_orders",
+    "recovered": "composing.recovered",
     "report": "page.html_report",
     "ruinous_steps": "answering.usability",
     "which_order": "answering.which_order",

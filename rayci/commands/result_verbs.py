@@ -50,6 +50,8 @@ def metrics(
         counted = analysis.wins(table, chosen, criteria=listed(criterion) or None, along=along)
         view.print_wins(counted, chosen, format)
         return
+    if format is Format.TABLE and len(table.arrow.column("model").unique()) > 1 and view.print_knowledge(table):
+        return  # no two models are compared, and the orders of each can be asked for
     answer = analysis.which_order(table, chosen, axis, listed(criterion) or None, along, sizes, bounds)
     if also:
         view.write_beside(answer, _place(target, folder), listed(also))
@@ -57,6 +59,7 @@ def metrics(
         view.print_frames(answer, format, wide=wide)
     else:
         view.print_composability(answer, folder, wide=wide)
+        view.print_knowledge(table)
         view.print_answer(answer, wide=wide)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rayci.analysis.answering.which_order import WhichOrder
     from rayci.analysis.text.tables import Pivot
+    from rayci.table import ResultTable
 
 
 def print_answer(answer: WhichOrder, *, wide: bool = False, most: int | None = None) -> None:
@@ -48,6 +49,20 @@ def print_composability(answer: WhichOrder, source: str, *, wide: bool = False) 
         compact = tables.pivot(frame)
         pivot = tables.with_intervals(frame) if wide or _width(_columns(compact)) > out.width else compact
         print_pivot(pivot, f"Composability of {source}{answer.where}: order-free error | order sensitivity")
+
+
+def print_knowledge(table: ResultTable) -> bool:
+    """What quantisation brings back of what was unlearned; returns whether there was anything to show."""
+    from rayci.analysis.text.precisions import LEGEND, knowledge_tables
+
+    shown = list(knowledge_tables(table))
+    for title, pivot in shown:
+        out.print(f"[bold]What quantisation brings back: {plain(title)}[/bold]", soft_wrap=True)
+        print_pivot(pivot)
+    if shown:
+        say(LEGEND, "dim")
+        out.print()
+    return bool(shown)
 
 
 def print_frames(answer: WhichOrder, format: Format, *, wide: bool) -> None:
@@ -88,7 +103,7 @@ def write_beside(answer: WhichOrder, folder: Path, names: tuple[str, ...]) -> li
     return paths
 
 
-def print_pivot(pivot: Pivot, title: str, most: int | None = None) -> None:
+def print_pivot(pivot: Pivot, title: str = "", most: int | None = None) -> None:
     """A table with its notes; of more than `most` rows the first, and how many are left out."""
     out.print(_drawn(pivot, title, most), crop=False)
     if most is not None and len(pivot.rows) > most:
@@ -107,12 +122,13 @@ def _drawn(pivot: Pivot, title: str, most: int | None) -> Table:
     width = _width(columns)
     narrow = sum(column.least for column in columns) + len(columns) - 1 <= out.width
     tight = narrow and width > out.width
-    drawn = Table(title=f"[bold]{plain(title)}[/bold]", title_justify="left", box=None, pad_edge=False)
+    heading = f"[bold]{plain(title)}[/bold]" if title else None
+    drawn = Table(title=heading, title_justify="left", box=None, pad_edge=False)
     drawn.collapse_padding = tight
     drawn.width = None if narrow else width
     for column in columns:
-        heading = column.heading.replace(" ", "\n") if tight and column.whole else column.heading
-        drawn.add_column(plain(heading), justify="left" if column.words else "right", no_wrap=column.whole)
+        name = column.heading.replace(" ", "\n") if tight and column.whole else column.heading
+        drawn.add_column(plain(name), justify="left" if column.words else "right", no_wrap=column.whole)
     for row in pivot.rows[:most]:
         drawn.add_row(*map(plain, row))
     return drawn

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayci import analysis
 from rayci.commands.console import Format, out, pairs, plain, say, show
-from rayci.commands.result_view import print_answer
+from rayci.commands.result_view import print_answer, print_knowledge
 from rayci.commands.run_facts import spec_of, tracebacks_of
 from rayci.errors import RequestError
 from rayci.kinds import Status
@@ -44,6 +44,7 @@ def print_debug(spec: Path, only: Sequence[str], replicate: int | None, seed: in
 def print_run(run: Run, spec: Path) -> bool:
     """Print the result of a run of `spec` and write its report; returns whether anything failed."""
     table = run.table
+    print_knowledge(table)
     print_answer(analysis.which_order(table), most=_ROWS_SHOWN)
     counts = run.plan.summary()
     readings = f"{counts['evaluations_asked']} asked, {counts['evaluations_computed']} measured"

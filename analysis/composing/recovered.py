@@ -1,0 +1,184 @@
+"""What quantisation brings back of what was unlearned.
+
+    recovered  = (c(Q∘U) − c(U)) / (c(Q) − c(U))          U unlearner, Q quantiser, c a criterion of forgetting
+    robustness = min(m(Q∘U) / m(U), 1)                     m = high − c, the distance from knowing everything
+
+Recovered is 0 where quantising leaves what was forgotten forgotten, and 1 where the model then knows as much as one
+that was quantised without unlearning ("Catastrophic failure of LLM unlearning via quantization", arXiv 2410.16454).
+Robustness is the part for quantisation of the score of arXiv 2605.24614, whose measure grows with forgetting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rayci.analysis.scan.curve import ABSENT
+from rayci.errors import RequestError
+from rayci.kinds import Direction, Kind, Scale
+from rayci.table import ResultTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAST_SHARE = 0.02
+"""Share of the range below which c(Q) − c(U) is no knowledge that could come back."""
+_NAMES = ("model", "criterion", "unlearner", "quantiser")
+_UNIT = ("replicate", "seed")
+_NUMBERS = ("untouched", "unlearned", "quantised", "unlearned_quantised", "recovered", "robustness")
+COLUMNS = (*_NAMES, "bits", *_UNIT, *_NUMBERS, "reason")
+
+Unit = tuple[int | None, int | None]
+"""Edit batch and seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A composition `U > Q` with the compositions that it is made of, all as the table names them."""
+
+    composition: str
+    unlearner: str
+    quantiser: str
+    bits: float
+
+    @property
+    def method(self) -> str:
+        """The quantiser without its bits."""
+        return self.quantiser.replace(f"@{self.bits:g}", "", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    value: float | None
+    reason: str | None
+
+
+_Readings = Mapping[Unit, _Reading]
+_NOTHING = _Reading(None, ABSENT)
+
+
+def recovered(table: ResultTable, criteria: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row for every model, criterion, unlearner → quantiser chain, edit batch and seed, these in their order.
+
+    Columns: COLUMNS. `untouched` … `unlearned_quantised` are c(0), c(U), c(Q) and c(Q∘U) in the criterion's unit;
+    `recovered` and `robustness` are shares, null with a `reason` where c(Q) exceeds c(U) by less than LEAST_SHARE of
+    the range, or a value is missing. A reading without a seed or batch stands for all of them. `criteria`: by default
+    all where less is better and the range is closed. Raises RequestError for a criterion that is none of these.
+    """
+    import pandas as pd
+
+    scales = _forgetting(table, criteria)
+    final = table.arrow.filter(pc.field("final") & _among("criterion", scales))
+    chains = chains_of(final)
+    readings = _readings(final, {name for c in chains for name in ("", c.unlearner, c.quantiser, c.composition)})
+    rows = [
+        {"model": model, "criterion": criterion, **row}
+        for (model, criterion), by_composition in readings.items()
+        for chain in chains
+        for row in _rows(chain, by_composition, scales[criterion])
+    ]
+    types = {**dict.fromkeys(_UNIT, "Int64"), **dict.fromkeys(_NUMBERS, "Float64"), "bits": "float64"}
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**types, **dict.fromkeys((*_NAMES, "reason"), "string")})
+
+
+def chains_of(rows: pa.Table) -> list[Chain]:
+    """Every composition of exactly an unlearner and then a quantiser, by unlearner, quantiser and rising bits."""
+    compositions = np.asarray(rows.column("composition"), dtype=object)
+    first_rows = np.unique(compositions.astype(str), return_index=True)[1]
+    each = rows.take(pa.array(first_rows)).select(["composition", "steps"]).to_pylist()
+    chains = [chain for row in each if (chain := _chain(row["composition"], row["steps"]))]
+    return sorted(chains, key=lambda chain: (chain.unlearner, chain.method, chain.bits))
+
+
+def _chain(composition: str, steps: Sequence[Mapping[str, Any]]) -> Chain | None:
+    asked = [step for step in steps if step["recompression"] is None]
+    if len(asked) != 2 or asked[0]["kind"] != Kind.UNLEARN or asked[1]["strength_name"] != "bits":
+        return None
+    unlearner, _, quantiser = composition.rpartition(" > ")
+    return Chain(composition, unlearner, quantiser, asked[1]["strength"])
+
+
+def _forgetting(table: ResultTable, asked: Sequence[str] | None) -> dict[str, Scale]:
+    """Criteria that fall when something is forgotten, by name."""
+    held = {
+        name: scale
+        for name, scale in table.scales.items()
+        if scale.direction is Direction.LOWER and scale.low is not None and scale.high is not None
+    }
+    for name in asked or ():
+        if name not in held:
+            raise RequestError(f"{name!r} does not say what was forgotten", allowed=", ".join(held) or "none")
+    return held if asked is None else {name: held[name] for name in asked}
+
+
+def _readings(rows: pa.Table, compositions: set[str]) -> dict[tuple[str, str], dict[str, dict[Unit, _Reading]]]:
+    """(model, criterion) -> composition -> reading of every unit."""
+    columns = ["model", "criterion", "composition", *_UNIT, "value", "reason"]
+    readings: dict[tuple[str, str], dict[str, dict[Unit, _Reading]]] = {}
+    for row in rows.filter(_among("composition", compositions)).select(columns).to_pylist():
+        by_unit = readings.setdefault((row["model"], row["criterion"]), {}).setdefault(row["composition"], {})
+        by_unit[row["replicate"], row["seed"]] = _Reading(row["value"], row["reason"])
+    return readings
+
+
+def _among(column: str, texts: Iterable[str]) -> pc.Expression:
+    return pc.field(column).isin(pa.array(texts, pa.string()))  # typed: there may be none
+
+
+def _rows(chain: Chain, readings: Mapping[str, _Readings], scale: Scale) -> Iterator[dict[str, Any]]:
+    named = {"unlearner": chain.unlearner, "quantiser": chain.method, "bits": chain.bits}
+    for unit in sorted(readings.get(chain.composition, {}), key=_in_order):
+        untouched, unlearned, quantised, both = (
+            _of(readings.get(name, {}), unit) for name in ("", chain.unlearner, chain.quantiser, chain.composition)
+        )
+        numbers = _shares(chain, unlearned, quantised, both, scale)
+        yield {**named, **dict(zip(_UNIT, unit, strict=True)), "untouched": untouched.value, **numbers}
+
+
+def _of(readings: _Readings, unit: Unit) -> _Reading:
+    """The reading of a unit; one without edit batch or seed stands for all."""
+    replicate, seed = unit
+    held = ((replicate, seed), (None, seed), (replicate, None), (None, None))
+    return next((readings[own] for own in held if own in readings), _NOTHING)
+
+
+def _shares(chain: Chain, unlearned: _Reading, quantised: _Reading, both: _Reading, scale: Scale) -> dict[str, Any]:
+    """Values, recovered share and robustness of one unit."""
+    named = {chain.unlearner: unlearned, chain.quantiser: quantised, chain.composition: both}
+    reason = "; ".join(f"{name}: {reading.reason}" for name, reading in named.items() if reading.value is None)
+    share = None
+    if unlearned.value is not None and quantised.value is not None and both.value is not None:
+        known = quantised.value - unlearned.value
+        if known < LEAST_SHARE * (_top(scale) - (scale.low or 0.0)):
+            reason = f"{chain.quantiser} alone knows {known:.2g} more than {chain.unlearner}: nothing to bring back"
+        else:
+            share = (both.value - unlearned.value) / known
+    return {
+        "unlearned": unlearned.value,
+        "quantised": quantised.value,
+        "unlearned_quantised": both.value,
+        "recovered": share,
+        "robustness": _robustness(unlearned.value, both.value, _top(scale)),
+        "reason": reason or None,
+    }
+
+
+def _robustness(unlearned: float | None, both: float | None, top: float) -> float | None:
+    """Null where a value is missing, or everything is known after unlearning."""
+    if unlearned is None or both is None or unlearned >= top:
+        return None
+    return min((top - both) / (top - unlearned), 1.0)
+
+
+def _top(scale: Scale) -> float:
+    assert scale.high is not None, "the range is closed"
+    return scale.high
+
+
+def _in_order(unit: Unit) -> tuple[int, int]:
+    return (-1 if unit[0] is None else unit[0], -1 if unit[1] is None else unit[1])

@@ -1,0 +1,131 @@
+"""Gaps over paired items, against scipy, by hand, and in a seeded simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.random import Generator
+from scipy import stats
+
+from rayci.analysis.statistics.item_pairs import item_curves, item_gaps, mcnemar, paired
+from rayci.analysis.statistics.piecewise import Array
+from rayci.analysis.statistics.scoring import Reach, score
+from rayci.kinds import Direction, Scale
+
+X = np.array([0.0, 0.2, 0.6, 1.0])
+TRAPEZOID = np.array([0.1, 0.3, 0.4, 0.2])
+ONE = Reach(np.array([4.0]))
+
+
+def drawn(items: int, points: int = 4, orders: int = 2, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).normal(2.0, 0.3, (items, orders, points))
+
+
+def test_an_area_over_items_is_scipy_s_paired_t_test() -> None:
+    values = drawn(30)
+    (gap,) = item_gaps(item_curves(values), Reach(X), None)
+    first, second = (values[:, order] @ TRAPEZOID for order in (0, 1))
+    reference = stats.ttest_rel(first, second)
+    interval = reference.confidence_interval(0.95)
+    assert (gap.low, gap.high, gap.p) == pytest.approx((interval.low, interval.high, reference.pvalue))
+    assert gap.mean == pytest.approx(score(values.mean(axis=0)[None], Scale(Direction.LOWER), Reach(X)).gap.mean)
+
+
+def test_every_two_orders_have_their_gap() -> None:
+    values = drawn(12, orders=3)
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    for summary, (first, second) in zip(item_gaps(item_curves(values), Reach(X), None), pairs, strict=True):
+        assert summary == item_gaps(item_curves(values[:, [first, second]]), Reach(X), None)[0]
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(9, 2), (2, 9), (5, 5), (0, 6), (0, 0), (40, 61)])
+def test_right_or_wrong_at_one_point_is_mcnemar_s_exact_test(only_first: int, only_second: int) -> None:
+    differing = only_first + only_second
+    expected = stats.binomtest(only_first, differing).pvalue if differing else 1.0
+    assert mcnemar(only_first, only_second) == pytest.approx(expected)
+    pairs = [(1, 0)] * only_first + [(0, 1)] * only_second + [(1, 1)] * 30 + [(0, 0)] * 10
+    values = np.array(pairs, dtype=np.float64)[:, :, None]
+    (gap,) = item_gaps(item_curves(values), ONE, 1.0)
+    assert gap.p == pytest.approx(expected)
+
+
+def test_the_interval_of_right_or_wrong_has_half_a_question_in_each_cell() -> None:
+    """Agresti and Min's: b + ½ against c + ½ of n + 2, with Student's t in the place of the normal quantile."""
+    b, c, n = 7, 2, 60
+    differences = np.array([1.0] * b + [-1.0] * c + [0.0] * (n - b - c))
+    estimate = (b - c) / (n + 2)
+    stderr = np.sqrt((b + c + 1) - (b - c) ** 2 / (n + 2)) / (n + 2)
+    summary = paired(differences, 1.0)
+    half = stats.t.ppf(0.975, n - 1) * stderr
+    assert summary.mean == pytest.approx((b - c) / n)
+    assert (summary.low, summary.high) == pytest.approx((estimate - half, estimate + half))
+
+
+def test_items_that_all_agree_do_not_prove_that_the_orders_are_equal() -> None:
+    few, many = (paired(np.zeros(count), 1.0) for count in (10, 400))
+    assert few.p == many.p == 1.0
+    assert not few.within(0.05) and many.within(0.05)
+
+
+def test_swapping_the_orders_flips_the_sign_alone() -> None:
+    values = np.random.default_rng(3).integers(0, 2, (40, 2, 4)).astype(np.float64)
+    for width in (1.0, None):
+        (one,) = item_gaps(item_curves(values), Reach(X), width)
+        (other,) = item_gaps(item_curves(values[:, ::-1]), Reach(X), width)
+        assert (one.mean, one.low, one.high) == pytest.approx((-other.mean, -other.high, -other.low))
+        assert one.p == pytest.approx(other.p)
+
+
+def test_a_finer_grid_of_the_same_lines_changes_nothing_where_the_range_is_open() -> None:
+    values, fine = drawn(20), np.sort(np.concatenate([X, [0.3, 0.5, 0.9]]))
+    between = np.stack([[np.interp(fine, X, line) for line in item] for item in values])
+    (coarse,), (refined,) = (item_gaps(item_curves(v), Reach(x), None) for v, x in ((values, X), (between, fine)))
+    assert (coarse.mean, coarse.low, coarse.p) == pytest.approx((refined.mean, refined.low, refined.p))
+
+
+def test_uneven_items_are_a_ratio_of_sums() -> None:
+    """Mean and variance of the ratio estimator (Cochran 1977), and exp by the delta method."""
+    values, weights = drawn(15, points=1), np.arange(1.0, 16.0)
+    means = [np.average(values[:, order, 0], weights=weights) for order in (0, 1)]
+    (logarithm,) = item_gaps(item_curves(values, weights), ONE, None)
+    residuals = weights * (values[:, 0, 0] - values[:, 1, 0] - (means[0] - means[1])) / weights.mean()
+    assert logarithm.mean == pytest.approx(means[0] - means[1])
+    assert logarithm.stderr == pytest.approx(np.sqrt((residuals**2).sum() / (15 * 14)))
+    (perplexity,) = item_gaps(item_curves(values, weights, exponential=True), ONE, None)
+    tangents = [np.exp(m) * weights * (values[:, o, 0] - m) / weights.mean() for o, m in enumerate(means)]
+    assert perplexity.mean == pytest.approx(np.exp(means[0]) - np.exp(means[1]))
+    assert perplexity.stderr == pytest.approx((tangents[0] - tangents[1]).std(ddof=1) / np.sqrt(15))
+
+
+def answers(draw: Generator, chances: Array, items: int, alike: float) -> Array:
+    """Right or wrong `[items, orders, points]`: a question that is hard after one order is hard after the other."""
+    shared, own = draw.random((items, 1, 1)), draw.random((items, *chances.shape))
+    return np.asarray(np.where(draw.random(own.shape) < alike, shared, own) < chances, dtype=np.float64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("items", [64, 160])
+@pytest.mark.parametrize("points", [1, 4])
+@pytest.mark.parametrize(("level", "effect", "alike"), [(0.6, 0.0, 0.5), (0.6, 0.1, 0.8), (0.9, 0.08, 0.8)])
+def test_intervals_hold_the_truth(level: float, effect: float, alike: float, points: int, items: int) -> None:
+    draw = np.random.default_rng([items, points])
+    chances = np.clip(level + np.array([[effect], [0.0]]) - np.linspace(0, 0.15, points), 0, 1)
+    reach = Reach(np.arange(float(points)) if points > 1 else ONE.x)
+    held = 0
+    for _ in range(2000):
+        (gap,) = item_gaps(item_curves(answers(draw, chances, items, alike)), reach, 1.0)
+        assert gap.low is not None and gap.high is not None
+        held += gap.low <= effect <= gap.high
+    assert 0.93 <= held / 2000 <= 0.97
+
+
+@pytest.mark.slow
+def test_intervals_of_uneven_items_hold_the_truth() -> None:
+    draw, held = np.random.default_rng(7), 0
+    for _ in range(2000):
+        weights = draw.integers(20, 129, 40).astype(np.float64)
+        losses = draw.normal(1.5, 0.6, (40, 1, 1)) + draw.normal(0, 0.2, (40, 2, 4)) + np.array([[[0.1], [0.0]]])
+        (gap,) = item_gaps(item_curves(losses, weights), Reach(X), None)
+        assert gap.low is not None and gap.high is not None
+        held += gap.low <= 0.1 <= gap.high
+    assert 0.93 <= held / 2000 <= 0.97

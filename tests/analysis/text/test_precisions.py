@@ -1,0 +1,53 @@
+"""The table of what is still known at every precision, and what the command line shows of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from rayci import analysis
+from rayci.analysis.text.precisions import knowledge
+from rayci.table import Row
+from tests.analysis.synthetic_table import row, table
+
+
+def sweep(seeds: int, **values: float | str) -> list[Row]:
+    """gd, then rtn at 8 and 4 bits; the first seed last, as a table may hold them."""
+    alone = [row("", "wmdp", 1.0), row("rtn@4", "wmdp", 0.9), row("rtn@8", "wmdp", 1.0)]
+    rows = [
+        row(chain, "wmdp", values.get(chain.replace(" > ", "_").replace("@", ""), 0.2 + 0.1 * seed), seed=seed)
+        for chain in ("gd", "gd > rtn@4", "gd > rtn@8")
+        for seed in reversed(range(seeds))
+    ]
+    return [*alone, *rows]
+
+
+def test_a_row_per_unlearner_a_column_per_precision_seeds_in_order() -> None:
+    pivot = knowledge(analysis.recovered(table(sweep(3, gd=0.2))))
+    assert pivot.header == ("unlearner", "full precision", "rtn 8 bits", "rtn 4 bits")
+    assert pivot.rows == (
+        ("none", "1.00", "1.00", "0.90"),
+        ("gd", "0.20 0.20 0.20", "0.20 0.30 0.40 (12 %)", "0.20 0.30 0.40 (14 %)"),
+    )
+    assert pivot.notes == ()
+
+
+def test_many_seeds_show_their_mean_and_ends() -> None:
+    pivot = knowledge(analysis.recovered(table(sweep(6, gd=0.2))))
+    assert pivot.rows[1][1:3] == ("0.20, 0.20 … 0.20", "0.45, 0.20 … 0.70 (31 %)")
+
+
+def test_what_is_missing_is_named_once() -> None:
+    pivot = knowledge(analysis.recovered(table(sweep(2, gd=0.2, gd_rtn4="out of memory"))))
+    assert pivot.rows[1][3] == "– –"
+    assert pivot.notes == ("gd > rtn@4: out of memory (gd)",)
+
+
+@pytest.mark.parametrize("source", ["published:unlearning_quantization"])
+def test_metrics_shows_it(source: str) -> None:
+    command = [sys.executable, "-m", "rayci", "metrics", source]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "What quantisation brings back: verbmem, LLaMA-2-7B on MUSE NEWS\n" in shown
+    assert any(line.split()[:2] == ["ga_klr", "14.10"] and "33.80 (98 %)" in line for line in shown.splitlines())
