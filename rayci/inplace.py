@@ -22,6 +22,8 @@ from rayci.planning.chain import Link, chain_of
 from rayci.planning.composition import Step, parse
 from rayci.subject import Subject
 
+_DTYPES = ("float32", "bfloat16", "float16")
+
 
 def apply(
     model: PreTrainedModel | str | Path,
@@ -36,13 +38,14 @@ def apply(
     retain: Sequence[str] = (),
     recompress: Recompress | str = Recompress.REFIT,
     seed: int = 0,
+    dtype: str | None = None,
 ) -> Subject:
     """Apply `composition` to a model object, a folder, a hub id or `testbed`, in place.
 
     `calibration` is int64 `[sequences, tokens]`, all of it used; a model object needs its `tokenizer`
-    where a method reads text. `edits` are all applied as one batch; `settings` maps a method to
-    settings beside its preset (default `published`, on the testbed `testbed`). The testbed brings its
-    own data where none is given.
+    where a method reads text, and keeps its dtype; others load in `dtype`, by default float32. `edits`
+    are all applied as one batch; `settings` maps a method to settings beside its preset (default
+    `published`, on the testbed `testbed`). The testbed brings its own data where none is given.
 
     Raises RequestError with all that is wrong with any step before a weight is touched;
     InterventionError where a method fails.
@@ -59,7 +62,7 @@ def apply(
     links = chain_of(steps, configure, Recompress(recompress))
     data = _collection(model, edits, forget, retain)
     context = Context(data, seed, batch_size=len(edits) or min(len(data.edits), 50), tokens=calibration)
-    subject = _subject(model, tokenizer)
+    subject = _subject(model, tokenizer, dtype)
     refuse(_faults(subject, links, context))
     for link in links:
         subject.apply(link.intervention, context, link.recompression)
@@ -73,10 +76,20 @@ def _faults(subject: Subject, links: Iterable[Link], context: Context) -> Iterat
             yield fault.located(str(link))
 
 
-def _subject(model: PreTrainedModel | str | Path, tokenizer: PreTrainedTokenizerBase | None) -> Subject:
+def _subject(
+    model: PreTrainedModel | str | Path, tokenizer: PreTrainedTokenizerBase | None, dtype: str | None
+) -> Subject:
     if isinstance(model, (str, Path)):
-        return loading.load(locate(str(model)))
+        return loading.load(locate(str(model)), dtype=_checked(dtype or _DTYPES[0]))
+    if dtype is not None:
+        raise RequestError(f"dtype = {dtype!r} beside a model that is loaded", hint=f"model.to(torch.{dtype})")
     return loading.wrap(model, tokenizer)
+
+
+def _checked(dtype: str) -> str:
+    if dtype not in _DTYPES:
+        raise RequestError(f"dtype = {dtype!r}", allowed=", ".join(_DTYPES))
+    return dtype
 
 
 def _collection(

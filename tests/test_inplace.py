@@ -76,3 +76,12 @@ def test_an_edit_that_is_no_record() -> None:
     with pytest.raises(DataError, match="is no record") as error:
         rayci.apply(random_model("llama"), "ft", tokenizer(), edits=[{"prompt": "Ada lives in", "target": "Rome"}])
     assert "target_new" in str(error.value.allowed)
+
+
+def test_a_folder_loads_in_the_dtype_that_is_asked_for() -> None:
+    assert rayci.apply("testbed", "rtn@4", dtype="bfloat16").model.dtype == torch.bfloat16
+    assert rayci.apply("testbed", "rtn@4").model.dtype == torch.float32
+    with pytest.raises(RequestError, match="dtype = 'int8'"):
+        rayci.apply("testbed", "rtn@4", dtype="int8")
+    with pytest.raises(RequestError, match="beside a model that is loaded"):
+        rayci.apply(random_model("llama"), "rtn@4{group_size=16}", dtype="bfloat16")

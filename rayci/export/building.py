@@ -68,6 +68,7 @@ def build(wanted: Wanted, *, measure: bool = False, values: tuple[Value, ...] = 
             tuple(position.subject.applied),
             values,
             {"model": sweep.model(), "stage": stage.fingerprint},
+            _draws(wanted),
             reproduce(wanted),
         )
         notes = (*position.take_notes(), *readings.take_notes(), *position.store.take_notes())
@@ -98,6 +99,14 @@ def go(position: Position, wanted: Wanted, depth: int) -> int:
     if outcome.failure is not None:
         raise InterventionError(f"{stages[depth].chain} failed: {outcome.failure}")
     return applied
+
+
+def _draws(wanted: Wanted) -> str:
+    """`edit batch 2 of 50 edits, seed 0`."""
+    spec, stage = wanted.sweep.spec, wanted.stage
+    batch = [] if stage.replicate is None else [f"edit batch {stage.replicate} of {spec.edit_batch} edits"]
+    index = f", seed index {stage.seed}" if stage.seed else ""
+    return ", ".join([*batch, f"seed {spec.seed}{index}"])
 
 
 def _device(spec: Spec) -> str:

@@ -22,7 +22,8 @@ def card(origin: Origin, dtype: str, packing: Packing | None, dequantised: bool)
     parts = [
         _front_matter(origin, packing),
         f"# {origin.base or 'A model'}: {f'`{origin.chain}`' if origin.chain else 'untouched'}",
-        f"Made by rayci {__version__} from {_base(origin)}, in {dtype}.",
+        f"Made by rayci {__version__} from {_base(origin)}, in {dtype}"
+        + (f"; {origin.draws}." if origin.draws else "."),
         *_steps(origin),
         *_values(origin.values),
         "## Weights",
@@ -93,7 +94,8 @@ def _weights(packing: Packing | None, dtype: str, dequantised: bool) -> Iterator
         levels = "levels around 0" if packing.symmetric else "zero points"
         yield (
             f"{len(packing.packed)} weights of the decoder blocks are packed as compressed-tensors, "
-            f"{packing.bits} bits, {groups}, {levels}, scales in float32; the rest is {dtype}."
+            f"{packing.bits} bits, {groups}, {levels}, scales in float32; the rest is {dtype}. "
+            "A zero takes as many bits as any other weight."
         )
         yield _exactness(packing, dtype, dequantised)
     if packing is not None and packing.dense:

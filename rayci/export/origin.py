@@ -43,6 +43,8 @@ class Origin:
     """Readings of the model, where it was measured."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """`model` and `stage` -> fingerprint; empty outside of sweeps."""
+    draws: str = ""
+    """Which edit batch and seed made it, where it depends on them."""
     reproduce: str | None = None
     """The spec that makes the stage again, as YAML; None outside of sweeps, where nobody knows the data's files."""
 

@@ -56,6 +56,7 @@ def test_a_stage_of_a_run_with_its_readings(rayci: Verb) -> None:
     assert (code, err.splitlines()[0]) == (0, "1 of 2 steps came from the run's store")
     digest = runs.trial(runs.sweep()).stages[2].fingerprint
     card = Path("one/README.md").read_text()
+    assert "in float32; edit batch 1 of 4 edits, seed 0." in card
     assert digest in card and "| sparsity | 0 | " in card
     assert rayci("apply", "--run", "small", "--stage", digest[:9], "--out", "two")[0] == 0
     assert Path("one/model.safetensors").read_bytes() == Path("two/model.safetensors").read_bytes()
