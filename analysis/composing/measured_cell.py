@@ -11,6 +11,7 @@ import numpy as np
 
 from rayci.analysis.composing.average_bits import Places, bits_of
 from rayci.analysis.composing.bounded import Bounds
+from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.scan.family import Family, Order
 from rayci.analysis.scan.reading_point import Place, same
 from rayci.analysis.scan.samples import Gap, Samples, samples
@@ -35,6 +36,8 @@ class Reading:
     bounds: Bounds | None
     margin: float
     """Share of a criterion's range within which orders count as equal."""
+    items: ItemReadings
+    """What tells of gaps where there is one measurement."""
 
     @property
     def rescale(self) -> bool:
@@ -83,6 +86,9 @@ def measure(family: Family, criterion: str, scale: Scale, reading: Reading) -> M
     if reach is None:
         return Measured(row, evidence, reasons)
     measured = score(held.values[..., points], scale, reach)
+    row["interval_of"] = held.units if len(held.values) >= LEAST_UNITS else None
+    if over_items := _item_gaps(family, criterion, held.only(points), scale, reach, reading):
+        measured, row["interval_of"] = replace(measured, gaps=over_items), "items"
     row |= _numbers(measured, held, scale) | {"n_points": len(points) - len(beyond), "n_replicates": len(held.values)}
     row |= _kept(reach, x[points], [held.grid[point] for point in points])
     return Measured(row, replace(evidence, gaps=measured.gaps), (*reasons, *measured.notes))
@@ -137,6 +143,16 @@ def _lost(held: Samples, scale: Scale, x: Array, reading: Reading) -> LostBounds
     return bounds_of(held.values, scale, x, rescale=reading.rescale)
 
 
+def _item_gaps(
+    family: Family, criterion: str, held: Samples, scale: Scale, reach: Reach, reading: Reading
+) -> tuple[Summary, ...] | None:
+    """The gaps over paired items where the orders were measured once; None where more often, or items do not tell."""
+    if len(held.values) > 1:
+        return None
+    points = [family.grid.index(gamma) for gamma in held.grid]
+    return reading.items.gaps(family.runs[criterion], points, held.values[0], reach, scale)
+
+
 def _bounds(lost: LostBounds | None) -> dict[str, float | None]:
     row: dict[str, float | None] = {}
     for metric in ("order_free_error", "order_sensitivity"):
@@ -155,7 +171,6 @@ def _numbers(measured: Score, held: Samples, scale: Scale) -> dict[str, Any]:
         **_ends(measured.by_order, held.orders, scale),
         **dict(zip(value_columns(held.orders[0]), measured.by_order, strict=True)),
         "gap_p": Evidence(measured.gaps, None, None, 0).p,
-        "interval_of": held.units if len(held.values) >= LEAST_UNITS else None,
     }
     if len(held.orders) == 2:
         gap = measured.gap

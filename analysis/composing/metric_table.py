@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rayci.analysis.composing.bounded import bounds
+from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.composing.measured_cell import Measured, Reading, measure
 from rayci.analysis.scan.cells import chosen_criteria, final_cells, scale_of
 from rayci.analysis.scan.family import Family, families
@@ -58,13 +59,13 @@ def metrics(
     bounded form, criterion -> decay from the untouched model in the criterion's unit; other γ do not count. `margin`:
     share of a criterion's range within which two orders count as equal.
 
-    Columns: COLUMNS first, then 95 % intervals and standard errors over `interval_of` (edit batches, or seeds), bounds
-    where points were lost, the criterion after every order (`value_ij`: i, then j), the signed `gap` of two orders with
-    interval, p (of more orders: that all are equal), p adjusted over the table and `verdict` (`matters`,
-    `does_not_matter`, `not_shown`, `undecided`), `best_order`, `worst_order`, `points_asked`, `kept_low`,
-    `kept_high` (the γ that count), `unit` (areas of criteria that span decades are those of their logarithm), kinds,
-    categories, `direction`, `reason`. Metrics are those of the mean curves over units, on the γ that every order has in
-    every unit; a missing number is null and `reason` says why.
+    Columns: COLUMNS first, then 95 % intervals and standard errors over `interval_of` (edit batches, or seeds; for the
+    gap of what was measured once the `items` that every order answered), bounds where points were lost, the criterion
+    after every order (`value_ij`: i, then j), the signed `gap` of two orders with interval, p (of more orders: that all
+    are equal), p adjusted over the table and `verdict` (`matters`, `does_not_matter`, `not_shown`, `undecided`),
+    `best_order`, `worst_order`, `points_asked`, `kept_low`, `kept_high` (the γ that count), `unit` (areas of criteria
+    that span decades are those of their logarithm), kinds, categories, `direction`, `reason`. Metrics are those of the
+    mean curves over units, on the γ that every order has in every unit; a missing number is null and `reason` says why.
     Raises RequestError for unknown criteria, axes, names and for `size` outside 2 … 4.
     """
     import pandas as pd
@@ -75,7 +76,8 @@ def metrics(
     cells = final_cells(table)
     composing = [family for family in families(cells, along) if _composes(family, size)]
     scales = {name: scale_of(table, name) for name in chosen_criteria(table, None)}
-    reading = Reading(place(at, composing), check_axis(axis), bounds(within, scales, cells) if within else None, margin)
+    bounded = bounds(within, scales, cells) if within else None
+    reading = Reading(place(at, composing), check_axis(axis), bounded, margin, ItemReadings(table))
     asked = [(family, name) for name in names for family in composing]
     measured = [measure(family, name, scales[name], reading) for family, name in asked]
     shown = verdicts([cell.evidence for cell in measured])

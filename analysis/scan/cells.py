@@ -34,12 +34,14 @@ class FinalCells:
     value: Array
     """NaN where there is none."""
     reason: Coded[str]
+    row: NDArray[np.uint32]
+    """Where in the table each of them stands."""
 
     def at(self, rows: NDArray[np.intp]) -> FinalCells:
         """Some of the rows."""
-        value = self.value[rows]
-        coded = {field.name: getattr(self, field.name).at(rows) for field in fields(self) if field.name != "value"}
-        return FinalCells(value=value, **coded)
+        plain = {name: getattr(self, name)[rows] for name in ("value", "row")}
+        coded = {field.name: getattr(self, field.name).at(rows) for field in fields(self) if field.name not in plain}
+        return FinalCells(**plain, **coded)
 
     def untouched(self, criterion: str) -> Array:
         """What was measured of the untouched model."""
@@ -55,7 +57,7 @@ def final_cells(table: ResultTable) -> FinalCells:
     Raises RequestError where the table mixes models or re-compression policies: their
     compositions have the same names, and a curve through both would mean nothing.
     """
-    final = table.columns([*_COLUMNS]).filter("final")
+    final = table.columns([*_COLUMNS]).with_row_index("row").filter("final")
     rows = final.with_columns(stage=pl.col("stage_fingerprint").rle_id()).drop("stage_fingerprint", "final").collect()
     refuse_mixture(rows)
     begins = pl.col("stage_fingerprint").ne_missing(pl.col("stage_fingerprint").shift())
@@ -68,6 +70,7 @@ def final_cells(table: ResultTable) -> FinalCells:
             coded_integers(rows["seed"]),
             rows["value"].fill_null(np.nan).to_numpy(),
             coded_texts(rows["reason"]),
+            rows["row"].to_numpy(),
         )
     )
 

@@ -30,7 +30,9 @@ class Runs:
     """Edit batches; one None where no row has one."""
     seeds: tuple[int | None, ...]
     reason: Coded[str]
-    """Of every row of the table."""
+    """Of every row."""
+    places: NDArray[np.uint32]
+    """Of every row where in the table it stands."""
 
     @property
     def ran(self) -> Kept:
@@ -67,7 +69,7 @@ def pivoted(cells: FinalCells, places: Places) -> list[dict[str, Runs]]:
     units = zip(_names(rows.replicate, batches), _names(rows.seed, draws), strict=True)
     for code, shape, end, (replicates, seeds) in zip(known, shapes, ends, units, strict=True):
         lies = slice(end - shape.prod(), end)
-        runs = Runs(values[lies].reshape(shape), taken[lies].reshape(shape), replicates, seeds, rows.reason)
+        runs = Runs(values[lies].reshape(shape), taken[lies].reshape(shape), replicates, seeds, rows.reason, rows.row)
         by_family[code // criteria][rows.criterion.names[code % criteria]] = runs
     return by_family
 
