@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rayci.analysis.answering.ordering_rules.rule_table import rules
     from rayci.analysis.answering.usability import ruinous_steps
     from rayci.analysis.answering.which_order import which_order
     from rayci.analysis.composing.best_orders import ranked_orders
@@ -39,6 +40,7 @@ __all__ = [
     "recovered",
     "report",
     "ruinous_steps",
+    "rules",
     "which_order",
     "wins",
 ]
@@ -56,6 +58,7 @@ _HOMES = {
     "recovered": "composing.recovered",
     "report": "page.html_report",
     "ruinous_steps": "answering.usability",
+    "rules": "answering.ordering_rules.rule_table",
     "which_order": "answering.which_order",
     "wins": "composing.win_counts",
 }

@@ -54,15 +54,15 @@ def wins(
 
     pairs, chains = composing(table, along, size=2), Chains(table)
     where = place(at, pairs)
-    contests = _contests(grid_of(pair, where) for pair in pairs)
+    by_category = contests(grid_of(pair, where) for pair in pairs)
     rows: list[tuple[Any, ...]] = []
     for criterion in chosen_criteria(table, criteria):
         held, scale = chains.read(criterion), scale_of(table, criterion)
-        for (category, partners), by_partner in contests.items():
+        for (category, partners), by_partner in by_category.items():
             methods = sorted({method for column in by_partner.values() for method in column})
             if len(methods) < 2:
                 continue
-            columns = [_column(chains, held, scale, column, methods) for column in by_partner.values()]
+            columns = [in_common(chains, held, scale, column, methods) for column in by_partner.values()]
             for metric in METRICS:
                 outcomes = [_outcome(column[metric], digits) for column in columns if column]
                 keys = [(category, method, partners, criterion, metric) for method in methods]
@@ -75,7 +75,7 @@ Column = Mapping[str, Grid]
 """Method -> where it is read with one partner."""
 
 
-def _contests(grids: Iterable[Grid]) -> dict[tuple[str, str], dict[str, dict[str, Grid]]]:
+def contests(grids: Iterable[Grid]) -> dict[tuple[str, str], dict[str, dict[str, Grid]]]:
     """(Category, kind of the partner) -> partner -> method -> grid: each pair twice, seen from either method."""
     contests: dict[tuple[str, str], dict[str, dict[str, Grid]]] = {}
     for grid in grids:
@@ -85,7 +85,7 @@ def _contests(grids: Iterable[Grid]) -> dict[tuple[str, str], dict[str, dict[str
     return contests
 
 
-def _column(
+def in_common(
     chains: Chains, held: ChainValues, scale: Scale, column: Column, methods: Sequence[str]
 ) -> dict[str, dict[str, Array]] | None:
     """Metric -> method -> each unit's value `[units]`, on common points and units; None where that is undecided."""

@@ -15,14 +15,18 @@ from rayci.table import ResultTable, Row, StepCell, from_rows
 KINDS = {
     "ft": Kind.EDIT, "memit": Kind.EDIT, "wanda": Kind.COMPRESS, "sparsegpt": Kind.COMPRESS,
     "rtn": Kind.COMPRESS, "awq": Kind.COMPRESS, "gd": Kind.UNLEARN, "rmu": Kind.UNLEARN,
+    "lora": Kind.EDIT, "gptq": Kind.COMPRESS, "ga": Kind.UNLEARN, "sure": Kind.UNLEARN,
 }  # fmt: skip
-STRENGTHS = {"wanda": "sparsity", "sparsegpt": "sparsity", "rtn": "bits", "awq": "bits"}
+STRENGTHS = {"wanda": "sparsity", "sparsegpt": "sparsity", "rtn": "bits", "awq": "bits", "gptq": "bits"}
 SCALES = {
     "edit_success": UNIT_INTERVAL,
+    "edit_generalization": UNIT_INTERVAL,
     "edit_locality": UNIT_INTERVAL,
     "mmlu": Scale(Direction.HIGHER, 0.0, 1.0, 0.25, "share"),
     "wmdp": Scale(Direction.LOWER, 0.0, 1.0, 0.25, "share"),
+    "hazard": Scale(Direction.LOWER, 0.0, 1.0, 0.25, "share"),
     "perplexity": Scale(Direction.LOWER, 1.0, None, logarithmic=True),
+    "wikitext_ppl": Scale(Direction.LOWER, 1.0, None, logarithmic=True),
     "privleak": Scale(Direction.ZERO, -100.0, 100.0, None, "%"),
     "fluency": Scale(Direction.HIGHER, 0.0, None, None, "nats"),
     "avg_bits": Scale(Direction.NONE, 0.0, None, None, "bits per weight"),

@@ -1,0 +1,75 @@
+"""Claims about what quantisation brings back of what was unlearned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rayci.analysis.answering.ordering_rules.compared import Compared, Judged, less
+from rayci.analysis.answering.ordering_rules.judgement import positive, similar
+from rayci.analysis.composing.recovered import recovered
+from rayci.analysis.statistics.piecewise import Array
+
+NOTHING = 0.1
+"""Share of what quantisation could bring back that counts as nothing."""
+SURE, BASELINE = "sure", "retrain"
+"""A method that is to prevent it; and what published tables list among the unlearners, a model that never knew."""
+
+
+def four_bits_recover(held: Compared) -> Judged:
+    """Rule 9: 4-bit quantisation recovers forgotten knowledge, 8-bit does not."""
+    shares = [share for share in _shares(held) if share.unlearner != BASELINE]
+    at_four, at_eight = ([share.units for share in shares if share.bits == bits] for bits in (4, 8))
+    return Judged(
+        [
+            positive("share recovered by 4 bits", at_four),
+            similar("share recovered by 8 bits", at_eight, NOTHING),
+        ],
+        {frozenset((share.unlearner, share.quantiser)): share.quantiser for share in shares if share.bits == 4},
+    )
+
+
+def sure_prevents(held: Compared) -> Judged:
+    """Rule 10: SURE prevents it: less is recovered by 4 bits than after the other unlearners."""
+    shares = [share for share in _shares(held) if share.bits == 4 and share.unlearner != BASELINE]
+    kept = [
+        less(share.units, sure.units)
+        for sure in shares
+        for share in shares
+        if sure.guarded and not share.guarded and share.where == sure.where
+    ]
+    return Judged([positive("share recovered by 4 bits without SURE minus with it", kept)])
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What a quantiser brings back of what an unlearner took, of what it could."""
+
+    where: tuple[str, str, str]
+    """Model, criterion, quantiser."""
+    unlearner: str
+    bits: float
+    units: Array
+
+    @property
+    def quantiser(self) -> str:
+        return self.where[2]
+
+    @property
+    def guarded(self) -> bool:
+        return self.unlearner.startswith(SURE)
+
+
+def _shares(held: Compared) -> list[_Share]:
+    """Every recovered share that is known in all units."""
+    frame = recovered(held.table)
+    columns = [frame[name].tolist() for name in ("model", "criterion", "quantiser", "unlearner", "bits")]
+    units: dict[tuple[str, str, str, str, float], list[float]] = {}
+    for *key, share in zip(*columns, frame["recovered"].astype(float), strict=True):
+        units.setdefault(tuple(key), []).append(share)
+    return [
+        _Share((model, criterion, quantiser), unlearner, bits, np.array(shares))
+        for (model, criterion, quantiser, unlearner, bits), shares in units.items()
+        if np.isfinite(shares).all()
+    ]
