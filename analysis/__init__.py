@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rayci.analysis.answering.ordering_rules.rule_table import rules
+    from rayci.analysis.answering.two_tables import compare
     from rayci.analysis.answering.usability import ruinous_steps
     from rayci.analysis.answering.which_order import which_order
     from rayci.analysis.composing.best_orders import ranked_orders
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "attribution",
+    "compare",
     "composable_share",
     "curves",
     "final_values",
@@ -47,6 +49,7 @@ __all__ = [
 
 _HOMES = {
     "attribution": "composing.prefix_drops",
+    "compare": "answering.two_tables",
     "composable_share": "composing.epsilon",
     "curves": "scan.curve",
     "final_values": "composing.stage_table",

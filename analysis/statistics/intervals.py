@@ -74,6 +74,28 @@ def of_items(mean: float, stderr: float | None, items: int, *, share: bool) -> S
     return Summary(mean, stderr, mean - z * stderr, mean + z * stderr, None, 1)
 
 
+def difference(first: Summary, second: Summary) -> Summary:
+    """First minus second of independent units: Welch's t.
+
+    A side of fewer than LEAST_UNITS units counts as exact, so that the interval is that of the other; without any
+    there is none. Null where a mean is, or where both are the same infinity.
+    """
+    if first.mean is None or second.mean is None or (math.isinf(first.mean) and first.mean == second.mean):
+        return Summary(None, None, None, None, None, 0)
+    mean = first.mean - second.mean
+    variances = [(side.stderr**2, side.n) for side in (first, second) if side.low is not None and side.stderr]
+    count = sum(n for _, n in variances)
+    total = sum(variance for variance, _ in variances)
+    if not total or not math.isfinite(mean):
+        known = first.low is not None or second.low is not None
+        end, p = (mean, _p(mean, 0.0, 2)) if known and math.isfinite(mean) else (None, None)
+        return Summary(mean, 0.0 if known else None, end, end, p, count)
+    freedom = total**2 / sum(variance**2 / (n - 1) for variance, n in variances)
+    stderr = math.sqrt(total)
+    half = float(stdtrit(freedom, 1 - LEVEL / 2)) * stderr
+    return Summary(mean, stderr, mean - half, mean + half, float(2 * stdtr(freedom, -abs(mean) / stderr)), count)
+
+
 def holm(ps: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down adjustment over the p that are there, each in its place."""
     known = sorted((p, place) for place, p in enumerate(ps) if p is not None)

@@ -1,4 +1,4 @@
-"""`rayci metrics` and `report`: what a finished or running sweep says."""
+"""`rayci metrics`, `compare` and `report`: what a finished or running sweep says."""
 
 from __future__ import annotations
 
@@ -61,6 +61,26 @@ def metrics(
         view.print_composability(answer, folder, wide=wide)
         view.print_knowledge(table)
         view.print_answer(answer, wide=wide)
+
+
+def compare(
+    folder: RunPath,
+    other: Annotated[str, typer.Argument(help="What to compare it with, likewise.", metavar="OTHER")],
+    at: Annotated[str, typer.Option(help="Strength at which ordering rules compare pairs, as in metrics.")] = "area",
+    model: Annotated[str | None, typer.Option(help="Model of RUN, where it holds several.")] = None,
+    other_model: Annotated[str | None, typer.Option(help="Model of OTHER, likewise.")] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Every common cell, and the numbers of every rule.")] = False,
+    part: Annotated[str, typer.Option(help="For csv: differences, correlations or rules.")] = "differences",
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Where two results differ, whether they rank alike, and which ordering rules hold in each."""
+    from rayci import analysis
+    from rayci.commands.compare_view import check_part, print_two_tables
+
+    check_part(part, format)
+    here, there = analysis.load(folder), analysis.load(other)
+    here, there = (here.of_model(model) if model else here), (there.of_model(other_model) if other_model else there)
+    print_two_tables(analysis.compare(here, there, at), f"{folder} − {other}", format, part, wide=wide)
 
 
 def report(

@@ -43,7 +43,8 @@ def rayci(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    "verb", ["", "plan", "run", "status", "report", "metrics", "apply", "inspect", "methods", "criteria", "doctor"]
+    "verb",
+    ["", "plan", "run", "status", "report", "metrics", "compare", "apply", "inspect", "methods", "criteria", "doctor"],
 )
 def test_help(verb: str, rayci) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = rayci(*([verb] if verb else []), "--help")

@@ -1,0 +1,162 @@
+"""One table beside another: where their numbers differ, whether they rank alike, which ordering rules hold in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rayci.analysis.answering.ordering_rules.rule_table import rules
+from rayci.analysis.composing.chain_curves import typed
+from rayci.analysis.scan.asked import Composition
+from rayci.analysis.scan.cells import final_cells
+from rayci.analysis.scan.chain_values import Chains
+from rayci.analysis.scan.reading_point import At
+from rayci.analysis.statistics.intervals import LEAST_UNITS, Summary, difference, holm, summarise
+from rayci.errors import RequestError
+from rayci.table import ResultTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIFFERENCES = (
+    "criterion", "composition", "here", "there", "difference", "difference_low", "difference_high",
+    "difference_p", "difference_p_adjusted", "n_here", "n_there", "interval_of", "reason",
+)  # fmt: skip
+CORRELATIONS = ("criterion", "n", "spearman", "spearman_p", "kendall", "kendall_p", "reason")
+RULES = (
+    "rule", "claim", "here", "there", "agree", "statistic_here", "statistic_there", "n_here", "n_there",
+    "sentence_here", "sentence_there",
+)  # fmt: skip
+_RULE_TEXTS = ("claim", "here", "there", "sentence_here", "sentence_there")
+_COUNTS = ("n_here", "n_there")
+LEAST_RANKED = 3
+"""Cells below which nothing is ranked."""
+
+
+@dataclass(frozen=True)
+class TwoTables:
+    """What two tables say of the same things."""
+
+    differences: pd.DataFrame
+    """Every common cell: one criterion after one composition (methods, order and γ), columns DIFFERENCES."""
+    correlations: pd.DataFrame
+    """For each common criterion whether the cells rank alike, columns CORRELATIONS."""
+    rules: pd.DataFrame
+    """The fourteen ordering rules in both, columns RULES."""
+    only_here: tuple[str, ...]
+    """Compositions that the other table lacks."""
+    only_there: tuple[str, ...]
+
+
+def compare(here: ResultTable, there: ResultTable, at: At = "area") -> TwoTables:
+    """Differences here − there, rank correlations and ordering rules of two tables; models may differ.
+
+    Compositions are the same where methods, order and γ are; settings tell two apart only where a table holds both. The
+    interval of a difference is Welch's over the units of both, p is adjusted (Holm) over all cells; a side of fewer
+    than three units counts as exact, and `interval_of` says whose noise it is (`both`, `here`, `there`). Infinite on
+    both sides is no difference that has a value. `at`: where the ordering rules compare pairs. Raises RequestError
+    where the tables have no cell in common, or one of them holds several models.
+    """
+    sides = [_Side(table, f"the {which} table") for which, table in (("first", here), ("second", there))]
+    names = [side.compositions.keys() for side in sides]
+    common = [name for name in names[0] if name in names[1]]
+    criteria = [name for name in sides[0].criteria if name in sides[1].criteria]
+    rows = [row for criterion in criteria for row in _differences(criterion, common, *sides)]
+    adjusted = holm([row["difference_p"] for row in rows])
+    rows = [{**row, "difference_p_adjusted": p} for row, p in zip(rows, adjusted, strict=True)]
+    if not rows:
+        raise RequestError(
+            "the two tables have no composition and criterion in common",
+            at=f"the first has {sides[0]}; the second has {sides[1]}",
+            hint="name two runs of the same methods and strengths",
+        )
+    differences = typed(rows, DIFFERENCES, ("criterion", "composition")).astype(dict.fromkeys(_COUNTS, "Int64"))
+    ranked = [_correlation(criterion, differences[differences.criterion == criterion]) for criterion in criteria]
+    judged = typed(list(_rules(here, there, at)), RULES, _RULE_TEXTS)
+    return TwoTables(
+        differences,
+        typed(ranked, CORRELATIONS, ("criterion",)).astype({"n": "Int64"}),
+        judged.astype({"rule": "Int64", "agree": "boolean", **dict.fromkeys(_COUNTS, "Int64")}),
+        *(tuple(name for name in own if name not in other) for own, other in (names, names[::-1])),
+    )
+
+
+class _Side:
+    """One of the two tables."""
+
+    def __init__(self, table: ResultTable, name: str) -> None:
+        try:
+            final_cells(table)
+        except RequestError as error:  # several models or policies
+            raise error.located(name) from None
+        self.chains = Chains(table)
+        self.compositions: Mapping[str, Composition] = {self.chains.name(steps): steps for steps in self.chains.finals}
+        self.criteria = sorted(table.arrow.column("criterion").unique().to_pylist())
+
+    def __str__(self) -> str:
+        methods = {step.variant.method for steps in self.compositions.values() for step in steps}
+        return f"{', '.join(sorted(methods)) or 'no method'} by {', '.join(self.criteria) or 'no criterion'}"
+
+    def summaries(self, criterion: str, names: list[str]) -> Iterator[Summary]:
+        """The mean over units after each composition."""
+        held = self.chains.read(criterion)
+        for name in names:
+            yield summarise(list(held.of([self.chains.ending(self.compositions[name])]).values[:, 0]))
+
+
+def _differences(criterion: str, names: list[str], here: _Side, there: _Side) -> Iterator[dict[str, Any]]:
+    """One row for each composition that has a value on both sides."""
+    pairs = zip(names, here.summaries(criterion, names), there.summaries(criterion, names), strict=True)
+    for name, own, other in pairs:
+        if own.mean is not None and other.mean is not None:
+            apart = difference(own, other)
+            noisy = [side for side, held in (("here", own), ("there", other)) if held.n >= LEAST_UNITS]
+            yield {
+                "criterion": criterion,
+                "composition": name,
+                "here": own.mean,
+                "there": other.mean,
+                "difference": apart.mean,
+                "difference_low": apart.low,
+                "difference_high": apart.high,
+                "difference_p": apart.p,
+                "n_here": own.n,
+                "n_there": other.n,
+                "interval_of": None if apart.low is None else "both" if len(noisy) == 2 else noisy[0],
+                "reason": "infinite on both sides" if apart.mean is None else None,
+            }
+
+
+def _correlation(criterion: str, cells: pd.DataFrame) -> dict[str, Any]:
+    """Whether a criterion ranks the common cells alike; ties count as such, infinity as the largest."""
+    here, there = (cells[side].to_numpy(dtype=np.float64) for side in ("here", "there"))
+    row: dict[str, Any] = {"criterion": criterion, "n": len(cells)}
+    if len(cells) < LEAST_RANKED:
+        return {**row, "reason": f"fewer than {LEAST_RANKED} common cells"}
+    if len(set(here)) == 1 or len(set(there)) == 1:
+        return {**row, "reason": "all cells of one side are equal"}
+    from scipy import stats  # most of a second: only where it is used
+
+    for name, correlation in (("spearman", stats.spearmanr), ("kendall", stats.kendalltau)):
+        result = correlation(stats.rankdata(here), stats.rankdata(there))
+        row |= {name: float(result.statistic), f"{name}_p": float(result.pvalue)}
+    return row
+
+
+def _rules(here: ResultTable, there: ResultTable, at: At) -> Iterator[dict[str, Any]]:
+    for own, other in zip(rules(here, at).to_dict("records"), rules(there, at).to_dict("records"), strict=True):
+        yield {
+            "rule": own["rule"],
+            "claim": own["claim"],
+            "here": own["answer"],
+            "there": other["answer"],
+            "agree": own["answer"] == other["answer"],
+            **{
+                f"{name}_{side}": told[name]
+                for name in ("statistic", "n", "sentence")
+                for side, told in (("here", own), ("there", other))
+            },
+        }
