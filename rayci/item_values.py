@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from rayci.errors import CorruptionError
 from rayci.storage import sealed
+from rayci.storage.compaction import files_of
 from rayci.storage.sealed import File, each
 
 Array = npt.NDArray[np.float64]
@@ -188,7 +189,7 @@ def _distinct(rows: pa.Table) -> int:
 
 def files(run: Path) -> tuple[Path, ...]:
     """The files of a run's items; none where it has no `items/`, or an empty one."""
-    return tuple(sorted((run / FOLDER).glob("[!.]*.parquet")))
+    return tuple(files_of(run / FOLDER))
 
 
 def read(sources: Path | Sequence[File]) -> pa.Table | None:

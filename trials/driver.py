@@ -90,6 +90,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
         if not todo:
             counts = {"total": len(wanted), "done": len(wanted)}
             folder.report_progress(counts)
+            folder.compact(plan)
             return Run(asked, folder, True, False, counts, tuple(folder.notes))
         from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
 
@@ -104,7 +105,8 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
         folder.fetch(plan)
         if counts["given_up"]:
             settle(sweep, plan, folder, folder.done(sweep, plan), ended=True)
-        complete = all(folder.part(stage).is_file() for stage in asked.stages)
+        complete = asked.stages.keys() <= folder.held()
+        folder.compact(plan)
         return Run(asked, folder, complete, True, counts, (*folder.notes, *notes))
 
 

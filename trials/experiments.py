@@ -24,10 +24,11 @@ from rayci.trials.free_workers import FreeWorkers
 from rayci.trials.loggers import trackers
 from rayci.trials.progress import ProgressBar, Silent
 from rayci.trials.reservations import Reservations
-from rayci.trials.run_folder import LOST, RunFolder
+from rayci.trials.run_folder import RunFolder
 from rayci.trials.search import Hooks, PrefixSearcher, Stopped
 from rayci.trials.telling import Telling
 from rayci.trials.trainable import CompositionTrial
+from rayci.trials.whole_stages import LOST
 from rayci.trials.work import Work
 from rayci.trials.worker_errors import FILE
 

@@ -2,8 +2,8 @@
 
 runs/<name>/
     run.json        the sweep: spec, fingerprint, counts of the plan, what was asked for last
-    table/          Parquet parts, one a stage
-    items/          per-item values, one a stage
+    table/          Parquet parts, one a stage; of a finished run one file
+    items/          per-item values, one a stage; of a finished run one file
     aside/          parts that were damaged or of another sweep; nobody reads them
     store/          stage store (unless given elsewhere)
     progress.json   last known state, for `rayci status`
@@ -15,36 +15,30 @@ from __future__ import annotations
 
 import fcntl
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rayci import item_values, table
 from rayci.errors import CorruptionError, RequestError, StorageError
 from rayci.model.folder import parameters
 from rayci.planning.plan import Plan
 from rayci.planning.sweep import Sweep
-from rayci.running.rows import fault, items_fault
-from rayci.storage import entries
+from rayci.storage import compaction, entries, sealed
 from rayci.storage.atomic import replacing
 from rayci.storage.parts import ITEMS, ROWS, Parts
 from rayci.storage.stages import StageStore, located
 from rayci.storage.user_paths import folder_to_write, path_of
-
-LOST = "the worker died in this stage, and died again when it was retried"
-"""Reason of rows that the same command tries to replace."""
+from rayci.trials.whole_stages import WholeStages
 
 DEAD_AFTER = 3600.0
 """Seconds without a change after which a half-written part is nobody's."""
 
-T = TypeVar("T")
+FEW = 100
+"""Parts up to which a finished run is left as it is: they are read at once, and can be looked at one by one."""
 
 _LOCK = ".lock"
-
-_TOLD = 10
-"""Parts set aside that have a note of their own."""
 
 
 class RunFolder:
@@ -71,13 +65,13 @@ class RunFolder:
         return StageStore(self.store, limit=limit)
 
     def part(self, stage: str) -> Path:
-        """The part file of a stage in the run folder."""
+        """The part file of a stage in the run folder, where it is not in the compacted one."""
         return self.parts / Parts.name(stage)
 
     def fetch(self, plan: Plan) -> None:
         """Copy rows and items that workers have written elsewhere to the run folder."""
         if self.workers_results != str(self.root):
-            Parts(self.workers_results).fetch(list(plan.stages), self.root)
+            Parts(self.workers_results).fetch(plan.stages.keys() - self.held(), self.root)
 
     def tidy(self) -> None:
         """Delete what workers that were killed left half-written among the parts."""
@@ -86,10 +80,10 @@ class RunFolder:
                 if time.time() - path.stat().st_mtime > DEAD_AFTER:
                     path.unlink()
 
-    def forget(self, stage: str) -> None:
-        """Delete a stage's rows and items wherever they lie, so that they are written again."""
+    def forget(self, stages: Collection[str]) -> None:
+        """Delete the rows and items of these stages wherever they lie, so that they are written again."""
         for place in {str(self.root), self.workers_results}:
-            Parts(place).remove(stage)
+            Parts(place).remove(stages)
 
     def check(self, sweep: Sweep) -> None:
         """RequestError where the folder holds something else than this sweep; writes nothing."""
@@ -157,7 +151,7 @@ class RunFolder:
             )
         progress = self.progress() or {}
         stages, trials = run["asked"]["stages"], run["asked"]["trials"]
-        done = sum(self.part(stage).is_file() for stage in stages)
+        done = len(self.held().intersection(stages))
         state = (
             "finished" if done == len(stages) else "running" if self._held() else "stopped: the same command continues"
         )
@@ -198,71 +192,31 @@ class RunFolder:
             yield
 
     def done(self, sweep: Sweep, plan: Plan) -> set[str]:
-        """Stages whose rows and items are on disk.
-
-        A file that is damaged, of another sweep or of another stage is set aside and counts for
-        nothing. A stage that a worker died in is not done either: what killed it may be gone,
-        unlike a method's failure.
-        """
+        """Stages whose rows and items are on disk, see `WholeStages`; what was found damaged is told in the notes."""
         self.fetch(plan)
-        aside: list[str] = []
-        items = self._whole(self.items, plan, item_values.read_part, aside)
-        parts = self._whole(self.parts, plan, table.read_part, aside)
-        done, lost = set(), set()
-        for name, part in parts.items():
-            stage = plan.stages[name]
-            if reason := fault(sweep, stage, part):
-                aside.append(self._set_aside(self.part(name), plan, reason))
-            elif any(LOST in (reason or "") for reason in part.rows.column("reason").unique().to_pylist()):
-                self.forget(name)
-                self.open_store().forget(name)
-            elif name not in items:
-                lost.add(name)
-            elif reason := items_fault(sweep, stage, part, items[name]):
-                aside.append(self._set_aside(self.items / Parts.name(name), plan, reason))
-            else:
-                done.add(name)
-        self.notes += aside[:_TOLD]
-        if len(aside) > _TOLD:
-            self.notes.append(f"{len(aside) - _TOLD} more files were set aside in {self.aside}")
-        return done | self._without_items(lost)
+        stages = WholeStages(sweep, plan, self)
+        done = stages.done()
+        stages.note()
+        return done
 
-    def _whole(self, folder: Path, plan: Plan, read: Callable[[Path], T], aside: list[str]) -> dict[str, T]:
-        """The files of a folder that can be read and are of a stage of the plan, by stage; others are set aside."""
-        whole: dict[str, T] = {}
-        for path in sorted(folder.glob("[!.]*.parquet")):
-            try:
-                if path.stem not in plan.stages:
-                    raise CorruptionError(f"{path}: not a stage of this sweep")
-                whole[path.stem] = read(path)
-            except CorruptionError as error:
-                aside.append(self._set_aside(path, plan, str(error)))
-        return whole
+    def held(self) -> set[str]:
+        """Stages that have rows here, by the names of files and the index of the compacted one."""
+        return compaction.stages_in(self.parts)
 
-    def _without_items(self, stages: set[str]) -> set[str]:
-        """Those of the stages with rows and no items that count as done: all, where the run is older than items."""
-        if stages and self._older_than_items():
-            self.notes.append(f"{len(stages)} stages have {item_values.NONE_KEPT}; another --out measures them anew")
-            return stages
-        for stage in stages:
-            self.forget(stage)
-        if stages:
-            self.notes.append(f"{len(stages)} stages had lost their file in {self.items}: their rows are written again")
-        return set()
+    def compact(self, plan: Plan) -> None:
+        """Bring the rows of a finished run into one file, and its items into another; nothing while it is small."""
+        if len(compaction.files_of(self.parts)) <= FEW or not plan.stages.keys() <= self.held():
+            return
+        try:
+            compaction.compact(self.items, _write_items)
+            compaction.compact(self.parts, table.write_joined)
+        except StorageError as error:  # nothing is lost: the parts stay, and the next command tries again
+            self.notes.append(str(error))
 
-    def _older_than_items(self) -> bool:
+    def older_than_items(self) -> bool:
+        """Whether the run was begun before items were kept."""
         run = self.described()
         return run is not None and not run.get(ITEMS, False)
-
-    def _set_aside(self, path: Path, plan: Plan, reason: str) -> str:
-        """Move a file to where nobody reads it, and forget its stage if it has one; says so."""
-        target = self.aside / f"{uuid.uuid4().hex[:8]}-{path.name}"
-        target.parent.mkdir(exist_ok=True)
-        path.rename(target)
-        if path.stem in plan.stages:
-            self.forget(path.stem)
-        where = "" if str(path) in reason else f"{path}: "
-        return f"{where}{reason}; it was set aside as {target.relative_to(self.root)}"
 
     def _write(self, name: str, entry: dict[str, Any]) -> None:
         with replacing(self.root / name) as temporary:
@@ -273,3 +227,9 @@ class RunFolder:
             return entries.read(self.root / name)
         except CorruptionError:
             return None
+
+
+def _write_items(files: Sequence[Path], path: Path) -> None:
+    rows = item_values.read(files)
+    assert rows is not None
+    sealed.write(rows, path)

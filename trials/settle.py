@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import pyarrow.compute as pc
+
 from rayci import table
 from rayci.kinds import Status
 from rayci.planning.plan import Plan, Stage
@@ -12,7 +14,8 @@ from rayci.running.readings import stored_readings
 from rayci.running.rows import Measured, blocked_by, publish, without_value
 from rayci.storage.parts import Parts
 from rayci.storage.stages import Outcome, StageStore
-from rayci.trials.run_folder import LOST, RunFolder
+from rayci.trials.run_folder import RunFolder
+from rayci.trials.whole_stages import LOST
 
 
 def rows_at_hand(sweep: Sweep, plan: Plan, folder: RunFolder, *, sharing: bool, retry_failed: bool) -> set[str]:
@@ -69,8 +72,12 @@ def _rows(
 
 def forget_failures(sweep: Sweep, plan: Plan, folder: RunFolder) -> None:
     """Remove rows, outcomes and readings of every stage that has a row without a value."""
+    done = folder.done(sweep, plan)
+    if not done:
+        return
+    rows = table.read(folder.root).arrow.filter(pc.field("status") != Status.OK.value)
+    failed = done.intersection(rows.column("stage_fingerprint").unique().to_pylist())
+    folder.forget(failed)
     store = folder.open_store()
-    for stage in folder.done(sweep, plan):
-        if set(table.read_part(folder.part(stage)).rows.column("status").to_pylist()) != {Status.OK}:
-            folder.forget(stage)
-            store.forget(stage)
+    for stage in failed:
+        store.forget(stage)

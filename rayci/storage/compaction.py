@@ -7,7 +7,8 @@ the way leaves rows in both, never in none: readers count equal rows once, and t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rayci.errors import CorruptionError
 from rayci.storage import sealed
 
 COMPACTED = "compacted.parquet"
@@ -24,43 +26,51 @@ _STAGE = "stage_fingerprint"
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files of a folder, those left out that are still being written."""
-    return sorted(folder.glob("[!.]*.parquet"))
+    """The files of a folder, the compacted one first; those left out that are still being written."""
+    return sorted(folder.glob("[!.]*.parquet"), key=lambda path: (path.name != COMPACTED, path.name))
 
 
 def stages_in(folder: Path) -> set[str]:
-    """The stages that a folder has rows of; CorruptionError where the compacted file is damaged."""
+    """The stages that a folder has rows of; a compacted file that is damaged holds none."""
     stages = {path.stem for path in files_of(folder) if path.name != COMPACTED}
-    compacted = folder / COMPACTED
-    return stages | _stages(sealed.read(compacted, [_STAGE])) if compacted.exists() else stages
+    with suppress(CorruptionError):
+        stages |= set(sealed.read(folder / COMPACTED, [_STAGE]).column(_STAGE).unique().to_pylist())
+    return stages
 
 
-def compact(folder: Path, write: Callable[[Path], None]) -> None:
-    """Bring all files of a folder into one, which `write` writes, with the rows of the folder, to the path it is given.
+def compact(folder: Path, write: Callable[[Sequence[Path], Path], None]) -> None:
+    """Bring all files of a folder into one: `write(files, path)` writes all their rows to the path.
 
     Nobody else writes to the folder meanwhile.
     """
     files, compacted = files_of(folder), folder / COMPACTED
-    write(compacted)
-    held = _stages(sealed.read(compacted))
+    if files in ([], [compacted]):
+        return
+    write(files, compacted)
+    sealed.read(compacted)
     _flush(folder)  # a power cut must not undo the new file after the old ones are gone
     for path in files:
-        if path.stem in held:
+        if path != compacted:
             path.unlink()
 
 
 def remove(folder: Path, stages: Collection[str]) -> None:
-    """Delete the rows of these stages, wherever they lie in a folder."""
-    compacted = folder / COMPACTED
-    if compacted.exists():
-        rows = sealed.read(compacted)
-        kept = rows.filter(pc.invert(pc.is_in(rows.column(_STAGE), pa.array(list(stages), pa.string()))))
-        if not kept.num_rows:
-            compacted.unlink()
-        elif kept.num_rows < rows.num_rows:
-            sealed.write(kept, compacted)
+    """Delete the rows of these stages, wherever they lie in a folder; a compacted file that is damaged stays."""
+    if not stages:
+        return
+    with suppress(CorruptionError):
+        _remove_from(folder / COMPACTED, stages)
     for stage in stages:
         (folder / f"{stage}.parquet").unlink(missing_ok=True)
+
+
+def _remove_from(compacted: Path, stages: Collection[str]) -> None:
+    rows = sealed.read(compacted)
+    kept = rows.filter(pc.invert(pc.is_in(rows.column(_STAGE), pa.array(list(stages), pa.string()))))
+    if not kept.num_rows:
+        compacted.unlink()
+    elif kept.num_rows < rows.num_rows:
+        sealed.write(kept, compacted)
 
 
 def by_stage(rows: pa.Table) -> dict[str, pa.Table]:
@@ -76,10 +86,6 @@ def by_stage(rows: pa.Table) -> dict[str, pa.Table]:
         stage: grouped.slice(start, end - start)
         for stage, start, end in zip(stages, starts, ends.tolist(), strict=True)
     }
-
-
-def _stages(rows: pa.Table) -> set[str]:
-    return set(rows.column(_STAGE).unique().to_pylist())
 
 
 def _flush(folder: Path) -> None:

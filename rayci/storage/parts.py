@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from rayci import item_values, table
 from rayci.item_values import ItemRow
 from rayci.kinds import Scale
+from rayci.storage import compaction
 from rayci.storage.atomic import replacing
+from rayci.storage.compaction import stages_in
 from rayci.storage.files import LocalFiles, open_files
 from rayci.table import Row
 
@@ -32,7 +35,12 @@ class Parts:
 
     def has(self, stage: str) -> bool:
         """Whether the stage has its rows."""
-        return self._files.exists(f"{ROWS}/{self.name(stage)}")
+        return self._files.exists(f"{ROWS}/{self.name(stage)}") or stage in self._compacted
+
+    @cached_property
+    def _compacted(self) -> set[str]:
+        """Stages whose rows the run folder's compacted file holds; it does not grow while there are workers."""
+        return stages_in(self._files.root / ROWS) if isinstance(self._files, LocalFiles) else set()
 
     def write(self, stage: str, rows: Sequence[Row], scales: Mapping[str, Scale], items: Sequence[ItemRow]) -> None:
         """Write the items and the rows of a stage; StorageError where that is not possible."""
@@ -48,12 +56,16 @@ class Parts:
             write(path)
             self._files.write(name, path.read_bytes())
 
-    def remove(self, stage: str) -> None:
-        """Delete a stage's parts, so that they are written again."""
+    def remove(self, stages: Collection[str]) -> None:
+        """Delete what these stages have, so that it is written again."""
         for folder in reversed(_FOLDERS):
-            self._files.delete(f"{folder}/{self.name(stage)}")
+            if isinstance(self._files, LocalFiles):
+                compaction.remove(self._files.root / folder, stages)
+            else:
+                for stage in stages:
+                    self._files.delete(f"{folder}/{self.name(stage)}")
 
-    def fetch(self, stages: Sequence[str], root: Path) -> None:
+    def fetch(self, stages: Iterable[str], root: Path) -> None:
         """Copy the parts of these stages that `root` lacks into it."""
         there = self._files.listing(ROWS)
         for stage in stages:

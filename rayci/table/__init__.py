@@ -8,7 +8,7 @@ from rayci.table.checks import check
 from rayci.table.gathering import gather, merge
 from rayci.table.part_file import Part, read_part, write_part
 from rayci.table.places import Source
-from rayci.table.reading import read
+from rayci.table.reading import read, write_joined
 from rayci.table.result_table import ResultTable, from_rows
 from rayci.table.row import Row, StepCell
 from rayci.table.schema import RUN_FILE, SCHEMA, SCHEMA_VERSION, STEP, VOLATILE
@@ -30,5 +30,6 @@ __all__ = [
     "merge",
     "read",
     "read_part",
+    "write_joined",
     "write_part",
 ]

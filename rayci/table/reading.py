@@ -9,6 +9,7 @@ from pathlib import Path
 from rayci import item_values
 from rayci.errors import CorruptionError, RequestError
 from rayci.storage import entries
+from rayci.storage.compaction import files_of
 from rayci.storage.sealed import File, each
 from rayci.storage.user_paths import path_of
 from rayci.table.checks import broken_cells
@@ -27,7 +28,7 @@ def read(path: Path | str) -> ResultTable:
     """
     source = path_of(path)
     folder = source / "table" if (source / "table").is_dir() else source
-    files = [folder] if folder.is_file() else sorted(folder.glob("[!.]*.parquet"))
+    files = [folder] if folder.is_file() else files_of(folder)
     if not files:
         raise RequestError(
             f"no result table at {source}",
@@ -49,6 +50,11 @@ def _read(files: Sequence[File], run: File) -> ResultTable:
         parts = each(files, open_part)
         refuse_others(parts, run)
         return joined(parts)
+
+
+def write_joined(files: Sequence[Path], path: Path) -> None:
+    """Write the rows of these parts of one sweep as one file; CorruptionError where one is damaged, or two differ."""
+    joined(each(files, open_part)).write(path)
 
 
 def joined(parts: Sequence[Part]) -> ResultTable:

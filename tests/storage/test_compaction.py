@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,11 @@ def items_of(folder: Path) -> pa.Table:
 
 
 def compact_rows(folder: Path) -> None:
-    compact(folder, table.read(folder).write)
+    compact(folder, table.write_joined)
 
 
 def compact_items(folder: Path) -> None:
-    compact(folder, lambda path: sealed.write(items_of(folder), path))
+    compact(folder, lambda files, path: sealed.write(item_values.read(files), path))
 
 
 KINDS = {"rows": (write_rows, rows_of, compact_rows), "items": (write_items, items_of, compact_items)}
@@ -111,8 +111,8 @@ def test_what_cannot_be_read_back_costs_nothing(tmp_path: Path) -> None:
         write_rows(tmp_path, stage)
     expected = rows_of(tmp_path)
 
-    def write(path: Path) -> None:
-        table.read(tmp_path).write(path)
+    def write(files: Sequence[Path], path: Path) -> None:
+        table.write_joined(files, path)
         path.write_bytes(path.read_bytes()[:-9])
 
     with pytest.raises(CorruptionError, match=COMPACTED):

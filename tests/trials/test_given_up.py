@@ -14,8 +14,9 @@ from rayci.planning.sweep import Sweep
 from rayci.storage.stages import Outcome
 from rayci.trials import launch
 from rayci.trials.assignment import absolute
-from rayci.trials.run_folder import LOST, RunFolder
+from rayci.trials.run_folder import RunFolder
 from rayci.trials.settle import settle
+from rayci.trials.whole_stages import LOST
 
 from .conftest import comparable
 
@@ -29,7 +30,7 @@ def test_lost_stages_are_rows_and_then_computed(ten_trials: Path, undisturbed: P
     lost = next(stage for stage in plan.stages.values() if stage.chain == "rtn@4 > ft")
     after = next(stage for stage in plan.stages.values() if stage.chain.startswith("rtn@4 > ft > "))
     for stage in (lost, after):
-        folder.forget(stage.fingerprint)
+        folder.forget([stage.fingerprint])
         folder.open_store().forget(stage.fingerprint)
     folder.open_store().put_outcome(lost.fingerprint, Outcome(0.0, None, LOST))
 
