@@ -65,8 +65,9 @@ def launch(spec: Asked, knobs: Knobs = DEFAULT, /, *, callbacks: Sequence[Callba
     `changes` are fields of `Knobs`. `callbacks` are told what happens, see `Callback`. Ray does not start where
     nothing is left to do. Raises RequestError, before anything is written, for what is wrong.
     """
+    chosen = replace(knobs, **changes)
     with put_back():
-        return _launch(*read_spec(spec), replace(knobs, **changes), callbacks)
+        return _launch(*read_spec(spec), chosen, callbacks)
 
 
 def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callback]) -> Run:

@@ -142,7 +142,7 @@ class Experiments:
             self._plan,
             trial,
             first=self._schedule.first(index),
-            keep=[self._keeps(stage.fingerprint) for stage in trial.stages],
+            keep=[self._keeps(stage.fingerprint) or self._is_result(stage.fingerprint) for stage in trial.stages],
             resources=self._reservations.of(index),
             last_try=self._reservations.last(index),
         )
@@ -150,6 +150,11 @@ class Experiments:
     def _keeps(self, stage: str) -> bool:
         """Whether others go on from a stage; also from one that was stored before and turns out to be damaged."""
         return self._schedule.keeps(stage) or self._lifetimes.users(stage) > 1
+
+    def _is_result(self, stage: str) -> bool:
+        """Whether the weights of a stage are to stay for later use."""
+        planned = self._plan.stages.get(stage)
+        return self._knobs.keep_weights and planned is not None and planned.final and planned.depth > 0
 
     def _lost(self, stage: str, traceback: str | None) -> None:
         self._store.put_outcome(stage, Outcome(0.0, None, LOST, traceback))
@@ -170,4 +175,5 @@ class Experiments:
         """Delete weights that no trial needs; in a store that other runs share they stay."""
         if self._folder.own_store:
             for stage in stages:
-                self._store.free_weights(stage)
+                if not self._is_result(stage):
+                    self._store.free_weights(stage)

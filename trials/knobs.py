@@ -40,6 +40,9 @@ class Knobs:
     """Experiment trackers: wandb, mlflow, tensorboard."""
     sharing: bool = True
     """Whether stages are shared; without, every composition is computed and measured from scratch."""
+    keep_weights: bool = False
+    """Whether the weights of every composition's last stage stay in the store, for `rayci apply`; else it holds
+    what trials still go on from, and in the end nothing."""
     retry_failed: bool = False
     """Whether stages that failed are computed again."""
     quiet: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rayci.errors import DataError, Faults, RequestError
 from rayci.export import from_run
 from rayci.export.wanted import Wanted, of_model, of_spec
 from rayci.planning import yaml_source
+from rayci.trials.asked_spec import spec_file
 
 _YAML = (".yaml", ".yml")
 
@@ -44,10 +46,9 @@ def wanted(
 
 def of_spec_with_store(spec: Path, store: str | None, only: str, replicate: int, seed: int) -> Wanted:
     """A composition of a spec, beside the stages that a run of it has stored."""
-    found = of_spec(spec, only=only, replicate=replicate, seed=seed)
+    found = of_spec(spec_file(spec), only=only, replicate=replicate, seed=seed)
     usual = Path("runs") / found.sweep.spec.name / "store"
-    place = store or (usual if usual.is_dir() else None)
-    return Wanted(found.sweep, found.trial, found.depth, place)
+    return replace(found, store=store or (usual if usual.is_dir() else None))
 
 
 def settings(file: Path | None, assigned: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -72,6 +72,9 @@ def run(
     ] = False,
     log: Annotated[list[str] | None, typer.Option(help="Also log to wandb, mlflow or tensorboard.")] = None,
     sharing: Annotated[bool, typer.Option("--sharing/--no-sharing", help="Share stages between trials.")] = True,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Keep every composition's model in the store, for rayci apply.")
+    ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed stages again.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
 ) -> None:
@@ -94,6 +97,7 @@ def run(
         workers=workers,
         address=address,
         sharing=sharing,
+        keep_weights=keep_weights,
         retry_failed=retry_failed,
         quiet=quiet,
     )

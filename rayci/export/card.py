@@ -104,10 +104,11 @@ def _weights(packing: Packing | None, dtype: str, dequantised: bool) -> Iterator
 
 
 def _exactness(packing: Packing, dtype: str, dequantised: bool) -> str:
+    vllm = "vLLM runs them packed (4 and 8 bits), with scales rounded to its dtype."
     if not dequantised:
         return (
             "transformers loads them packed and unpacks them at the first forward pass, bit for bit to the "
-            "weights that were measured."
+            f"weights that were measured. {vllm}"
         )
     experts = any(codes.codes.ndim > 2 for codes in packing.packed.values())
     exact = f"to what was measured before its rounding to {dtype}" if experts else "bit for bit to what was measured"
@@ -117,7 +118,7 @@ def _exactness(packing: Packing, dtype: str, dequantised: bool) -> str:
         if packing.symmetric
         else ""
     )
-    return f"transformers unpacks them while it loads, {exact}.{choice} vLLM keeps them packed (4 and 8 bits)."
+    return f"transformers unpacks them while it loads, {exact}.{choice} {vllm}"
 
 
 def _reproduction(origin: Origin) -> Iterator[str]:

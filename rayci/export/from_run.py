@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ def of_run(
             hint=f"put {spec.model}" + (f" and {spec.data}" if spec.data else "") + " back as they were",
         )
     wanted = find(sweep, stage, only, replicate, seed)
-    own = folder / "store"  # where a folder lies that was moved
-    return Wanted(sweep, wanted.trial, wanted.depth, own if own.is_dir() else entry["store"])
+    store = entry["store"]
+    here = "://" in store or Path(store).is_dir()
+    return replace(wanted, store=store if here else folder / "store")  # a run folder may have been moved
 
 
 def values(run: Path | str, wanted: Wanted) -> tuple[Value, ...]:

@@ -55,7 +55,7 @@ def push(folder: Path | str, name: str, *, private: bool = False) -> str:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
             raise RequestError(f"the hub refuses {name}: {reason}", at="--push-to-hub", hint=_TOKEN_HINT) from None
-        raise StorageError(f"{name} could not be uploaded, {folder} stays as it is: {reason}") from error
+        raise StorageError(f"{name} could not be uploaded ({reason}); hf upload {name} {folder} tries again") from error
     return str(commit.repo_url)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from transformers import AutoModelForCausalLM
 
 from rayci.commands.model_requests import settings
@@ -18,6 +19,7 @@ from rayci.model import loading
 from rayci.testbed import checkpoint
 from tests.commands.test_cli import call
 from tests.export import runs
+from tests.export.own_hub import own_hub
 from tests.models import random_model, tokenizer
 
 SPEC = """
@@ -60,6 +62,16 @@ def test_a_stage_of_a_run_with_its_readings(rayci: Verb) -> None:
     assert digest in card and "| sparsity | 0 | " in card
     assert rayci("apply", "--run", "small", "--stage", digest[:9], "--out", "two")[0] == 0
     assert Path("one/model.safetensors").read_bytes() == Path("two/model.safetensors").read_bytes()
+
+
+def test_a_checkpoint_goes_to_the_hub(rayci: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    with own_hub() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_TOKEN", hub.token)
+        code, out, _ = rayci("apply", "testbed", "rtn@4", "--out", "out", "--push-to-hub", "me/it", "--private")
+        assert (code, out.split()) == (0, [str(Path("out").resolve()), f"{hub.url}/me/it"])
+        assert hub.private == {"me/it": True}
+        assert set(hub.files["me/it"]) == {path.name for path in Path("out").iterdir()}
 
 
 def test_settings_of_a_file_and_of_the_command_line(tmp_path: Path) -> None:
@@ -166,6 +178,11 @@ def test_what_cannot_be_inspected(arguments: tuple[str, ...], message: str, rayc
     code, out, err = rayci("inspect", "small.yaml", *arguments)
     assert (code, out) == (2, "")
     assert message in " ".join(err.split())
+
+
+def test_a_spec_that_ships_with_rayci_is_known_by_its_name(rayci: Verb) -> None:
+    code, out, _ = rayci("inspect", "quickstart", "--only", "rtn@2", "--prompt", "It is", "--top", "1")
+    assert code == 0 and "rtn@2" in out
 
 
 def test_stages_of_a_run_are_not_computed_again(rayci: Verb, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rayci import table
+from rayci.export import build, of_run
 from rayci.forecast.estimator import Estimator
 from rayci.forecast.stage_times import known_times
 from rayci.kinds import Status
@@ -24,6 +25,7 @@ from rayci.storage.parts import Parts
 from rayci.storage.stages import Outcome, StageStore
 from rayci.trials.assignment import Assignment
 from rayci.trials.experiments import Experiments
+from rayci.trials.knobs import DEFAULT, Knobs
 from rayci.trials.reservations import reservations_of
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.settle import forget_failures, settle
@@ -44,9 +46,9 @@ def sweep() -> Sweep:
     return Sweep.open(SPEC)
 
 
-def experiments(sweep: Sweep, plan: Plan, folder: RunFolder, done: set[str]) -> Experiments:
+def experiments(sweep: Sweep, plan: Plan, folder: RunFolder, done: set[str], knobs: Knobs = DEFAULT) -> Experiments:
     todo = [i for i, trial in enumerate(plan.trials) if any(stage.fingerprint not in done for stage in trial.stages)]
-    assignment = Assignment(sweep.spec, folder.workers_results, folder.store)
+    assignment = Assignment(sweep.spec, folder.workers_results, folder.store, knobs)
     estimator = Estimator(sweep.planner, known_times(SPEC.model, folder.root))
     reservations = reservations_of(plan, estimator)
     return Experiments(estimator, plan, assignment, folder, reservations, todo, done, total=len(plan.trials))
@@ -71,6 +73,20 @@ def test_stored_weights_are_used_or_computed_once(weights: str, sweep: Sweep, tm
     assert len(going_on) == (3 if weights == "whole" else 1)
     # Even weights that look whole may turn out to be damaged: who goes on first stores them anew.
     assert all(begun._config(i)["keep"][1] for i in going_on)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_results_stay_in_the_store_where_that_is_asked_for(kept: bool, sweep: Sweep, tmp_path: Path) -> None:
+    plan, folder = sweep.planner.plan(), RunFolder(tmp_path / "run")
+    begun = experiments(sweep, plan, folder, set(), Knobs(keep_weights=kept))
+    index = next(i for i, trial in enumerate(plan.trials) if trial.composition == "ft > rtn@4")
+    config, trial = begun._config(index), plan.trials[index]
+    assert config["keep"][1:] == [True, kept]  # others go on from the first of these
+    folder.describe(sweep, plan, plan)
+    runner = Runner(sweep, loading.load(sweep.folder), folder.open_store(), folder.root)
+    assert not any(report.failure for report in runner.run(trial, config["owners"], config["keep"]))
+    begun._free([stage.fingerprint for stage in trial.stages])
+    assert build(of_run(folder.root, only="ft > rtn@4")).applied == (0 if kept else 2)
 
 
 def test_failures_are_retried_beside_a_damaged_part(sweep: Sweep, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ GIVEN = Knobs(
     replicate=0,
     log=("tensorboard",),
     sharing=False,
+    keep_weights=True,
     quiet=False,
 )
 
@@ -41,7 +42,7 @@ def test_the_command_says_what_was_given() -> None:
     parsed = COMMAND.make_context("run", arguments).params
     assert parsed["spec"] == Path("a sweep.yaml") and parsed["out_folder"] == GIVEN.out
     assert parsed["store_limit"] == 1.5 and parsed["only"] == list(GIVEN.only) and parsed["log"] == ["tensorboard"]
-    same = ("storage", "store", "workers", "address", "replicate", "seed", "sharing", "retry_failed", "quiet")
+    same = {field.name for field in fields(Knobs)} - {"out", "store_limit", "only", "log"}
     assert {name: parsed[name] for name in same} == {name: getattr(GIVEN, name) for name in same}
 
 
