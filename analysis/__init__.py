@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rayci.analysis.answering.ordering_rules.rule_table import rules
+    from rayci.analysis.answering.recommendation import recommend
     from rayci.analysis.answering.two_tables import compare
     from rayci.analysis.answering.usability import ruinous_steps
     from rayci.analysis.answering.which_order import which_order
@@ -39,6 +40,7 @@ __all__ = [
     "metrics",
     "precedence",
     "ranked_orders",
+    "recommend",
     "recovered",
     "report",
     "ruinous_steps",
@@ -58,6 +60,7 @@ _HOMES = {
     "metrics": "composing.metric_table",
     "precedence": "composing.swapped_orders",
     "ranked_orders": "composing.best_orders",
+    "recommend": "answering.recommendation",
     "recovered": "composing.recovered",
     "report": "page.html_report",
     "ruinous_steps": "answering.usability",

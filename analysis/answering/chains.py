@@ -26,6 +26,8 @@ class Ending:
 
     by_unit: Mapping[int | None, float]
     """Edit batch (or seed; None where there is one measurement) -> the criterion; seeds are averaged within a batch."""
+    units: str | None
+    """`replicates`, `seeds`, or None where there is one measurement."""
     summary: Summary
     """Over units; without a mean where a unit was lost. Of one unit: over the items that it was measured on."""
     reason: str | None
@@ -71,11 +73,13 @@ def chains(table: ResultTable, criteria: Sequence[str] | None = None) -> list[Ch
 
 
 def _identities(rows: pa.Table) -> dict[str, tuple[tuple[Asked, ...], str]]:
-    """Composition -> its steps and the fingerprint of its first stage."""
-    first: dict[str, int] = {}
-    for place, composition in enumerate(rows.column("composition").to_pylist()):
-        first.setdefault(composition, place)
-    picked = rows.select(list(_IDENTITY)).take(list(first.values())).to_pylist()
+    """Composition -> its steps and the fingerprint of its last stage, of the first edit batch and seed."""
+    where = [rows.column(name).to_pylist() for name in ("composition", "replicate", "seed")]
+    first: dict[str, tuple[int, int, int]] = {}
+    for place, (composition, replicate, seed) in enumerate(zip(*where, strict=True)):
+        run = (-1 if replicate is None else replicate, -1 if seed is None else seed, place)
+        first[composition] = min(run, first.get(composition, run))
+    picked = rows.select(list(_IDENTITY)).take([place for _, _, place in first.values()]).to_pylist()
     return {row["composition"]: (asked_steps(row["steps"]), row["stage_fingerprint"]) for row in picked}
 
 
@@ -100,14 +104,17 @@ def _units(rows: pa.Table) -> dict[tuple[str, str], list[dict[str, Any]]]:
 
 def _ending(units: Sequence[Mapping[str, Any]], scale: Scale | None) -> Ending:
     lost = [unit for unit in units if unit["value_count"] < unit["count_all"]]
+    names = {"seeds" if unit["replicate"] is None else "replicates" for unit in units}
+    over = names.pop() if len(units) > 1 and len(names) == 1 else None
     if lost:
         reasons = dict.fromkeys(reason for unit in lost for reason in unit["reason_list"] if reason)
-        some = "" if len(lost) == len(units) else f" ({len(lost)} of {len(units)} replicates)"
-        return Ending({}, summarise([math.nan] * len(units)), "; ".join(reasons) + some)
-    by_unit = {unit["seed"] if unit["replicate"] is None else unit["replicate"]: unit["value_mean"] for unit in units}
+        some = "" if len(lost) == len(units) else f" ({len(lost)} of {len(units)} {over})"
+        return Ending({}, over, summarise([math.nan] * len(units)), "; ".join(reasons) + some)
+    named = [(unit["seed"] if unit["replicate"] is None else unit["replicate"], unit["value_mean"]) for unit in units]
+    by_unit = dict(sorted(named, key=lambda unit: -1 if unit[0] is None else unit[0]))
     if len(by_unit) == 1:
         (unit,) = units
         share = bool(scale and scale.direction is not Direction.NONE and (scale.low, scale.high) == (0.0, 1.0))
         items = (unit["value_mean"], unit["stderr_mean"], unit["n_sum"] or 0)
-        return Ending(by_unit, of_items(*items, share=share), None)
-    return Ending(by_unit, summarise(list(by_unit.values())), None)
+        return Ending(by_unit, None, of_items(*items, share=share), None)
+    return Ending(by_unit, over, summarise(list(by_unit.values())), None)

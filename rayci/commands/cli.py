@@ -37,6 +37,7 @@ for verb in (
     run_verbs.status,
     result_verbs.metrics,
     result_verbs.compare,
+    result_verbs.recommend,
     result_verbs.report,
     model_verbs.apply,
     model_verbs.inspect,

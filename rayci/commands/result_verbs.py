@@ -1,4 +1,4 @@
-"""`rayci metrics`, `compare` and `report`: what a finished or running sweep says."""
+"""`rayci metrics`, `compare`, `recommend` and `report`: what a finished or running sweep says."""
 
 from __future__ import annotations
 
@@ -81,6 +81,23 @@ def compare(
     here, there = analysis.load(folder), analysis.load(other)
     here, there = (here.of_model(model) if model else here), (there.of_model(other_model) if other_model else there)
     print_two_tables(analysis.compare(here, there, at), f"{folder} − {other}", format, part, wide=wide)
+
+
+def recommend(
+    folder: RunPath,
+    needed: Annotated[
+        list[str] | None, typer.Option("--need", help='"wmdp<=0.30", "abs(privleak)<=10"; may be repeated.')
+    ] = None,
+    minimize: Annotated[str | None, typer.Option(help="Criterion to have as low as the needs allow.")] = None,
+    maximize: Annotated[str | None, typer.Option(help="As high. [default: general utility, in its direction]")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Which chain to build: those that meet the needs, how sure that is, and what other orders would cost."""
+    from rayci import analysis
+    from rayci.commands.recommend_view import print_recommendation
+
+    told = analysis.recommend(analysis.load(folder), needed or (), minimize, maximize)
+    print_recommendation(told, folder if Path(folder).is_dir() else None, format)
 
 
 def report(

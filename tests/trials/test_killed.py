@@ -74,7 +74,7 @@ def test_one_sweep_loses_a_worker_is_interrupted_and_loses_its_driver(
     assert interrupted.items() <= killed.items()
     assert len(killed) < len(parts(undisturbed))
 
-    assert "Composability of ten" in finish(ten_trials, run)
+    assert "In which order?" in finish(ten_trials, run)
     assert killed.items() <= kept(run).items()
     check(run, undisturbed)
 

@@ -1,0 +1,132 @@
+"""A recommendation as text: what to build and how sure that is, then a line for every chain that matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rayci.analysis.answering.certainty import DRAWS
+from rayci.analysis.answering.needs import Estimate
+from rayci.analysis.answering.recommendation import Option, Recommendation
+from rayci.analysis.text.tables import Pivot, ranged, short
+
+_ORDERS = 3
+"""Other orders that are told in words."""
+_MOST = 10
+"""Chains of a group that a table for people shows."""
+
+
+_OVER = {"replicates": "edit batches", "seeds": "seeds"}
+
+
+def sentences(told: Recommendation) -> list[str]:
+    """What to build, whether that is shown, how sure it is that nothing measured is better, what other orders cost."""
+    wanted, count = str(told.objective.quantity), len(told.ranked)
+    asked = " and ".join(map(str, told.needs)) or "nothing else"
+    best = f"{wanted} {short(told.first.estimates[wanted].mean)}"
+    degree = "lowest" if told.objective.minimize else "highest"
+    several = f"the {degree} of the {count} chains that meet {asked}"
+    best += f", {several if count > 1 else f'the only chain that meets {asked}'}"
+    return [
+        f"{told.first.chain.composition}: {best}, of {len(told.candidates)} measured.",
+        *([_shown(told)] if told.needs else []),
+        _chance(told),
+        *(_instead(told, option) for option in told.other_orders[:_ORDERS]),
+    ]
+
+
+def _chance(told: Recommendation) -> str:
+    if told.chance is None:
+        return "How sure that is cannot be told: its values have no interval."
+    over = f"{told.units} {_OVER[told.interval_of]}" if told.interval_of else "the items of one measurement"
+    best = "Probability that it does, and that no other chain that does is better"
+    return f"{best}: {told.chance:.2f} ({DRAWS} draws over {over})."
+
+
+def _shown(told: Recommendation) -> str:
+    if not told.first.shown:
+        return "That is not shown: means meet the needs, the ends of their 95 % intervals do not."
+    in_mean = len(told.options) - len(told.ranked)
+    more = f" {in_mean} more {'do' if in_mean > 1 else 'does'} in the mean only." if in_mean else ""
+    return f"The whole 95 % intervals meet the needs.{more}"
+
+
+def _instead(told: Recommendation, other: Option) -> str:
+    """What another order of the same methods would have cost."""
+    changes = []
+    for name, first in told.first.estimates.items():
+        mean, instead = first.mean or 0.0, other.estimates[name].mean or 0.0
+        changes.append(f"{name} {short(instead)} rather than {short(mean)}" if instead != mean else f"the same {name}")
+    missed = [str(need) for need in told.needs if not need.met(other.estimates[str(need.quantity)])]
+    misses = f"; it misses {' and '.join(missed)}" if missed else ""
+    return f"In the order {other.chain.composition}: {', '.join(changes)}{misses}."
+
+
+def pivot(told: Recommendation) -> Pivot:
+    """Groups of chains: those that meet the needs, shown or in the mean, other orders of the first, the Pareto set."""
+    names = [str(quantity) for quantity in told.quantities]
+    blank = ("",) * len(names)
+    rows: list[tuple[str, ...]] = []
+    for title, options in _groups(told):
+        rows.append((title, *blank))
+        rows += [(f"  {o.chain.composition}", *(_cell(o.estimates[name]) for name in names)) for o in options[:_MOST]]
+        if len(options) > _MOST:
+            rows.append((f"  and {len(options) - _MOST} more: --format csv", *blank))
+    return Pivot(("chain", *names), tuple(rows), tuple(_notes(told)))
+
+
+def _groups(told: Recommendation) -> Iterable[tuple[str, Sequence[Option]]]:
+    groups = (
+        ("Meet the needs" if told.needs else "All", [option for option in told.options if option.shown]),
+        ("In the mean only", [option for option in told.options if not option.shown]),
+        ("Its other orders", told.other_orders),
+        ("Pareto set", told.pareto),
+    )
+    return ((title, options) for title, options in groups if options)
+
+
+def _notes(told: Recommendation) -> Iterable[str]:
+    yield "[ ]: 95 % interval over edit batches or seeds, of one measurement over its items."
+    yield "Pareto set: no other chain is as good in all that is needed and wanted, and better in one."
+    for between in told.between[:_MOST]:
+        values = ", ".join(f"{name} {short(value)}" for name, value in between.values.items())
+        yield f"Not measured, but better by straight lines between what was: {between.composition} ({values})."
+    for chain, why in told.lost.items():
+        yield f"Not judged: {chain}: {why}"
+
+
+def _cell(estimate: Estimate) -> str:
+    exact = estimate.low == estimate.high
+    return short(estimate.mean) if exact else ranged(estimate.mean, estimate.low, estimate.high)
+
+
+def records(told: Recommendation) -> list[dict[str, Any]]:
+    """Every chain that was judged: which needs it meets, which groups it is of, and its values."""
+    rank = {option.chain.composition: place for place, option in enumerate(told.options, start=1)}
+    pareto, others = ({option.chain.composition for option in group} for group in (told.pareto, told.other_orders))
+    rows = []
+    for option in [*told.options, *(option for option in told.candidates if not option.met)]:
+        name = option.chain.composition
+        row: dict[str, Any] = {"chain": name, "rank": rank.get(name)}
+        row |= {"meets": "shown" if option.shown else "in the mean" if option.met else "no"}
+        row |= {"pareto": name in pareto, "other_order": name in others, "stage_fingerprint": option.chain.stage}
+        for quantity, held in option.estimates.items():
+            row |= {quantity: held.mean, f"{quantity}_low": held.low, f"{quantity}_high": held.high}
+        rows.append(row)
+    return rows
+
+
+def document(told: Recommendation, source: str | None) -> dict[str, Any]:
+    """The recommendation as one JSON value."""
+    return {
+        "build": told.first.chain.composition,
+        "command": told.command(source),
+        "needs": [str(need) for need in told.needs],
+        "objective": {"criterion": str(told.objective.quantity), "minimize": told.objective.minimize},
+        "probability_best": told.chance,
+        "draws": DRAWS,
+        "n": told.units,
+        "between": [{"chain": held.composition, "measured": False, **held.values} for held in told.between],
+        "lost": dict(told.lost),
+        "chains": records(told),
+    }

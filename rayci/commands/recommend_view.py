@@ -1,0 +1,29 @@
+"""What `rayci recommend` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rayci.commands.console import Format, out, print_json, say, show
+from rayci.commands.result_view import print_pivot
+
+if TYPE_CHECKING:
+    from rayci.analysis.answering.recommendation import Recommendation
+
+
+def print_recommendation(told: Recommendation, run: str | None, format: Format) -> None:
+    """What to build in words, the chains around it, and the command that builds it; `run`: the folder it is of."""
+    from rayci.analysis.answering import recommendation_table as texts
+
+    if format is Format.JSON:
+        print_json(texts.document(told, run))
+    elif format is Format.CSV:
+        show(texts.records(told), format)
+    else:
+        for sentence in texts.sentences(told):
+            say(sentence)
+        out.print()
+        print_pivot(texts.pivot(told), "Chains")
+        say(f"Build it: {told.command(run)}")
+        if run is None:
+            say("With the presets of its methods: of a run folder it would be the very stage that was measured.", "dim")
