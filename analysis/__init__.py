@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from rayci.analysis.composing.swapped_orders import precedence
     from rayci.analysis.composing.win_counts import wins
     from rayci.analysis.page.html_report import report
+    from rayci.analysis.page.printed import FIGURES, print_figure, print_figures
     from rayci.analysis.scan.curve import curves
     from rayci.analysis.scan.sources import load
 
 __all__ = [
+    "FIGURES",
     "attribution",
     "compare",
     "composable_share",
@@ -39,6 +41,8 @@ __all__ = [
     "load",
     "metrics",
     "precedence",
+    "print_figure",
+    "print_figures",
     "ranked_orders",
     "recommend",
     "recovered",
@@ -50,6 +54,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "FIGURES": "page.printed",
     "attribution": "composing.prefix_drops",
     "compare": "answering.two_tables",
     "composable_share": "composing.epsilon",
@@ -59,6 +64,8 @@ _HOMES = {
     "load": "scan.sources",
     "metrics": "composing.metric_table",
     "precedence": "composing.swapped_orders",
+    "print_figure": "page.printed",
+    "print_figures": "page.printed",
     "ranked_orders": "composing.best_orders",
     "recommend": "answering.recommendation",
     "recovered": "composing.recovered",

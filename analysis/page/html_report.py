@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-BESIDE = ("csv", "md", "tex", "json", "png", "svg")
+BESIDE = ("csv", "md", "tex", "json", "png", "svg", "pdf")
 """What can be written beside the report."""
 
 

@@ -113,6 +113,12 @@ class Results(ResultTable):
 
         return pair_figure(self, criterion, methods, along)
 
+    def print_figure(self, name: str, path: Path | str) -> Path:
+        """As `rayci.analysis.print_figure`."""
+        from rayci.analysis.page.printed import print_figure
+
+        return print_figure(self, name, path)
+
     def wins(self, at: At = "published", digits: int = 2, criteria: Sequence[str] | None = None) -> pd.DataFrame:
         """As `rayci.analysis.wins`."""
         from rayci.analysis.composing.win_counts import wins

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rayci.commands.console import Format, say
+from rayci.commands.console import Format, notes, say
 from rayci.commands.options import FormatOption, RunPath, listed, names, whole
 
 
@@ -103,7 +103,9 @@ def recommend(
 def report(
     folder: RunPath,
     target: Annotated[Path | None, typer.Option("--out", help="Folder of the report. [default: the run's]")] = None,
-    also: Annotated[list[str] | None, typer.Option(help="Beside it: csv,md,tex,json,png,svg.")] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="Beside it: csv,md,tex,json; svg,pdf,png: figures for print.")
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show it in a browser of this machine, always as the run is now.")
     ] = False,
@@ -111,6 +113,7 @@ def report(
 ) -> None:
     """Write the self-contained HTML report of a run, or show it while the run goes on."""
     from rayci import analysis
+    from rayci.analysis.page.print_style import SUFFIXES
     from rayci.commands.run_facts import spec_of, tracebacks_of
 
     if watch:
@@ -118,8 +121,11 @@ def report(
         return
     table = analysis.load(folder)
     place = _place(target, folder)
-    run = Path(folder)
-    say(str(analysis.report(table, place, beside=listed(also), tracebacks=tracebacks_of(run), spec=spec_of(run))))
+    run, beside = Path(folder), listed(also)
+    say(str(analysis.report(table, place, beside=beside, tracebacks=tracebacks_of(run), spec=spec_of(run))))
+    if suffixes := [name for name in beside if name in SUFFIXES]:
+        for name, reason in analysis.print_figures(table, place / "figures", suffixes).items():
+            say(f"no figure {name}: {reason}", console=notes)
 
 
 def _watch(folder: Path, port: int, *, writes: bool) -> None:
