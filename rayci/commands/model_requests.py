@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from rayci.errors import DataError, Faults, RequestError
 from rayci.export import from_run
@@ -16,6 +16,15 @@ from rayci.trials.asked_spec import spec_file
 _YAML = (".yaml", ".yml")
 
 
+class Place(TypedDict):
+    """Where in a sweep: a stage by the beginning of its fingerprint, or the end of a composition."""
+
+    stage: str | None
+    only: str | None
+    replicate: int
+    seed: int
+
+
 def wanted(
     model: str | None,
     chain: str | None,
@@ -23,21 +32,23 @@ def wanted(
     settings: Mapping[str, Mapping[str, Any]],
     criteria: Sequence[str],
     own: Mapping[str, Any],
-    place: Mapping[str, Any],
+    place: Place,
 ) -> Wanted:
     """The stage: of a run, of a spec, or of a composition on a model. RequestError for options that go with another.
 
-    `own`: options of a composition on a model; `place`: stage, only, replicate and seed of a run or spec.
+    `own`: options of a composition on a model; `place`: that of a run or spec.
     """
+    if place["stage"] is not None and place["only"] is not None:
+        raise RequestError("--stage and --only name two stages", hint="one of them")
     chosen = {name: value for name, value in own.items() if value is not None}
     if run is not None:
         _refuse("--run", model=model, chain=chain, measure=criteria, settings=settings, **chosen)
-        return from_run.of_run(run, **_placed(place))
+        return from_run.of_run(run, **place)
     if model is None:
         raise RequestError("there is no model", allowed="MODEL CHAIN, SPEC, or --run RUN", hint='testbed "ft > rtn@4"')
     if model.endswith(_YAML):
-        _refuse("a spec", measure=criteria, settings=settings, **chosen)
-        return of_spec(Path(model), **_placed({**place, "only": chain or place["only"]}))
+        _refuse("a spec", chain=chain, measure=criteria, settings=settings, **chosen)
+        return of_spec(Path(model), **place)
     _refuse("MODEL CHAIN", stage=place["stage"], only=place["only"], replicate=place["replicate"])
     if chain is None:
         raise RequestError(f"there is nothing to apply to {model}", hint=f'rayci apply {model} "wanda@0.5 > rtn@4"')
@@ -87,12 +98,6 @@ def _naming_the_option(error: RequestError) -> RequestError:
         return error
     hint = f"--data FOLDER: {error.hint}" if error.hint else "--data FOLDER"
     return DataError(error.problem, at=error.at, allowed=error.allowed, hint=hint)
-
-
-def _placed(place: Mapping[str, Any]) -> dict[str, Any]:
-    if place["stage"] is not None and place["only"] is not None:
-        raise RequestError("--stage and --only name two stages", hint="one of them")
-    return dict(place)
 
 
 def _refuse(beside: str, **options: Any) -> None:

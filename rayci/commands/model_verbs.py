@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from rayci.errors import RequestError
 from rayci.kinds import Recompress
 
 if TYPE_CHECKING:
+    from rayci.commands.model_requests import Place
     from rayci.export.inspection import Said
     from rayci.export.packing import Packing
     from rayci.export.wanted import Wanted
@@ -23,7 +25,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 def apply(
     model: Annotated[
         str | None,
-        typer.Argument(help="testbed, a folder, a hub id, or a spec.", metavar="[MODEL]", show_default=False),
+        typer.Argument(help="testbed, a folder, a hub id, or a spec.", metavar="MODEL", show_default=False),
     ] = None,
     chain: Annotated[
         str | None, typer.Argument(help='What to apply: "memit > awq@4".', metavar="CHAIN", show_default=False)
@@ -60,10 +62,10 @@ def apply(
     own = {"data": data, "preset": preset, "recompress": recompress, "dtype": dtype}
     texts = model_requests.settings(settings, assigned or ())
     criteria = listed(measure)
-    place = {"stage": stage, "only": only, "replicate": replicate, "seed": seed}
+    place: Place = {"stage": stage, "only": only, "replicate": replicate, "seed": seed}
     wanted = model_requests.wanted(model, chain, run, texts, criteria, own, place)
     known = () if run is None else from_run.values(run, wanted)
-    built = building.build(wanted, measure=bool(criteria), values=known)
+    built = building.build(wanted, measure=bool(criteria), values=known, tell=partial(say, console=notes))
     packing = checkpoint.save(built.subject, folder, origin=built.origin)
     _tell(wanted, built.applied, packing, built.notes)
     say(str(folder))
@@ -89,7 +91,7 @@ def inspect(
     said = list(asked(wanted, prompt, top))
     if format is Format.TABLE:
         for text in prompt:
-            show([_line(one, top) for one in said if one.prompt == text], format, title=repr(text))
+            show([_line(one) for one in said if one.prompt == text], format, title=repr(text))
     else:
         show([row for one in said for row in _rows(one)], format)
 
@@ -103,7 +105,7 @@ def _tell(wanted: Wanted, applied: int, packing: Packing | None, told: tuple[str
         say(f"· {note}", console=notes)
 
 
-def _line(said: Said, top: int) -> dict[str, Any]:
+def _line(said: Said) -> dict[str, Any]:
     """One stage as a row for people."""
     cells = [f"{token.text!r} {token.probability:.3f}" for token in said.tokens]
     return {"stage": said.stage.chain or "untouched", **{str(rank): cell for rank, cell in enumerate(cells, start=1)}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from rayci.subject import Subject
 
 
 class BorrowedStages(StageStore):
-    """The stages of a run, to be read: nothing is added to what somebody else keeps, and its limit."""
+    """The stages of a run, to be read: nothing is added, which would count against the run's limit."""
 
     def put_weights(self, stage: str, changed: Mapping[str, Tensor], receipts: Sequence[Receipt]) -> None:
         """Nothing."""
@@ -49,27 +49,33 @@ class Built:
     notes: tuple[str, ...]
 
 
-def build(wanted: Wanted, *, measure: bool = False, values: tuple[Value, ...] = ()) -> Built:
+def build(
+    wanted: Wanted,
+    *,
+    measure: bool = False,
+    values: tuple[Value, ...] = (),
+    tell: Callable[[str], None] = lambda _: None,
+) -> Built:
     """The stage with its origin; with `measure` the criteria of its spec are read, here and on the untouched model.
 
-    `values` are what is known of it already. Raises RequestError where a step does not fit,
-    InterventionError where one fails.
+    `values` are what is known of it already; `tell` hears of every step before it is applied. Raises
+    RequestError where a step does not fit, InterventionError where one fails.
     """
     sweep, stage = wanted.sweep, wanted.stage
     with position_of(wanted) as position:
         readings = Readings(sweep, position.subject, position.store)
         untouched = readings.measure(wanted.trial.stages[0]) if measure else []
-        applied = go(position, wanted, wanted.depth)
+        applied = _walk(position, wanted, tell)
         if measure:
             values = _values(readings.measure(stage), untouched)
         origin = Origin(
-            base_name(sweep.spec.model),
-            stage.chain,
-            tuple(position.subject.applied),
-            values,
-            {"model": sweep.model(), "stage": stage.fingerprint},
-            _draws(wanted),
-            reproduce(wanted),
+            base=base_name(sweep.spec.model),
+            chain=stage.chain,
+            steps=tuple(position.subject.applied),
+            values=values,
+            fingerprints={"model": sweep.model(), "stage": stage.fingerprint},
+            draws=_draws(wanted),
+            reproduce=reproduce(wanted),
         )
         notes = (*position.take_notes(), *readings.take_notes(), *position.store.take_notes())
         return Built(position.subject, origin, applied, notes)
@@ -98,6 +104,17 @@ def go(position: Position, wanted: Wanted, depth: int) -> int:
     applied, outcome = position.reach(wanted.trial, depth, [False] * len(stages), last_try=True)
     if outcome.failure is not None:
         raise InterventionError(f"{stages[depth].chain} failed: {outcome.failure}")
+    return applied
+
+
+def _walk(position: Position, wanted: Wanted, tell: Callable[[str], None]) -> int:
+    """Go to the stage from the deepest one that is stored, step by step; returns how many steps were applied."""
+    stages = wanted.trial.stages[: wanted.depth + 1]
+    stored = [stage.depth for stage in stages if position.store.has_weights(stage.fingerprint)]
+    applied = go(position, wanted, max(stored, default=0))
+    for stage in stages[max(stored, default=0) + 1 :]:
+        tell(f"step {stage.depth} of {wanted.depth}: {stage.chain}")
+        applied += go(position, wanted, stage.depth)
     return applied
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rayci.export.codes import Codes, OffGridError
@@ -32,7 +33,7 @@ class Packing:
     dense: Mapping[str, str]
     """Parameter -> why it is stored as it is."""
 
-    @property
+    @cached_property
     def symmetric(self) -> bool:
         """Whether all levels lie around 0, so that no zero points are stored."""
         return not any(bool(codes.zero.any()) for codes in self.packed.values())

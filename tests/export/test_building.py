@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import rayci
 from rayci.criteria.cost import Sparsity
 from rayci.errors import InterventionError, RequestError
 from rayci.export.building import build
@@ -49,8 +50,9 @@ def listing(store: Path) -> dict[Path, bytes]:
 def test_a_stage_of_a_run_goes_on_from_what_is_stored(run: Path, expected: dict[str, Tensor]) -> None:
     before = listing(run)
     wanted = of_run(run, only=runs.CHAIN, replicate=1)
-    built = build(wanted, values=values(run, wanted))
-    assert built.applied == 1
+    told: list[str] = []
+    built = build(wanted, values=values(run, wanted), tell=told.append)
+    assert built.applied == 1 and told == ["step 2 of 2: ft > rtn@4"]
     assert equal(weights(built.subject), expected)
     assert [step.intervention.name for step in built.origin.steps] == ["ft", "rtn"]
     assert {value.criterion: (value.untouched, value.n) for value in built.origin.values} == {
@@ -117,6 +119,12 @@ def test_measured_values_stand_beside_the_untouched_models(tmp_path: Path) -> No
     runner = Runner(wanted.sweep, loading.load(wanted.sweep.folder), StageStore(tmp_path / "store"), tmp_path)
     (*_, last) = runner.run(wanted.trial, [wanted.trial.id] * 3, [False] * 3)
     assert {name: value for name, (_, value) in told.items()} == dict(last.values)
+
+
+def test_a_composition_on_a_model_is_what_apply_makes_of_it() -> None:
+    chain, settings = "ft{steps=2} > wanda@0.5 > gptq@3", {"gptq": {"group_size": 32}}
+    built = build(of_model("testbed", chain, settings=settings, seed=3))
+    assert equal(weights(built.subject), weights(rayci.apply("testbed", chain, settings=settings, seed=3)))
 
 
 def test_a_step_that_fails_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
