@@ -10,11 +10,12 @@ import numpy as np
 
 from rayci.analysis.answering.ordering_rules.rule_table import rules
 from rayci.analysis.composing.chain_curves import typed
+from rayci.analysis.composing.stage_summaries import StageSummaries
 from rayci.analysis.scan.asked import Composition
-from rayci.analysis.scan.cells import final_cells
+from rayci.analysis.scan.cells import scale_of
 from rayci.analysis.scan.chain_values import Chains
 from rayci.analysis.scan.reading_point import At
-from rayci.analysis.statistics.intervals import LEAST_UNITS, Summary, difference, holm, summarise
+from rayci.analysis.statistics.intervals import Summary, difference, holm
 from rayci.errors import RequestError
 from rayci.table import ResultTable
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 DIFFERENCES = (
     "criterion", "composition", "here", "there", "difference", "difference_low", "difference_high",
-    "difference_p", "difference_p_adjusted", "n_here", "n_there", "interval_of", "reason",
+    "difference_p", "difference_p_adjusted", "n_here", "n_there",
+    "interval_of_here", "interval_of_there", "reason",
 )  # fmt: skip
 CORRELATIONS = ("criterion", "n", "spearman", "spearman_p", "kendall", "kendall_p", "reason")
 RULES = (
@@ -31,6 +33,7 @@ RULES = (
     "sentence_here", "sentence_there",
 )  # fmt: skip
 _RULE_TEXTS = ("claim", "here", "there", "sentence_here", "sentence_there")
+_OVER = ("interval_of_here", "interval_of_there")
 _COUNTS = ("n_here", "n_there")
 LEAST_RANKED = 3
 """Cells below which nothing is ranked."""
@@ -55,10 +58,11 @@ def compare(here: ResultTable, there: ResultTable, at: At = "area") -> TwoTables
     """Differences here − there, rank correlations and ordering rules of two tables; models may differ.
 
     Compositions are the same where methods, order and γ are; settings tell two apart only where a table holds both. The
-    interval of a difference is Welch's over the units of both, p is adjusted (Holm) over all cells; a side of fewer
-    than three units counts as exact, and `interval_of` says whose noise it is (`both`, `here`, `there`). Infinite on
-    both sides is no difference that has a value. `at`: where the ordering rules compare pairs. Raises RequestError
-    where the tables have no cell in common, or one of them holds several models.
+    interval of a difference is Welch's over the units of both, or over the items of what was measured once, p is
+    adjusted (Holm) over all cells; a side that has neither, as a printed number, counts as exact: `interval_of_here`
+    and `interval_of_there` say whose noise it is. Infinite on both sides is no difference that has a value. `at`: where
+    the ordering rules compare pairs. Raises RequestError where the tables have no cell in common, or one of them holds
+    several models.
     """
     sides = [_Side(table, f"the {which} table") for which, table in (("first", here), ("second", there))]
     names = [side.compositions.keys() for side in sides]
@@ -73,7 +77,7 @@ def compare(here: ResultTable, there: ResultTable, at: At = "area") -> TwoTables
             at=f"the first has {sides[0]}; the second has {sides[1]}",
             hint="name two runs of the same methods and strengths",
         )
-    differences = typed(rows, DIFFERENCES, ("criterion", "composition")).astype(dict.fromkeys(_COUNTS, "Int64"))
+    differences = typed(rows, DIFFERENCES, ("criterion", "composition", *_OVER)).astype(dict.fromkeys(_COUNTS, "Int64"))
     ranked = [_correlation(criterion, differences[differences.criterion == criterion]) for criterion in criteria]
     judged = typed(list(_rules(here, there, at)), RULES, _RULE_TEXTS)
     return TwoTables(
@@ -89,10 +93,10 @@ class _Side:
 
     def __init__(self, table: ResultTable, name: str) -> None:
         try:
-            final_cells(table)
+            self.chains = Chains(table)
         except RequestError as error:  # several models or policies
             raise error.located(name) from None
-        self.chains = Chains(table)
+        self.table = table
         self.compositions: Mapping[str, Composition] = {self.chains.name(steps): steps for steps in self.chains.finals}
         self.criteria = sorted(table.arrow.column("criterion").unique().to_pylist())
 
@@ -100,20 +104,19 @@ class _Side:
         methods = {step.variant.method for steps in self.compositions.values() for step in steps}
         return f"{', '.join(sorted(methods)) or 'no method'} by {', '.join(self.criteria) or 'no criterion'}"
 
-    def summaries(self, criterion: str, names: list[str]) -> Iterator[Summary]:
-        """The mean over units after each composition."""
-        held = self.chains.read(criterion)
+    def summaries(self, criterion: str, names: list[str]) -> Iterator[tuple[Summary, str | None]]:
+        """The mean after each composition, and what its interval is over."""
+        held = StageSummaries(self.chains, criterion, scale_of(self.table, criterion))
         for name in names:
-            yield summarise(list(held.of([self.chains.ending(self.compositions[name])]).values[:, 0]))
+            yield held.of(self.chains.ending(self.compositions[name]))
 
 
 def _differences(criterion: str, names: list[str], here: _Side, there: _Side) -> Iterator[dict[str, Any]]:
     """One row for each composition that has a value on both sides."""
     pairs = zip(names, here.summaries(criterion, names), there.summaries(criterion, names), strict=True)
-    for name, own, other in pairs:
+    for name, (own, over), (other, other_over) in pairs:
         if own.mean is not None and other.mean is not None:
             apart = difference(own, other)
-            noisy = [side for side, held in (("here", own), ("there", other)) if held.n >= LEAST_UNITS]
             yield {
                 "criterion": criterion,
                 "composition": name,
@@ -125,7 +128,8 @@ def _differences(criterion: str, names: list[str], here: _Side, there: _Side) ->
                 "difference_p": apart.p,
                 "n_here": own.n,
                 "n_there": other.n,
-                "interval_of": None if apart.low is None else "both" if len(noisy) == 2 else noisy[0],
+                "interval_of_here": None if apart.low is None else over,
+                "interval_of_there": None if apart.low is None else other_over,
                 "reason": "infinite on both sides" if apart.mean is None else None,
             }
 

@@ -17,6 +17,7 @@ from rayci.analysis.composing.chain_curves import (
     methods_of,
     typed,
 )
+from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
 from rayci.analysis.scan.chain_values import Chains, ChainValues
 from rayci.analysis.scan.family import Order, orders_of
@@ -45,24 +46,25 @@ def ranked_orders(
 
     `criteria`, `along`: as in `metrics`; `size`: only sets of so many methods. `strength` is null in the row of the
     area over γ. `lead`: by how much the best order is better than the second, `lead_over_worst`: than the worst, in the
-    criterion's unit (of the logarithm in areas of perplexities), with Student-t intervals over units. Orders are ranked
-    on their mean curves, on the γ that every one of them has in every unit; an order may lead by chance, and does not
-    where the interval of its lead reaches 0. An order that ties with another has no name.
+    criterion's unit (of the logarithm in areas of perplexities), with Student-t intervals over units, or over the items
+    that all answered where everything was measured once. Orders are ranked on their mean curves, on the γ that every
+    one of them has in every unit; an order may lead by chance, and does not where the interval of its lead reaches 0.
+    An order that ties with another has no name.
     """
-    sets, chains = composing(table, along, size), Chains(table)
+    sets, chains, items = composing(table, along, size), Chains(table), ItemReadings(table)
     rows = []
     for criterion in chosen_criteria(table, criteria):
         held, scale = chains.read(criterion), scale_of(table, criterion)
         for family in sets:
             gammas = [gamma for gamma in family.grid if gamma is not None]
             for place in (Place(), *(Place(gamma=gamma) for gamma in gammas)):
-                rows.append(_row(chains, grid_of(family, place), held, scale))
+                rows.append(_row(chains, grid_of(family, place), held, scale, items))
     return typed(rows, COLUMNS, _TEXTS)
 
 
-def _row(chains: Chains, grid: Grid, held: ChainValues, scale: Scale) -> dict[str, Any]:
+def _row(chains: Chains, grid: Grid, held: ChainValues, scale: Scale, items: ItemReadings) -> dict[str, Any]:
     ends = grid.orders(chains)
-    curves = chain_curves(held, grid, scale, list(ends.values()))
+    curves = chain_curves(held, grid, scale, list(ends.values()), items)
     asked = len(orders_of(grid.family.pair))
     row = {"criterion": held.criterion, "methods": methods_of(grid.family), **curves.about}
     row |= {"orders_run": len(ends), "orders_asked": asked}

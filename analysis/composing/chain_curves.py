@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.scan.asked import Asked, Composition
 from rayci.analysis.scan.cells import final_cells
 from rayci.analysis.scan.chain_values import After, Chains, ChainValues
@@ -112,27 +113,37 @@ def grid_of(family: Family, place: Place) -> Grid:
     return Grid(family, gammas, wanted, False)
 
 
-def chain_curves(held: ChainValues, grid: Grid, scale: Scale, curves: Sequence[Sequence[After]]) -> ChainCurves:
-    """Curves `[curves][γ of the grid]` on the γ that all of them have in every unit."""
+def chain_curves(
+    held: ChainValues, grid: Grid, scale: Scale, curves: Sequence[Sequence[After]], items: ItemReadings | None = None
+) -> ChainCurves:
+    """Curves `[curves][γ of the grid]` on the γ that all of them have in every unit.
+
+    Where everything was measured once and `items` are given, the items that all of them answered are the units.
+    """
     read = held.of([stage for curve in curves for stage in curve])
     values = read.values.reshape(len(read.values), len(curves), len(grid.gammas))
     holes = np.isnan(values).any(axis=0) | (len(values) == 0)
     points = np.flatnonzero(~holes.any(axis=0))
     lost = [curves[curve][point] for curve, point in np.argwhere(holes)]
     logarithmic = scale.logarithmic and grid.is_area
-    kept = values[..., points]
+    units = np.log(values[..., points]) if logarithmic else values[..., points]
     about = {
         "strength": grid.strength,
         "n_points": len(points),
         "points_asked": max(len(grid.gammas), 1),
-        "n_replicates": len(kept) if len(points) else 0,
-        "interval_of": read.units if len(points) and len(kept) >= LEAST_UNITS else None,
+        "n_replicates": len(units) if len(points) else 0,
+        "interval_of": read.units if len(points) and len(units) >= LEAST_UNITS else None,
         "unit": f"ln {held.criterion}" if logarithmic else scale.unit,
         "direction": str(scale.direction),
         "reason": _reasons(held, lost) or (None if len(points) else NOWHERE),
     }
+    if items is not None and read.rows is not None and len(points):
+        rows = read.rows.reshape(1, len(curves), len(grid.gammas))[..., points]
+        over_items = items.curves(rows, units[0], exponential=scale.logarithmic and not logarithmic)
+        if over_items is not None and len(over_items.values) >= LEAST_UNITS:
+            units, about["interval_of"] = over_items.values, "items"
     x = np.array([gamma or 0.0 for gamma in grid.gammas])[points]
-    return ChainCurves(np.log(kept) if logarithmic else kept, x, scale, about)
+    return ChainCurves(units, x, scale, about)
 
 
 def _reasons(held: ChainValues, lost: Sequence[After]) -> str:

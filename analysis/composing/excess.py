@@ -26,6 +26,7 @@ from rayci.analysis.composing.chain_curves import (
     interval,
     typed,
 )  # fmt: skip
+from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
 from rayci.analysis.scan.chain_values import Chains, ChainValues
 from rayci.analysis.scan.family import Order
@@ -66,11 +67,12 @@ def interactions(
     range (`interaction_scale` says which it is; κ and the excess stay in the criterion's unit). All curves are read on
     the γ that every one of them has in every unit; a method without γ is a flat line. `excess_ij` > 0: the composition
     is worse than the better single, which is chosen at each γ (`better_single`: over all of them). Intervals are
-    Student's t over units. Raises RequestError for unknown criteria, names and scales.
+    Student's t over units, or over the items that all answered where everything was measured once (not on the logit
+    scale). Raises RequestError for unknown criteria, names and scales.
     """
     if scale not in SCALES:
         raise RequestError(f"no scale {scale!r}", allowed=", ".join(SCALES))
-    pairs, chains = composing(table, along, size=2), Chains(table)
+    pairs, chains, items = composing(table, along, size=2), Chains(table), ItemReadings(table)
     where = place(at, pairs)
     rows = []
     for criterion in chosen_criteria(table, criteria):
@@ -79,12 +81,15 @@ def interactions(
         held = chains.read(criterion)
         inner = chains.read(criterion, partial(_logit, scale=own)) if turned else held
         for pair in pairs:
-            rows.append(_row(chains, grid_of(pair, where), own, held, inner))
+            rows.append(_row(chains, grid_of(pair, where), own, (held, inner), items))
     return typed(rows, COLUMNS, _TEXTS)
 
 
-def _row(chains: Chains, grid: Grid, scale: Scale, held: ChainValues, inner: ChainValues) -> dict[str, Any]:
-    pair = grid.family.pair
+def _row(
+    chains: Chains, grid: Grid, scale: Scale, read: tuple[ChainValues, ChainValues], items: ItemReadings
+) -> dict[str, Any]:
+    """`read`: values on the criterion's own scale, and on that of the interaction."""
+    pair, (held, inner) = grid.family.pair, read
     orders = {
         name: order
         for name, order in (("ij", pair), ("ji", pair[::-1]))
@@ -92,7 +97,7 @@ def _row(chains: Chains, grid: Grid, scale: Scale, held: ChainValues, inner: Cha
     }
     steps: list[Order] = [*orders.values(), pair[:1], pair[1:], ()]
     stages = [[chains.ending(grid.steps(order, gamma)) for gamma in grid.gammas] for order in steps]
-    curves = chain_curves(held, grid, scale, stages)
+    curves = chain_curves(held, grid, scale, stages, items)
     row = {"criterion": held.criterion, "method_i": pair[0].label, "method_j": pair[1].label, **curves.about}
     if not len(curves.x):
         return row

@@ -14,7 +14,7 @@ from rayci import item_values
 from rayci.analysis.scan.runs import Runs
 from rayci.analysis.statistics.composability import order_sensitivity
 from rayci.analysis.statistics.intervals import Summary
-from rayci.analysis.statistics.item_pairs import item_curves, item_gaps
+from rayci.analysis.statistics.item_pairs import ItemCurves, item_curves, item_gaps
 from rayci.analysis.statistics.piecewise import Array
 from rayci.analysis.statistics.scoring import Reach
 from rayci.kinds import Scale
@@ -41,19 +41,30 @@ class ItemReadings:
         with np.errstate(invalid="ignore"):
             finite = ~np.isnan(order_sensitivity(values))  # ∞ − ∞ says nothing, in the score neither
         counting = runs.rows[runs.ran][..., points][..., finite]
-        if not counting.size or (counting < 0).any() or not np.isfinite(values[:, finite]).all():
+        if not counting.size or (counting < 0).any():
             return None
-        held = self._items(runs.places[counting])
-        if held is None:
-            return None
-        curves = item_curves(held[0].mean(axis=1), held[1], exponential=scale.logarithmic)
-        if not np.allclose(curves.values.mean(axis=0), values[:, finite], rtol=1e-6, atol=1e-9):
+        curves = self.curves(runs.places[counting], values[:, finite], exponential=scale.logarithmic)
+        if curves is None:
             return None
         width = None if scale.low is None or scale.high is None else scale.high - scale.low
         gaps = item_gaps(curves, reach if finite.all() else Reach(reach.x[finite]), width)
         return None if any(gap.low is None for gap in gaps) else gaps
 
-    def _items(self, rows: NDArray[np.uint32]) -> tuple[Array, Array | None] | None:
+    def curves(self, rows: NDArray[np.integer], values: Array, *, exponential: bool) -> ItemCurves | None:
+        """What items counted in these rows `[runs, curves, points]`, a mean over runs.
+
+        None where they are not all there, not the same ones, or do not make the `values[curves, points]`: their means,
+        or the exponentials of those.
+        """
+        if not np.isfinite(values).all():
+            return None
+        held = self._items(rows)
+        if held is None:
+            return None
+        curves = item_curves(held[0].mean(axis=1), held[1], exponential=exponential)
+        return curves if np.allclose(curves.values.mean(axis=0), values, rtol=1e-6, atol=1e-9) else None
+
+    def _items(self, rows: NDArray[np.integer]) -> tuple[Array, Array | None] | None:
         """Values `[items, *rows.shape]` and weights `[items]` of some rows; None where they cannot be paired."""
         kept = self.table.item_values
         if kept is None or (self._places[rows] < 0).any():

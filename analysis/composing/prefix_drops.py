@@ -24,6 +24,7 @@ from rayci.analysis.composing.chain_curves import (
     methods_of,
     typed,
 )
+from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
 from rayci.analysis.scan.chain_values import After, Chains, ChainValues
 from rayci.analysis.scan.family import Order, orders_of
@@ -57,21 +58,21 @@ def attribution(
     a mean over all `n_orders` orders, in the criterion's unit (of the logarithm in areas of perplexities): a loss where
     higher is better, a gain where lower is. The drops of a set add up to `value_none` − `value_all`, the latter a mean
     over orders. Null where an order was not run or a stage on the way has no value at any γ. Intervals are Student's t
-    over units.
+    over units, or over the items that all answered where everything was measured once.
     """
-    sets, chains = composing(table, along, size), Chains(table)
+    sets, chains, items = composing(table, along, size), Chains(table), ItemReadings(table)
     where = place(at, sets)
     rows: list[dict[str, Any]] = []
     for criterion in chosen_criteria(table, criteria):
         held, scale = chains.read(criterion), scale_of(table, criterion)
         for family in sets:
-            rows += _rows(chains, grid_of(family, where), held, scale)
+            rows += _rows(chains, grid_of(family, where), held, scale, items)
     return typed(rows, COLUMNS, ("criterion", "methods", "method"))
 
 
-def _rows(chains: Chains, grid: Grid, held: ChainValues, scale: Scale) -> list[dict[str, Any]]:
+def _rows(chains: Chains, grid: Grid, held: ChainValues, scale: Scale, items: ItemReadings) -> list[dict[str, Any]]:
     ways = [_way(chains, grid, order) for order in orders_of(grid.family.pair)]
-    curves = chain_curves(held, grid, scale, [stages for way in ways for stages in way.stages])
+    curves = chain_curves(held, grid, scale, [stages for way in ways for stages in way.stages], items)
     methods = tuple(dict.fromkeys(grid.family.pair))
     row = {"criterion": held.criterion, "methods": methods_of(grid.family), "n_orders": len(ways), **curves.about}
     if not len(curves.x):

@@ -23,6 +23,7 @@ from rayci.analysis.composing.chain_curves import (
     methods_of,
     typed,
 )
+from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
 from rayci.analysis.scan.chain_values import Chains, ChainValues
 from rayci.analysis.scan.family import Order, orders_of
@@ -56,23 +57,24 @@ def precedence(
     criterion's unit, its distance from zero where closer to zero is better, the logarithm in areas of perplexities;
     `better_first` is the one of the two that goes first in the better permutations, on average. `n_pairs` of
     `pairs_asked` pairs of permutations were run; all are read on the γ that every one of them has in every unit. Null
-    where none was. Intervals are Student's t over units, p is adjusted (Holm) over the rows of the table.
+    where none was. Intervals are Student's t over units, or over the items that all answered where everything was
+    measured once; p is adjusted (Holm) over the rows of the table.
     """
     sets = [family for family in composing(table, along, size) if len(family.pair) > 2 or size is not None]
-    chains, where = Chains(table), place(at, sets)
+    chains, where, items = Chains(table), place(at, sets), ItemReadings(table)
     rows: list[dict[str, Any]] = []
     for criterion in chosen_criteria(table, criteria):
         held, scale = chains.read(criterion), scale_of(table, criterion)
         for family in sets:
-            rows += _rows(chains, grid_of(family, where), held, scale)
+            rows += _rows(chains, grid_of(family, where), held, scale, items)
     adjusted = holm([row["precedence_p"] for row in rows])
     rows = [{**row, "precedence_p_adjusted": p} for row, p in zip(rows, adjusted, strict=True)]
     return typed(rows, COLUMNS, ("criterion", "methods", "first", "second", "better_first"))
 
 
-def _rows(chains: Chains, grid: Grid, held: ChainValues, scale: Scale) -> Iterator[dict[str, Any]]:
+def _rows(chains: Chains, grid: Grid, held: ChainValues, scale: Scale, items: ItemReadings) -> Iterator[dict[str, Any]]:
     ends = grid.orders(chains)
-    curves = chain_curves(held, grid, scale, list(ends.values()))
+    curves = chain_curves(held, grid, scale, list(ends.values()), items)
     distances = dict(zip(ends, curves.distances().areas().T, strict=True)) if len(curves.x) else {}
     for first, second in itertools.combinations(dict.fromkeys(grid.family.pair), 2):
         asked = [order for order in orders_of(grid.family.pair) if order.index(first) < order.index(second)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rayci.analysis.composing.chain_curves import Grid, chain_curves, composing, grid_of
+from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
 from rayci.analysis.scan.chain_values import Chains, ChainValues
 from rayci.analysis.scan.family import orders_of
@@ -31,7 +32,7 @@ _KEYS = 5
 """Columns that say which contest a row is of."""
 ROUNDING = 0.005
 """How far a value printed with two decimals may be from the measured one."""
-NO_UNITS = f"fewer than {LEAST_UNITS} edit batches or seeds: no paired interval"
+NO_UNITS = f"fewer than {LEAST_UNITS} edit batches, seeds or items: no paired interval"
 
 
 def wins(
@@ -46,13 +47,14 @@ def wins(
     A column is one criterion, one metric and one partner, read at `at` on the γ that every method of the category has
     with this partner. The method with the strictly lowest value after rounding to `digits` decimals wins it; a tie is a
     loss for all. A robust win is one that stands when every value moves by ROUNDING. A significant win, whatever the
-    rounding: against every rival the 95 % interval of the paired differences over units ends below 0; null, with a
-    reason, where no column has three units. A column is undecided where a method has no value, points were lost, or
-    the methods have different axes. `criteria`, `along`: as in `metrics`.
+    rounding: against every rival the 95 % interval of the paired differences over units (edit batches, seeds, or items
+    of what was measured once) ends below 0; null, with a reason, where no column has three units. A column is undecided
+    where a method has no value, points were lost, or the methods have different axes. `criteria`, `along`: as in
+    `metrics`.
     """
     import pandas as pd
 
-    pairs, chains = composing(table, along, size=2), Chains(table)
+    pairs, chains, items = composing(table, along, size=2), Chains(table), ItemReadings(table)
     where = place(at, pairs)
     by_category = contests(grid_of(pair, where) for pair in pairs)
     rows: list[tuple[Any, ...]] = []
@@ -62,7 +64,7 @@ def wins(
             methods = sorted({method for column in by_partner.values() for method in column})
             if len(methods) < 2:
                 continue
-            columns = [in_common(chains, held, scale, column, methods) for column in by_partner.values()]
+            columns = [in_common(chains, held, scale, column, methods, items) for column in by_partner.values()]
             for metric in METRICS:
                 outcomes = [_outcome(column[metric], digits) for column in columns if column]
                 keys = [(category, method, partners, criterion, metric) for method in methods]
@@ -86,7 +88,12 @@ def contests(grids: Iterable[Grid]) -> dict[tuple[str, str], dict[str, dict[str,
 
 
 def in_common(
-    chains: Chains, held: ChainValues, scale: Scale, column: Column, methods: Sequence[str]
+    chains: Chains,
+    held: ChainValues,
+    scale: Scale,
+    column: Column,
+    methods: Sequence[str],
+    items: ItemReadings | None = None,
 ) -> dict[str, dict[str, Array]] | None:
     """Metric -> method -> each unit's value `[units]`, on common points and units; None where that is undecided."""
     axes = {grid.family.axis and grid.family.axis.strength_name for grid in column.values()}
@@ -100,7 +107,7 @@ def in_common(
         for grid in shared
         for order in orders_of(grid.family.pair)
     ]
-    curves = chain_curves(held, shared[0], scale, stages)
+    curves = chain_curves(held, shared[0], scale, stages, items)
     if not common or len(curves.x) < len(common):
         return None
     by_method = np.split(curves.values, len(methods), axis=1)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from rayci.analysis.scan.asked import Asked, Composition, asked_steps
+from rayci.analysis.scan.cells import refuse_mixture
 from rayci.analysis.scan.curve import ABSENT
 from rayci.analysis.scan.variant import labels
 from rayci.analysis.statistics.piecewise import Array, Kept
@@ -58,6 +59,8 @@ class UnitValues:
     """`[units, chains]`; NaN where there is no value."""
     units: str | None
     """`replicates`, `seeds`, or None where there is one measurement of everything."""
+    rows: NDArray[np.intp] | None
+    """The table's row of each chain `[chains]` where everything was measured once, −1 where none is; else None."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ class ChainValues:
     places: Mapping[Chain, int]
     values: Array
     """`[replicates, seeds, chains + 1]`; rows that do not say which stand for all. The last chain is nowhere."""
-    measured: Kept
-    """Where a row stands, be it a failure."""
+    rows: NDArray[np.intp]
+    """The table's row of each value, or of the failure that took its place; −1 where there is none."""
     depends: Kept
     """`[2, chains + 1]`: whether a chain has rows of single replicates, and of single seeds."""
     reasons: Mapping[Chain, str]
@@ -81,27 +84,29 @@ class ChainValues:
         depends = self.depends[:, columns]
         batched, seeded = (bool(row.any()) for row in depends)
         kept = (slice(None if batched else 1), slice(None if seeded else 1))
-        values, measured = self.values[kept][..., columns], self.measured[kept][..., columns]
+        values, rows = self.values[kept][..., columns], self.rows[kept][..., columns]
         # Who has both batches and seeds says which there are; a chain that stands for all covers those that failed too.
         telling = (depends == depends.any(axis=1, keepdims=True)).all(axis=0)
-        there: Kept = np.asarray(measured[..., telling if telling.any() else slice(None)].any(axis=-1))
+        there: Kept = np.asarray((rows[..., telling if telling.any() else slice(None)] >= 0).any(axis=-1))
+        once = rows[there][0] if there.sum() == 1 else None
         if not batched:
-            return UnitValues(values[0][there[0]], "seeds" if seeded else None)
+            return UnitValues(values[0][there[0]], "seeds" if seeded else None, once)
         counts = there.sum(axis=1, keepdims=True)
         with np.errstate(invalid="ignore"):  # ∞ − ∞ among seeds, and 0 / 0 where a batch has none
             means = np.where(there[..., None], values, 0.0).sum(axis=1) / counts
-        return UnitValues(means[counts[:, 0] > 0], "replicates")
+        return UnitValues(means[counts[:, 0] > 0], "replicates", once)
 
     def why(self, stage: After) -> str:
         """Why there is no value."""
         place = -1 if stage.chain is None else self.places.get(stage.chain, -1)
-        return self.reasons.get(stage.chain or (), UNSCALED) if self.measured[..., place].any() else ABSENT
+        return self.reasons.get(stage.chain or (), UNSCALED) if (self.rows[..., place] >= 0).any() else ABSENT
 
 
 class Chains:
-    """All chains of a table."""
+    """All chains of a table; RequestError where it holds several models or re-compression policies."""
 
     def __init__(self, table: ResultTable) -> None:
+        refuse_mixture(table.columns(["model", "recompress"]).unique().collect())
         rows = table.arrow.combine_chunks()
         self._rows = rows
         marks = _marks(rows).dictionary_encode()
@@ -137,16 +142,16 @@ class Chains:
             texts.append(f"{again}({text})" if again else text)
         return " > ".join(texts) or "untouched model"
 
-    def read(self, criterion: str, transform: Transform | None = None) -> ChainValues:
-        """One criterion, on another scale if asked."""
-        chosen = pc.equal(self._rows.column("criterion"), criterion).to_numpy()
-        rows, codes = self._rows.filter(pa.array(chosen)), self._codes[chosen]
-        value, count = (_numbers(rows.column(name)) for name in ("value", "n"))
+    def read(self, criterion: str, transform: Transform | None = None, column: str = "value") -> ChainValues:
+        """One criterion, on another scale if asked; or another column of numbers, `stderr` or `n`."""
+        chosen = np.flatnonzero(pc.equal(self._rows.column("criterion"), criterion).to_numpy())
+        rows, codes = self._rows.take(pa.array(chosen)), self._codes[chosen]
+        numbers = _numbers(rows.column(column))
         if transform is not None:
-            value = transform(value, count)
+            numbers = transform(numbers, _numbers(rows.column("n")))
         units = [_axis(rows.column(name)) for name in ("replicate", "seed")]
         shape = (*(count for count, _ in units), len(self.places) + 1)
-        values, measured = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
+        values, taken = np.full(shape, np.nan), np.full(shape, -1, dtype=np.intp)
         own = np.stack([place >= 0 for _, place in units])
         for said in ((False, False), (True, False), (False, True), (True, True)):  # what says more comes last
             here = np.flatnonzero((own == np.array(said)[:, None]).all(axis=0))
@@ -155,11 +160,11 @@ class Chains:
                 for single, (count, place) in zip(said, units, strict=True)
             )
             index = (replicate[:, :, None], seed[:, None, :], codes[here, None, None])
-            values[index], measured[index] = value[here, None, None], True
+            values[index], taken[index] = numbers[here, None, None], chosen[here, None, None]
         depends = np.zeros((2, shape[-1]), dtype=bool)
         for row, single in zip(depends, own, strict=True):
             row[codes[single]] = True
-        return ChainValues(criterion, self.places, values, measured, depends, self._reasons(rows, codes))
+        return ChainValues(criterion, self.places, values, taken, depends, self._reasons(rows, codes))
 
     def _reasons(self, rows: pa.Table, codes: NDArray[np.intp]) -> dict[Chain, str]:
         known = list(self.places)

@@ -10,6 +10,8 @@ import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats would take most of a second to import
 
 LEVEL = 0.05
+_NORMAL = 1e9
+"""Degrees of freedom at which t is normal."""
 LEAST_UNITS = 3
 """Below three units there is no interval: of two values the values themselves say more."""
 
@@ -75,23 +77,24 @@ def of_items(mean: float, stderr: float | None, items: int, *, share: bool) -> S
 
 
 def difference(first: Summary, second: Summary) -> Summary:
-    """First minus second of independent units: Welch's t.
+    """First minus second of independent units: Welch's t; of one measurement's items, that many that they are normal.
 
-    A side of fewer than LEAST_UNITS units counts as exact, so that the interval is that of the other; without any
-    there is none. Null where a mean is, or where both are the same infinity.
+    A side without an interval counts as exact, so that the interval is that of the other. Null where a mean is, or
+    where both are the same infinity.
     """
     if first.mean is None or second.mean is None or (math.isinf(first.mean) and first.mean == second.mean):
         return Summary(None, None, None, None, None, 0)
     mean = first.mean - second.mean
-    variances = [(side.stderr**2, side.n) for side in (first, second) if side.low is not None and side.stderr]
-    count = sum(n for _, n in variances)
-    total = sum(variance for variance, _ in variances)
-    if not total or not math.isfinite(mean):
-        known = first.low is not None or second.low is not None
-        end, p = (mean, _p(mean, 0.0, 2)) if known and math.isfinite(mean) else (None, None)
-        return Summary(mean, 0.0 if known else None, end, end, p, count)
-    freedom = total**2 / sum(variance**2 / (n - 1) for variance, n in variances)
-    stderr = math.sqrt(total)
+    noisy = [side for side in (first, second) if side.low is not None and side.stderr is not None]
+    count = sum(side.n for side in noisy)
+    if not noisy or not math.isfinite(mean):
+        return Summary(mean, None, None, None, None, count)
+    variances = [(side.stderr or 0.0) ** 2 for side in noisy]
+    stderr = math.sqrt(sum(variances))
+    if stderr == 0.0:
+        return Summary(mean, 0.0, mean, mean, _p(mean, 0.0, count), count)
+    lost = sum(v**2 / (side.n - 1) for v, side in zip(variances, noisy, strict=True) if side.n > 1)
+    freedom = stderr**4 / lost if lost else _NORMAL
     half = float(stdtrit(freedom, 1 - LEVEL / 2)) * stderr
     return Summary(mean, stderr, mean - half, mean + half, float(2 * stdtr(freedom, -abs(mean) / stderr)), count)
 

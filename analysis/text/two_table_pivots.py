@@ -17,6 +17,7 @@ _LEGEND = (
     "Differences are first minus second. differ: cells whose difference is shown (p adjusted over all cells < .05), of"
     " those that have an interval."
 )
+_SIDES = (("first", "here"), ("second", "there"))
 _NAMED = 6
 
 
@@ -41,11 +42,13 @@ def cells_pivot(differences: pd.DataFrame) -> Pivot:
             short(record["here"]),
             short(record["there"]),
             ranged(*(record[f"difference{end}"] for end in ("", "_low", "_high"))),
-            record["interval_of"] or "–",
+            " and ".join(
+                f"{side}: {record[f'interval_of_{key}']}" for side, key in _SIDES if record[f"interval_of_{key}"]
+            ),
         )
         for record in records_of(differences)
     )
-    return Pivot(("composition", "criterion", "first", "second", "difference", "interval over units of"), rows, ())
+    return Pivot(("composition", "criterion", "first", "second", "difference", "interval over"), rows, ())
 
 
 def rules_pivot(rules: pd.DataFrame, *, wide: bool = False) -> Pivot:
@@ -58,7 +61,7 @@ def rules_pivot(rules: pd.DataFrame, *, wide: bool = False) -> Pivot:
     notes = [
         f"{record['rule']}, {which}: {record[f'sentence_{side}']}"
         for record in records
-        for which, side in (("first", "here"), ("second", "there"))
+        for which, side in _SIDES
         if wide and record[f"statistic_{side}"] is not None
     ]
     return Pivot(("ordering rule", "first", "second"), rows, tuple(notes))

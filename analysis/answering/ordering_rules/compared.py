@@ -65,7 +65,7 @@ class Compared:
     def items(self, family: Family, criterion: str, order: Order) -> float | None:
         """How many items an order was measured on at the family's first γ; None where that is not known."""
         end = self._chains.ending(grid_of(family, AREA).steps(order, family.grid[0]))
-        counts = self._chains.read(criterion, lambda _, counts: counts).of([end]).values
+        counts = self._chains.read(criterion, column="n").of([end]).values
         return float(np.nanmean(counts)) if np.isfinite(counts).any() else None
 
     def judging(self, *aims: Kind | None) -> list[str]:

@@ -56,22 +56,32 @@ def test_the_interval_of_a_difference_is_welch_s() -> None:
     here, there = (0.5, 0.6, 0.7, 0.5), (0.4, 0.41, 0.39)
     told = analysis.compare(table(_batches(here)), table(_batches(there, model="other"))).differences.iloc[0]
     oracle = stats.ttest_ind(here, there, equal_var=False)
-    assert (told.composition, told.n_here, told.n_there, told.interval_of) == ("ft", 4, 3, "both")
+    assert (told.composition, told.n_here, told.n_there) == ("ft", 4, 3)
+    assert (told.interval_of_here, told.interval_of_there) == ("replicates", "replicates")
     assert told.difference == pytest.approx(np.mean(here) - np.mean(there))
     assert told.difference_p == told.difference_p_adjusted == pytest.approx(oracle.pvalue)
     interval = oracle.confidence_interval()
     assert (told.difference_low, told.difference_high) == pytest.approx((interval.low, interval.high))
 
 
-def test_a_printed_number_is_exact_and_two_single_ones_have_no_interval() -> None:
-    here, printed = table(_batches((0.5, 0.6, 0.7))), table([row("ft", "mmlu", 0.55)])
+def test_a_printed_number_is_exact_and_two_of_them_have_no_interval() -> None:
+    here, printed = table(_batches((0.5, 0.6, 0.7))), table([row("ft", "mmlu", 0.55, n=None)])
     told = analysis.compare(here, printed).differences.iloc[0]
     alone = stats.ttest_1samp((0.5, 0.6, 0.7), 0.55).confidence_interval()
-    assert told.interval_of == "here"
+    assert (told.interval_of_here, told.isna()["interval_of_there"]) == ("replicates", True)
     assert (told.difference_low, told.difference_high) == pytest.approx((alone.low - 0.55, alone.high - 0.55))
-    assert analysis.compare(printed, here).differences.interval_of[0] == "there"
+    assert analysis.compare(printed, here).differences.interval_of_there[0] == "replicates"
     bare = analysis.compare(printed, printed).differences.iloc[0]
-    assert bare[["difference_low", "difference_p", "interval_of"]].isna().all()
+    assert bare[["difference_low", "difference_p", "interval_of_here", "interval_of_there"]].isna().all()
+
+
+def test_what_was_measured_once_has_the_noise_of_its_items() -> None:
+    here, there = (table([row("gd", "perplexity", value, n=400, stderr=0.3)]) for value in (7.0, 6.0))
+    told = analysis.compare(here, there).differences.iloc[0]
+    half = 1.959963984540054 * 0.3 * 2**0.5
+    assert (told.interval_of_here, told.interval_of_there) == ("items", "items")
+    assert (told.difference_low, told.difference_high) == pytest.approx((1 - half, 1 + half))
+    assert told.difference_p == pytest.approx(2 * stats.norm.sf(1 / (0.3 * 2**0.5)))
 
 
 def test_ranks_of_common_cells_alone() -> None:

@@ -22,7 +22,7 @@ def test_every_stage_of_a_chain_with_its_interval() -> None:
     assert chain.final.tolist() == [False, False, False, True]
     half = 4.302652729911275 * 0.1 / 3**0.5
     assert chain.loc[1, ["value_low", "value_high"]].tolist() == pytest.approx([0.6 - half, 0.6 + half])
-    assert (chain.interval_of[1], pd.isna(chain.interval_of[0])) == ("replicates", True)
+    assert chain.interval_of[:2].tolist() == ["items", "replicates"]
     failed = frame[frame.composition == "gd"].iloc[-1]
     assert (pd.isna(failed.value), failed.reason) == (True, "out of memory")
 
@@ -36,3 +36,11 @@ def test_what_ran_in_both_orders_is_left_to_the_metrics() -> None:
 def test_several_models_are_refused() -> None:
     with pytest.raises(RequestError, match="2 models"):
         analysis.final_values(table([row("ft", "mmlu", 0.5), row("ft", "mmlu", 0.5, model="b", stage_fingerprint="b")]))
+
+
+def test_one_measurement_has_the_interval_of_its_items() -> None:
+    frame = analysis.final_values(table([row("gd", "wmdp", 0.3, n=100), row("gd", "perplexity", 7.0, stderr=0.5)]))
+    last = frame[frame.final].set_index("criterion")
+    assert set(last.interval_of) == {"items"}
+    assert (last.value_low["wmdp"], last.value_high["wmdp"]) == pytest.approx((0.2189, 0.3958), abs=1e-4)  # Wilson
+    assert last.value_high["perplexity"] == pytest.approx(7.0 + 1.959963984540054 * 0.5)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from rayci import analysis
+from rayci.item_values import Items
 from rayci.table import Row
+from tests.analysis.composing.test_item_readings import with_items
 from tests.analysis.synthetic_table import both_orders, every_order, row, table
 
 PLACES = {"ft": 1, "wanda@0.5": 10, "gd": 100}
@@ -84,3 +88,17 @@ def test_equal_orders_have_no_better_first() -> None:
     frame = analysis.precedence(table(every_order(PLACES, "mmlu", lambda stage: len(stage) / 10)))
     assert np.allclose(frame.precedence.astype(float), 0.0)
     assert frame.better_first.isna().all()
+
+
+def test_orders_that_were_measured_once_are_paired_by_their_items(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    items = [Items(tuple(map(float, draw.random(200) < share))) for share in (0.6, 0.4)]
+    rows = [row(chain, "wmdp", own.mean) for chain, own in zip(("gd > rtn", "rtn > gd"), items, strict=True)]
+    measured = told(analysis.precedence(with_items(rows, items, tmp_path / "items.parquet"), size=2), "rtn", "gd")
+    differences = np.subtract(items[1].values, items[0].values)
+    oracle = stats.ttest_1samp(differences, 0.0).confidence_interval()
+    assert (measured["interval_of"], measured["n_replicates"], measured["better_first"]) == ("items", 1, "rtn")
+    assert (measured["precedence"], measured["precedence_low"], measured["precedence_high"]) == pytest.approx(
+        (differences.mean(), oracle.low, oracle.high)
+    )
+    assert told(analysis.precedence(table(rows), size=2), "rtn", "gd")["precedence_low"] is None
