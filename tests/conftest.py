@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chromium import chromium as chromium
+
 # One thread a process, before torch and numpy are loaded: two test processes share two cores, and sums
 # are added in one order on every machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

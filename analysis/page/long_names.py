@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
-LONG_NAMES = {
-    "awq": "activation-aware weight quantisation",
-    "ft": "fine-tuning on the edits",
-    "ga": "gradient ascent on the forget text",
-    "ga_klr": "gradient ascent, retain predictions held by KL divergence",
-    "gd": "gradient difference: ascent on forget, descent on retain text",
+METHODS = {
+    "awq": "activation-aware quantisation",
+    "ft": "fine-tuning",
+    "ga": "gradient ascent",
+    "ga_klr": "gradient ascent with a KL term",
+    "gd": "gradient difference",
     "gptq": "quantisation with error feedback",
-    "lora": "low-rank adapters trained on the edits",
-    "magnitude": "pruning by weights alone",
-    "memit": "mass-editing memory in a transformer",
+    "lora": "low-rank adapters",
+    "magnitude": "pruning by magnitude",
+    "memit": "mass-editing memory",
     "npo": "negative preference optimisation",
-    "npo_gdr": "negative preference optimisation with descent on retain text",
-    "npo_klr": "negative preference optimisation, retain predictions held by KL divergence",
-    "refusal": "fine-tuning on refusals of the forget questions",
-    "rmu": "representation misdirection for unlearning",
-    "rmu_lat": "representation misdirection under latent adversarial training",
-    "rtn": "rounding to the nearest level",
+    "npo_gdr": "negative preference optimisation with retain descent",
+    "npo_klr": "negative preference optimisation with a KL term",
+    "refusal": "fine-tuning on refusals",
+    "rmu": "representation misdirection",
+    "rmu_lat": "representation misdirection with latent adversaries",
+    "rtn": "rounding to nearest",
     "sparsegpt": "pruning with error feedback",
-    "sure": "unlearning of the most salient modules alone",
-    "task_vector": "subtraction of a fine-tuned difference",
+    "sure": "unlearning of salient modules",
+    "task_vector": "task-vector subtraction",
     "wanda": "pruning by weights and activations",
+}
+CRITERIA = {
     "avg_bits": "average bits per weight, measured",
     "avg_bits_nominal": "average bits per weight, as the compressors claim",
     "edit_generalization": "new facts under other wordings",
@@ -47,4 +50,17 @@ LONG_NAMES = {
 
 def expanded(names: Iterable[str]) -> list[tuple[str, str]]:
     """(name, what it stands for) of the names that have one, each once and in their order."""
-    return [(name, LONG_NAMES[name]) for name in dict.fromkeys(names) if name in LONG_NAMES]
+    known = {**METHODS, **CRITERIA}
+    return [(name, known[name]) for name in dict.fromkeys(names) if name in known]
+
+
+def introduced(sentences: Iterable[str]) -> list[str]:
+    """The sentences with every shipped method expanded where it is first used: `ft (fine-tuning) × wanda (…)`."""
+    known = dict(METHODS)
+    names = re.compile(rf"(?<![\w.])({'|'.join(sorted(known, key=len, reverse=True))})(?![\w])")
+
+    def expand(match: re.Match[str]) -> str:
+        name = match[1]
+        return f"{name} ({known.pop(name)})" if name in known else name
+
+    return [names.sub(expand, sentence) for sentence in sentences]

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from rayci.analysis.answering import findings
-from rayci.analysis.answering.answers import answers
+from rayci.analysis.answering.order_tables import INDENT, pivots
 from rayci.analysis.answering.usability import ruinous_steps
+from rayci.analysis.answering.which_order import which_order
 from rayci.analysis.composing.metric_table import METHODS, metrics
-from rayci.analysis.page.cell_data import cell_data
+from rayci.analysis.page.cell_data import cell_data, methods_of
 from rayci.analysis.page.compact import Texts, numbers
 from rayci.analysis.page.curve_data import curve_data
 from rayci.analysis.page.downloads import downloads
 from rayci.analysis.page.drawing import better
-from rayci.analysis.page.long_names import expanded
+from rayci.analysis.page.item_flips import item_flips
+from rayci.analysis.page.long_names import expanded, introduced
 from rayci.analysis.page.provenance import provenance, times
 from rayci.analysis.page.stage_data import stage_data
 from rayci.analysis.page.stage_rows import missing, stage_lines
@@ -25,6 +27,7 @@ from rayci.analysis.scan.cells import chosen_criteria, final_cells, scale_of
 from rayci.analysis.scan.family import Family, families
 from rayci.analysis.scan.reading_point import At
 from rayci.analysis.text import tables
+from rayci.analysis.text.precisions import LEGEND, knowledge_tables
 from rayci.kinds import Scale, Status
 from rayci.table import ResultTable
 
@@ -63,25 +66,30 @@ def context(table: ResultTable, frame: pd.DataFrame, about: About) -> dict[str, 
     scales = {name: scale_of(table, name) for name in judged}
     records = tables.records_of(frame)
     longer = [record for size in _longer(held) for record in tables.records_of(metrics(table, about.at, size=size))]
+    data = _data(table, held, [*records, *longer], scales)
+    answer = which_order(table)
     sweeps = sorted(table.arrow.column("sweep").unique().to_pylist())
     return {
         "title": about.title or f"{', '.join(sweeps)}: what survives composition",
         "about": about,
         "counts": _counts(table, records),
         "names": expanded([*_methods(held), *judged]),
-        "headlines": findings.headlines(records, scales),
+        "sentences": introduced(answer.sentences),
         "ruinous": ruinous_steps(table),
-        "answers": answers(frame),
+        "answers": pivots(answer),
+        "indent": INDENT,
         "findings": findings.per_criterion(records),
         "is_area": bool(frame["strength"].isna().all()),
         "composed": any(len(family.pair) > 1 for family in held),
         "chains": any(len(family.pair) > 2 for family in held),
+        "recovered": list(knowledge_tables(table)),
+        "recovered_legend": LEGEND,
         "missing": missing(table),
-        "gaps": _gaps([*records, *longer]),
+        "gaps": _gaps([*records, *longer], data["families"]),
         "provenance": provenance(table),
         "times": times(table),
         "data": {
-            **_data(table, held, [*records, *longer], scales),
+            **data,
             "files": downloads(table, frame),
             "version": about.news and about.news.version,
         },
@@ -94,13 +102,14 @@ def _data(
     """What the scripts read: criteria, families with curves and cells, stages, and the reasons that they refer to."""
     judged, reasons = list(scales), Texts()
     others = sorted(set(table.arrow.column("criterion").unique().to_pylist()) - set(judged))
+    lines, walks = stage_lines(table)
     every = {name: scale_of(table, name) for name in [*judged, *others]}
     return {
         "criteria": [_criterion(name, scale) for name, scale in every.items()],
         "judged": len(judged),
         "families": curve_data(held, judged, reasons),
         "cells": cell_data(records, judged, scales, reasons),
-        **stage_data(*stage_lines(table), held, list(every)),
+        **stage_data(lines, walks, item_flips(table, lines), held, list(every)),
         "reasons": reasons.held,
     }
 
@@ -142,10 +151,16 @@ def _counts(table: ResultTable, records: Sequence[Mapping[str, Any]]) -> dict[st
     }
 
 
-def _gaps(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[str]]]:
-    """(methods, reason, criteria) of every row of the composability table that has something to say."""
+def _gaps(records: Sequence[Mapping[str, Any]], held: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[str]]]:
+    """(methods, reason, criteria) of every row of the composability table that has something to say.
+
+    Of sets that have one order, which nobody can compare, that is said in the place of what their others lack.
+    """
+    alone = {family["name"]: family["orders"][0] for family in held if len(family["orders"]) == 1}
     criteria_by_reason: dict[tuple[str, str], list[str]] = {}
     for record in records:
-        if record["reason"]:
-            criteria_by_reason.setdefault((tables.pair_name(record), record["reason"]), []).append(record["criterion"])
+        only = alone.get(methods_of(record))
+        reason = f"only {only} was run: there is no other order to compare with" if only else record["reason"]
+        if reason:
+            criteria_by_reason.setdefault((tables.pair_name(record), reason), []).append(record["criterion"])
     return [(methods, reason, names) for (methods, reason), names in criteria_by_reason.items()]

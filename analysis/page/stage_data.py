@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from rayci.analysis.page.compact import Number, number
+from rayci.analysis.page.item_flips import Turned
 from rayci.analysis.page.stage_rows import StageLine, Value, Walk
 from rayci.analysis.scan.asked import Asked
 from rayci.analysis.scan.family import Family
@@ -15,12 +17,17 @@ Cell = Number | list[Any]
 
 
 def stage_data(
-    lines: Sequence[StageLine], walks: Sequence[Walk], families: Sequence[Family], criteria: Sequence[str]
+    lines: Sequence[StageLine],
+    walks: Sequence[Walk],
+    turned: Sequence[Mapping[str, Turned]],
+    families: Sequence[Family],
+    criteria: Sequence[str],
 ) -> dict[str, list[dict[str, Any]]]:
-    """`stages` and, for each composition, its `walk`: `stages` by their places, and its `family` by its place.
+    """`stages` and, for each composition, its `walk`: `stages` by their places, its `family` by its place, its γ.
 
     A stage: `chain`, `depth`, `again` (the re-compression, if it is one), `values` by criterion: a mean, or
-    [mean, readings lost, why] where some were.
+    [mean, readings lost, why] where some were; `turned`: place of the criterion -> [right to wrong, wrong to right,
+    items], since the untouched model.
     """
     home = _homes(families)
     return {
@@ -30,11 +37,18 @@ def stage_data(
                 "depth": line.stage,
                 "again": line.recompression,
                 "values": [_cell(line.values.get(criterion)) for criterion in criteria],
+                "turned": {criteria.index(name): astuple(flips) for name, flips in flips_of_stage.items()},
             }
-            for line in lines
+            for line, flips_of_stage in zip(lines, turned, strict=True)
         ],
-        "walks": [{"name": walk.composition, "stages": walk.stages, "family": home(walk.steps)} for walk in walks],
+        "walks": [_walk(walk, home(walk.steps), families) for walk in walks],
     }
+
+
+def _walk(walk: Walk, place: int | None, families: Sequence[Family]) -> dict[str, Any]:
+    axis = None if place is None else families[place].axis
+    strength = next((step.strength for step in walk.steps if step.variant == axis), None)
+    return {"name": walk.composition, "stages": walk.stages, "family": place, "strength": strength}
 
 
 def _cell(value: Value | None) -> Cell:

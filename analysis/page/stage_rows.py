@@ -37,6 +37,8 @@ class StageLine:
     recompression: str | None
     """`refit` or `reproject` where the stage re-compresses what an earlier step compressed."""
     values: Mapping[str, Value]
+    fingerprints: tuple[str, ...]
+    """Of its replicates and seeds."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,9 @@ def _keyed(table: ResultTable) -> pl.DataFrame:
 
 def _heads(rows: pl.DataFrame) -> list[dict[str, Any]]:
     """One row for every key, a final one where there is any."""
-    firsts = rows.sort("final", descending=True, maintain_order=True).unique("key", keep="first", maintain_order=True)
-    return firsts.select("key", "composition", "chain", "final", "steps", "stage").to_dicts()
+    columns = ("composition", "chain", "final", "steps", "stage")
+    first = rows.sort("final", descending=True, maintain_order=True).group_by("key", maintain_order=True)
+    return first.agg(pl.col(columns).first(), pl.col("stage_fingerprint").unique(maintain_order=True)).to_dicts()
 
 
 def _values(rows: pl.DataFrame) -> dict[str, dict[str, Value]]:
@@ -131,7 +134,8 @@ def _values(rows: pl.DataFrame) -> dict[str, dict[str, Value]]:
 
 def _line(head: Mapping[str, Any], values: Mapping[str, Value]) -> StageLine:
     last = head["steps"][-1]["recompression"] if head["steps"] else None
-    return StageLine(head["chain"] or "untouched model", head["stage"], last, values)
+    name = head["chain"] or "untouched model"
+    return StageLine(name, head["stage"], last, values, tuple(head["stage_fingerprint"]))
 
 
 def _reading_order(head: Mapping[str, Any]) -> tuple[Any, ...]:

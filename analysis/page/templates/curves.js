@@ -7,6 +7,14 @@ const reference = (family, criterion) => family.methods.flatMap(method => {
   if (method.strength !== null) return [{name, flat: means[alone.grid.indexOf(method.strength)]}];
   return alone.axis ? [{name, grid: alone.grid, means}] : [{name, flat: means[0]}];
 });
+const LETTER = 6.4; // pixels of a letter, about
+// Room at the right of a large figure for the names of its lines.
+const labelRoom = (names, width) => Math.min(.34 * width, 16 + LETTER * Math.max(9, ...names.map(name => name.length)));
+// Below a small panel without γ: who goes first, where that is short and tells the orders apart.
+function letter(family, index) {
+  const firsts = family.orders.map(order => order.split(" > ")[0]);
+  return new Set(firsts).size === firsts.length && firsts.every(name => name.length < 7) ? `${firsts[index]} first` : String.fromCharCode(65 + index);
+}
 const intervalName = curve => {
   const units = curve.of === "seeds" ? "seeds" : "edit batches";
   if (curve.n > 2) return `bars: 95 % interval of the mean (Student-t, ${curve.n} ${units})`;
@@ -24,7 +32,7 @@ function domain(criterion, values, whole) {
 }
 function curvesFigure(family, place, {width = 620, height = 360, small = false, whole = true} = {}) {
   const curve = family.curves[place], criterion = criteria[place];
-  const box = small ? {left: 30, right: width - 8, top: 8, bottom: height - 20} : {left: 46, right: width - 14, top: 30, bottom: height - 44};
+  const box = small ? {left: 30, right: width - 8, top: 8, bottom: height - 20} : {left: 46, right: width - labelRoom([...(family.axis ? family.orders : []), ...family.methods.map(method => `${method.label} alone`)], width), top: 30, bottom: height - 44};
   const lines = ["mean", "low", "high"].map(part => curve[part]?.map(line => line.map(number)));
   const references = reference(family, place), before = number(untouched?.values[place]);
   const values = [...lines.filter(Boolean).flat(2), ...references.flatMap(r => r.means ?? [r.flat]), criterion.chance ?? NaN, before];
@@ -32,13 +40,15 @@ function curvesFigure(family, place, {width = 620, height = 360, small = false, 
   const y = scale(low, high, box.bottom, box.top, logarithmic);
   const swept = family.axis !== null, grid = swept ? family.grid : family.orders.map((_, index) => index);
   const inset = small ? 10 : 24;
-  const x = scale(grid[0], grid.length > 1 ? grid.at(-1) : grid[0] + 1, grid.length > 1 ? box.left + inset : (box.left + box.right) / 2, grid.length > 1 ? box.right - inset : box.right);
+  const x = !swept ? scale(-.5, grid.length - .5, box.left, box.right)
+    : grid.length > 1 ? scale(grid[0], grid.at(-1), box.left + inset, box.right - inset) : scale(grid[0] - 1, grid[0] + 1, box.left, box.right);
   const figure = svg("svg", {viewBox: `0 0 ${width} ${height}`, class: small ? "small" : "large", role: "img", "aria-label": `${family.name} on ${criterion.name}`});
   figure.append(...frame(box, y, {count: small ? 3 : 5, title: small ? "" : `${criterion.name}${criterion.unit ? `, ${criterion.unit}` : ""} (${criterion.better})`}));
-  figure.append(...xTicks(family, grid, x, box, small), ...flats(criterion, before, references, y, x, box, small));
+  figure.append(...xTicks(family, grid, x, box, small), ...flats(criterion, before, references, y, x, box));
   if (swept) figure.append(between(lines[0], grid, x, y));
   figure.append(...family.orders.map((_, order) => drawOrder(order, lines, grid, x, y, swept, small)));
   figure.append(...lost(curve, family, grid, x, box, swept, small));
+  if (!small) figure.append(...endLabels(family, criterion, lines[0], references, before, y, box, swept, width));
   if (!small) figure.append(svg("line", {class: "cursor", y1: box.top, y2: box.bottom, visibility: "hidden"}));
   cursor(figure, told(family, curve, grid, swept).map((text, index) => ({x: x(grid[index]), text})), {keys: !small});
   return figure;
@@ -46,23 +56,35 @@ function curvesFigure(family, place, {width = 620, height = 360, small = false, 
 function xTicks(family, grid, x, box, small) {
   const swept = family.axis !== null;
   const parts = grid.map((gamma, index) => svg("text", {x: x(gamma), y: box.bottom + (small ? 13 : 18), "text-anchor": "middle"},
-    swept ? tickText(gamma) : small ? String.fromCharCode(65 + index) : family.orders[index]));
+    swept ? tickText(gamma) : small ? letter(family, index) : family.orders[index]));
   if (!small && swept) parts.push(svg("text", {x: (box.left + box.right) / 2, y: box.bottom + 38, "text-anchor": "middle"}, `${family.axis[0]} of ${family.axis[1]}`));
   return parts;
 }
 // Horizontal lines: chance, the untouched model, methods alone that have no γ; and those that have one, as curves.
-function flats(criterion, before, references, y, x, box, small) {
-  const inside = value => finite(value) && value >= y.low && value <= y.high;
-  const rule = (name, value, label) => inside(value) ? [
-    svg("line", {class: name, x1: box.left, x2: box.right, y1: y(value), y2: y(value)}, svg("title", {}, label)),
-    ...(small ? [] : [svg("text", {x: box.right, y: y(value) - 3, "text-anchor": "end"}, label)]),
-  ] : [];
+const inside = (y, value) => finite(value) && value >= y.low && value <= y.high;
+function flats(criterion, before, references, y, x, box) {
+  const rule = (name, value, label) => inside(y, value) ? [svg("line", {class: name, x1: box.left, x2: box.right, y1: y(value), y2: y(value)}, svg("title", {}, label))] : [];
   const parts = [...rule("chance", criterion.chance ?? NaN, "chance"), ...rule("untouched", before, "untouched model")];
   for (const {name, flat, grid, means} of references) {
     if (grid) parts.push(svg("path", {class: "alone", d: path(means, grid, x, y)}, svg("title", {}, name)));
     else parts.push(...rule("alone flat", flat, name));
   }
   return parts;
+}
+// Names at the right end of what they name, moved apart where they would meet.
+function endLabels(family, criterion, means, references, before, y, box, swept, width) {
+  const last = line => line.filter(finite).at(-1);
+  const wanted = [
+    ...(swept ? means.map((line, order) => ({at: last(line), text: family.orders[order], hue: `hued i${order % HUES}`})) : []),
+    ...references.map(({name, flat, means: own}) => ({at: own ? last(own) : flat, text: name})),
+    {at: before, text: "untouched"}, {at: criterion.chance ?? NaN, text: "chance"},
+  ].filter(({at}) => inside(y, at)).map(label => ({...label, y: y(label.at)})).sort((a, b) => a.y - b.y);
+  let floor = box.top - 12;
+  for (const label of wanted) floor = label.y = Math.max(label.y, floor + 13);
+  let roof = Math.max(box.bottom, floor);
+  for (const label of wanted.reverse()) { label.y = Math.min(label.y, roof); roof = label.y - 13; }
+  const room = Math.floor((width - box.right - 8) / LETTER), cut = text => text.length > room ? `${text.slice(0, room - 1)}…` : text;
+  return wanted.map(({text, hue, y: at}) => svg("text", {class: hue, x: box.right + 6, y: at + 4}, cut(text), svg("title", {}, text)));
 }
 // A line that breaks where a value is missing: drawing through it would fill it in.
 function path(values, grid, x, y) {

@@ -30,8 +30,8 @@ function drawCurves(family, place) {
   const [tools, numbers] = figureTools(figure, `${family.name} ${criteria[place].name}`, curveNumbers(family, curve));
   if (zoom) tools.append(zoom);
   byId("detail-curves").replaceChildren(
-    html("div", {class: "legend"}, ...family.orders.map((order, index) => html("span", {}, swatch(index), order)), html("span", {}, intervalName(curve))),
-    figure, tools, numbers);
+    html("div", {class: "legend"}, ...family.orders.map((order, index) => html("span", {}, swatch(index), order))),
+    figure, html("p", {class: "note"}, intervalName(curve)), tools, numbers);
 }
 function curveNumbers(family, curve) {
   const points = family.axis ? family.grid.map(gamma => `${family.axis[0]} ${plain(gamma)}`) : ["value"];
@@ -47,19 +47,29 @@ function orderOf(family, walk) {
   const names = walk.name.split(" > ").map(step => step.split(/[@{]/)[0]);
   return family.orders.find(order => order.split(" > ").map(step => step.split(/[@{]/)[0]).join(" > ") === names.join(" > ")) ?? "";
 }
-// Stages of compositions, the untouched model once; a line above each composition's first step.
+// Stages of compositions, those that several share once; a line above each first step.
 function stageTable(walks, place) {
   const marked = at => at === place ? "chosen" : null;
-  const head = html("tr", {}, html("th", {scope: "col"}, "stage"), ...data.criteria.map(({name}, at) => html("th", {scope: "col", class: marked(at)}, name)));
-  const stages = walks.flatMap((walk, which) => walk.stages.map(at => data.stages[at]).filter(stage => stage.depth > 0 || which === 0));
+  const head = html("tr", {}, html("th", {scope: "col"}, "stage"), ...data.criteria.map(({name}, at) => html("th", {scope: "col", class: marked(at)}, ...breakable(name))));
+  const stages = [...new Set(walks.flatMap(walk => walk.stages))].map(at => data.stages[at]);
   const rows = stages.map(stage => html("tr", {class: stage.again ? "again" : stage.depth === 1 ? "start" : null},
     html("th", {scope: "row"}, stage.chain, stage.again ? html("span", {class: "tag"}, stage.again) : null),
     ...stage.values.map((value, at) => html("td", {class: marked(at)}, stageText(value)))));
   return [html("thead", {}, head), html("tbody", {}, ...rows)];
 }
+// Items of the criterion that turned between the untouched model and the end of each composition.
+function drawFlips(place, walks) {
+  const turned = walks.map(walk => [walk.name, data.stages[walk.stages.at(-1)].turned[place]]).filter(([, counts]) => counts);
+  const share = (count, items) => `${count} (${(100 * count / items).toFixed(1)} %)`;
+  byId("detail-flips").hidden = !turned.length;
+  byId("flips").replaceChildren(
+    html("thead", {}, html("tr", {}, ...["composition", "right → wrong", "wrong → right", "net", "items"].map(text => html("th", {scope: "col"}, text)))),
+    html("tbody", {}, ...turned.map(([name, [broken, mended, items]]) => html("tr", {}, html("th", {scope: "row"}, name), ...[share(broken, items), share(mended, items), `${mended < broken ? "−" : "+"}${Math.abs(mended - broken)}`, items].map(text => html("td", {}, text))))));
+}
 function drawStages(family, place) {
-  const wanted = byId("detail-order").value;
-  byId("stages").replaceChildren(...stageTable(walksOf(family).filter(walk => !wanted || orderOf(family, walk) === wanted), place));
+  const wanted = byId("detail-order").value, walks = walksOf(family).filter(walk => !wanted || orderOf(family, walk) === wanted);
+  drawFlips(place, walks);
+  byId("stages").replaceChildren(...stageTable(walks, place));
 }
 function buildDetail() {
   byId("detail-methods").addEventListener("change", event => choose(event.target.value, chosen()[1]));

@@ -17,6 +17,8 @@ function options(select, entries, chosen) {
   select.replaceChildren(...entries.map(([value, text]) => html("option", {value}, text)));
   if (entries.some(([value]) => String(value) === String(chosen))) select.value = chosen;
 }
+// A name that may break after its underscores, so that narrow columns and panels hold it whole.
+const breakable = name => name.split(/(?<=_)/).flatMap((part, index) => index ? [html("wbr"), part] : [part]);
 // Numbers of the data: null is none, the text "Infinity" is infinite.
 const number = value => value === null || value === undefined ? NaN : Number(value);
 function short(value) {

@@ -71,6 +71,7 @@ function buildFilters() {
     html("fieldset", {}, html("legend", {}, "criteria"), ...criteria.map(({name}, place) => chip(name, !state.criteria.includes(place), on => change({criteria: toggled(state.criteria, place, on)})))),
     count,
   );
+  byId("filter-box").open = innerWidth > 640;
   byId("filters").addEventListener("submit", event => event.preventDefault());
   const tell = () => { count.textContent = `${visible().length} of ${composed.length} sets of methods`; };
   onChange(tell);

@@ -11,9 +11,9 @@ function panel(family, place) {
   const name = `${criteria[place].name} ${ARROWS[criteria[place].direction] ?? ""}`;
   return html("button", {
     type: "button", class: cell?.aside ? "panel aside" : "panel", "data-place": place, "aria-pressed": chosen,
-    "aria-label": `${family.name}, ${name}. ${verdict(cell, false)}. ${summary(family, place)} Show it large.`,
+    "aria-label": `${family.name}, ${name}. ${cell ? sentence(family, cell) : ""} ${summary(family, place)} Show it large.`,
     onclick: () => choose(family.name, place, true),
-  }, html("b", {}, name), curvesFigure(family, place, {width: 172, height: 104, small: true}), html("em", {class: isShown(cell) ? "shown" : null}, text || " "));
+  }, html("b", {}, ...breakable(name)), curvesFigure(family, place, {width: 172, height: 104, small: true}), html("em", {class: isShown(cell) ? "shown" : null}, text || " "));
 }
 // The text alternative of a small figure: where each order begins and ends.
 function summary(family, place) {
@@ -31,16 +31,17 @@ function drawRow(row) {
 function rowOf(family) {
   const said = [
     family.axis ? `${family.axis[0]} of ${family.axis[1]}` : "no strength is swept",
-    ...[...new Set(Object.values(family.curves).map(curve => curve.n > 2 || curve.n === 2 ? intervalName(curve) : ""))].filter(Boolean).slice(0, 1),
-    ...(family.axis ? [] : [family.orders.map((order, index) => `${String.fromCharCode(65 + index)}: ${order}`).join(", ")]),
+    unitsOf(family),
+    ...(family.axis || letter(family, 0) !== "A" ? [] : [family.orders.map((order, index) => `${letter(family, index)}: ${order}`).join(", ")]),
     ...(family.unasked ? [`only ${family.orders.join(", ")} was run`] : []),
   ];
   const legend = family.orders.map((order, index) => html("span", {}, swatch(index), order));
   const columns = shownCriteria().length;
   return html("div", {class: "set", "data-name": family.name},
-    html("h3", {}, family.name, html("small", {class: "legend"}, ...legend), html("small", {}, said.join("; "))),
-    html("div", {class: "panels", style: columns > 8 ? null : `--columns: ${columns}`}));
+    html("h3", {}, family.name, html("small", {class: "legend"}, ...legend), html("small", {}, said.filter(Boolean).join(" · "))),
+    html("div", {class: columns > 8 ? "panels" : "panels few", style: `--columns: ${columns}`}));
 }
+const unitsOf = family => [...new Set(Object.values(family.curves).map(curve => curve.n > 1 ? `${curve.n} ${curve.of === "seeds" ? "seeds" : "edit batches"}` : ""))].filter(Boolean).join(" or ");
 function swatch(index) {
   const {hue, marker, dash} = style(index);
   return svg("svg", {viewBox: "0 0 34 12", "aria-hidden": true}, svg("g", {class: hue}, svg("path", {class: "line", d: "M1,6H33", "stroke-dasharray": dash}), svg("path", {class: "mark", d: marker(17, 6, 4)})));
@@ -48,6 +49,7 @@ function swatch(index) {
 function drawOverview() {
   const pairs = visible().filter(pairsOnly);
   seen.disconnect();
+  byId("rows").classList.toggle("long-names", shownCriteria().some(place => criteria[place].name.length > 18));
   const rows = pairs.slice(0, rowsShown).map(rowOf);
   byId("rows").replaceChildren(...rows, ...(pairs.length ? [] : [html("p", {class: "soft"}, "No pair of methods suits the filters.")]));
   rows.forEach(row => seen.observe(row));
@@ -57,12 +59,15 @@ function drawOverview() {
 }
 function buildOverview() {
   const entry = (drawn, text) => html("span", {}, svg("svg", {viewBox: "0 0 34 12", "aria-hidden": true}, drawn), text);
+  const counts = new Set(composed.flatMap(family => Object.values(family.curves).map(curve => curve.n)));
+  const bars = [...([...counts].some(n => n > 2) ? ["95 % interval of the mean (Student-t)"] : []), ...(counts.has(2) ? ["both values, where there are two"] : [])];
   byId("legend").append(
     entry(svg("path", {class: "between", d: "M0,2L34,0V12L0,9z"}), "between the orders"),
     entry(svg("path", {class: "alone", d: "M0,6H34"}), "the swept method alone"),
     entry(svg("path", {class: "alone flat", d: "M0,6H34"}), "the other alone"),
     entry(svg("path", {class: "untouched", d: "M0,6H34"}), "untouched model"),
     entry(svg("path", {class: "chance", d: "M0,6H34"}), "chance"),
+    ...bars.map(text => entry(svg("g", {class: "drawn i0"}, svg("line", {class: "whisker", x1: 17, x2: 17, y1: 0, y2: 12}), svg("path", {class: "mark", d: MARKERS[0](17, 6, 3)})), text)),
     entry(svg("g", {class: "drawn i0"}, svg("path", {class: "lost", d: cross(17, 6, 4)})), "no value"),
     entry(svg("g", {class: "drawn i0"}, svg("path", {class: "lost", d: MARKERS[2](17, 6, 4)})), "infinite"),
   );

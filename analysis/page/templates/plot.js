@@ -17,16 +17,17 @@ function steps(low, high, count) {
   for (let tick = Math.ceil(low / step - 1e-9) * step; tick <= high + step * 1e-9; tick += step) ticks.push(Number(tick.toPrecision(10)));
   return ticks;
 }
-function decades(low, high) {
+function decades(low, high, count) {
+  const first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9), step = Math.max(1, Math.ceil((last - first) / count));
   const ticks = [];
-  for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power += 1) if (10 ** power >= low * .999) ticks.push(10 ** power);
+  for (let power = first; power <= last; power += step) ticks.push(10 ** power);
   return ticks.length > 1 ? ticks : [low, high];
 }
 // A scale from values to pixels; logarithmic where values span decades.
 function scale(low, high, from, to, logarithmic = false) {
   const along = logarithmic ? Math.log : value => value, width = along(high) - along(low) || 1;
   const map = value => from + (along(value) - along(low)) / width * (to - from);
-  return Object.assign(map, {low, high, ticks: count => logarithmic ? decades(low, high) : steps(low, high, count)});
+  return Object.assign(map, {low, high, ticks: count => logarithmic ? decades(low, high, count) : steps(low, high, count)});
 }
 function tickText(tick) {
   const size = Math.abs(tick);

@@ -7,17 +7,22 @@ function half(values, shade, hue) {
   if (values) made.style.background = `rgba(var(${hue}), ${(.55 * number(shade)).toFixed(3)})`;
   return made;
 }
+// Of one order, which has no composability: its values from the first γ to the last.
+function ends(family, curve) {
+  const values = curve.mean[0], last = values.length - 1;
+  return html("span", {class: "both"}, last ? `${short(values[0])} … ${short(values[last])}` : short(values[0]), last ? html("small", {}, `${family.axis[0]} ${plain(family.grid[0])} … ${plain(family.grid[last])}`) : null);
+}
 function cellButton(family, place) {
   const cell = cellOf(family, place), curve = family.curves[place];
   if (!cell && !curve) return html("td", {}, html("span", {class: "soft"}, "not measured"));
   const chosen = state.chosen?.[0] === family.name && state.chosen?.[1] === place;
   const few = cell && cell.points[0] < cell.points[1] ? `${cell.points[0]}/${cell.points[1]} points` : "";
-  const text = cell ? [verdict(cell), few].filter(Boolean).join(", ") : "one order";
+  const text = [verdict(cell), few].filter(Boolean).join(", ");
   const label = cell ? facts(family, cell).map(([name, said]) => `${name}: ${said}`).join(". ") : `only ${family.orders.join(", ")}`;
   const button = html("button", {
     type: "button", class: "cell", tabindex: -1, "aria-pressed": chosen, "data-name": family.name, "data-place": place,
     "aria-label": `${family.name} on ${criteria[place].name}. ${label}`, onclick: () => choose(family.name, place, true),
-  }, half(cell?.error, cell?.shade[0], "--error"), half(cell?.sensitivity, cell?.shade[1], "--spread"), html("em", {class: isShown(cell) ? "shown" : null}, text || " "));
+  }, ...(oneOrder(family) && curve ? [ends(family, curve)] : [half(cell?.error, cell?.shade[0], "--error"), half(cell?.sensitivity, cell?.shade[1], "--spread")]), html("em", {class: isShown(cell) ? "shown" : null}, oneOrder(family) ? "one order" : text || " "));
   button.addEventListener("pointerenter", event => cell && showTip(facts(family, cell).map(([name, said]) => `${name}: ${said}`).join("\n"), event.clientX, event.clientY));
   button.addEventListener("pointerleave", () => showTip(""));
   return html("td", {class: cell?.aside ? "aside" : null}, button);
@@ -30,7 +35,7 @@ function headOf(place) {
       onclick: () => { change({sort: `${place}:${key}:${next}`}); }}, text, on ? (way === "down" ? " ▾" : " ▴") : "");
   });
   const sort = Number(by) === place && by !== "" ? (way === "down" ? "descending" : "ascending") : "none";
-  return html("th", {scope: "col", "aria-sort": sort}, name, html("small", {}, better), html("div", {class: "sorts"}, ...sorts));
+  return html("th", {scope: "col", "aria-sort": sort}, ...breakable(name), html("small", {}, better), html("div", {class: "sorts"}, ...sorts));
 }
 function drawTable() {
   const families = visible(), shown = shownCriteria(), rows = families.slice(0, tableRows);

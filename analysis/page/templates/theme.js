@@ -10,7 +10,9 @@ function setTheme(theme) {
   document.documentElement.dataset.theme = dark ? "dark" : "light";
   document.documentElement.style.colorScheme = dark ? "dark" : "light";
   const button = document.getElementById("theme");
-  if (button) button.textContent = `Theme: ${theme}`;
+  if (!button) return;
+  button.querySelector("span").textContent = theme;
+  button.setAttribute("aria-label", `Theme: ${theme}`);
 }
 let theme = keptTheme();
 setTheme(theme);

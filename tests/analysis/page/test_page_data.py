@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rayci import analysis
+from rayci import analysis, item_values
 from rayci.analysis.page.cell_data import cell_data
 from rayci.analysis.page.compact import Texts, number
 from rayci.analysis.page.curve_data import curve_data
+from rayci.analysis.page.item_flips import Turned, item_flips
 from rayci.analysis.page.provenance import times
 from rayci.analysis.page.stage_data import stage_data
 from rayci.analysis.page.stage_rows import missing, stage_lines
 from rayci.analysis.scan.cells import final_cells
 from rayci.analysis.scan.family import families
 from rayci.analysis.text.tables import records_of
+from rayci.table import Row
 from tests.analysis.page.report_table import EVIL, report_table
 from tests.analysis.synthetic_table import SCALES, row, table
 
@@ -74,7 +79,8 @@ def test_stages_show_recompression_before_and_after() -> None:
         ]
     )
     held = families(final_cells(results))
-    data = stage_data(*stage_lines(results), held, ["mmlu"])
+    lines, walks = stage_lines(results)
+    data = stage_data(lines, walks, item_flips(results, lines), held, ["mmlu"])
     [walk] = [walk for walk in data["walks"] if walk["name"] == "wanda@0.5 > ft"]
     assert held[walk["family"]].pair[0].method == "ft"
     stages = [data["stages"][place] for place in walk["stages"]]
@@ -84,6 +90,23 @@ def test_stages_show_recompression_before_and_after() -> None:
         (2, None, [[0.7, 1, "failed"]]),
         (3, "refit", [0.5]),
     ]
+
+
+def test_items_that_turned_since_the_untouched_model(tmp_path: Path) -> None:
+    rows = [row("", "mmlu", 0.5), row("ft", "mmlu", 0.5, replicate=0), row("ft", "mmlu", 0.75, replicate=1)]
+    right = ([1.0, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0])
+    path = tmp_path / "items.parquet"
+    item_values.write([_item_row(of, bits) for of, bits in zip(rows, right, strict=True)], path)
+    results = replace(table(rows), item_files=(path,))
+    lines, _ = stage_lines(results)
+    assert item_flips(results, lines) == [{"mmlu": Turned(0, 0, 4)}, {"mmlu": Turned(1, 2, 8)}]
+    assert item_flips(table(rows), lines) == [{}, {}]
+
+
+def _item_row(of: Row, bits: Sequence[float]) -> item_values.ItemRow:
+    names = ("stage_fingerprint", "criterion", "criterion_fingerprint", "replicate", "seed")
+    fields = {name: getattr(of, name) for name in names}
+    return item_values.ItemRow(**fields, item="question", items=item_values.Items(tuple(bits)))
 
 
 def test_what_is_missing_is_gathered_by_reason() -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rayci import analysis
-from tests.analysis.page.conftest import Opened, opened
 from tests.analysis.page.report_table import EVIL, report_table
+from tests.chromium import Opened, opened
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -52,7 +52,7 @@ def test_a_chosen_cell_drives_everything(report: Opened) -> None:
     page = report.page
     page.get_by_role("button", name="ft × gd on mmlu").click()
     assert page.locator("#detail-title").inner_text() == "ft × gd on mmlu"
-    assert "ft > gd by 0.10: the order matters" in page.locator("#detail-facts").inner_text()
+    assert "ft > gd is better by 0.10 (95 % interval" in page.locator("#detail-facts").inner_text()
     assert page.locator("#stages tbody").inner_text().split("\n")[0].startswith("untouched model")
     assert "ft > gd" in page.locator("#stages").inner_text()
     assert page.locator("#detail-curves svg.large").get_attribute("aria-label").startswith("ft × gd on mmlu")  # type: ignore[union-attr]
