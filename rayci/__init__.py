@@ -6,16 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "analysis", "apply", "save", "trials"]
+__all__ = ["__version__", "analysis", "apply", "export", "save", "trials"]
 
 if TYPE_CHECKING:
-    from rayci import analysis, trials
+    from rayci import analysis, export, trials
     from rayci.export import save
     from rayci.inplace import apply
 
 _HOMES = {"apply": "rayci.inplace", "save": "rayci.export"}
 """Function -> its module."""
-_ROOMS = ("analysis", "trials")
+_ROOMS = ("analysis", "export", "trials")
 
 
 def __getattr__(name: str) -> Any:

@@ -38,8 +38,8 @@ def wanted(
 
     `own`: options of a composition on a model; `place`: that of a run or spec.
     """
-    if place["stage"] is not None and place["only"] is not None:
-        raise RequestError("--stage and --only name two stages", hint="one of them")
+    if place["stage"] is not None:
+        _refuse("--stage, which says it all", only=place["only"], replicate=place["replicate"])
     chosen = {name: value for name, value in own.items() if value is not None}
     if run is not None:
         _refuse("--run", model=model, chain=chain, measure=criteria, settings=settings, **chosen)

@@ -57,6 +57,8 @@ def apply(
     if target is None:
         raise RequestError("there is no folder for the checkpoint", at="--out", hint="--out FOLDER")
     folder = refuse_occupied(target)
+    if private and hub is None:
+        raise RequestError("--private without --push-to-hub", hint="--push-to-hub owner/name")
     if hub is not None:
         hubs.refuse_name(hub)
     own = {"data": data, "preset": preset, "recompress": recompress, "dtype": dtype}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 
 import yaml
 
@@ -29,7 +30,7 @@ def card(origin: Origin, dtype: str, packing: Packing | None, dequantised: bool)
         "## Weights",
         *_weights(packing, dtype, dequantised),
         "## Load it",
-        _LOADING,
+        *_loading(packing),
         *_reproduction(origin),
         *_fingerprints(origin),
         "## Licence",
@@ -38,12 +39,19 @@ def card(origin: Origin, dtype: str, packing: Packing | None, dequantised: bool)
     return "\n\n".join(parts) + "\n"
 
 
-_LOADING = """```python
+_EXAMPLE = """```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained("FOLDER_OR_NAME")
 tokenizer = AutoTokenizer.from_pretrained("FOLDER_OR_NAME")
 ```"""
+
+
+def _loading(packing: Packing | None) -> Iterator[str]:
+    yield _EXAMPLE
+    if packing is not None and packing.packed:
+        versions = " and ".join(f"{name} {version(name)}" for name in ("compressed-tensors", "transformers"))
+        yield f"Written for {versions}."
 
 
 def _front_matter(origin: Origin, packing: Packing | None) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
+from compressed_tensors import __version__ as version
+from compressed_tensors.compressors import pack_to_int32
 from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -69,5 +70,5 @@ def quantization_config(model: PreTrainedModel, packing: Packing) -> dict[str, A
         quantization_status="compressed",
         ignore=[name for name in linears if f"{name}.weight" not in packing.packed],
     )
-    said: dict[str, Any] = config.model_dump(mode="json")
+    said: dict[str, Any] = {**config.model_dump(mode="json"), "version": version}
     return said | {"dequantize": True} if needs_dequantising(model, packing) else said

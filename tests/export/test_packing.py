@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, CompressedTensorsConfig, PreTrainedModel
 
@@ -60,6 +61,12 @@ def test_a_packed_checkpoint_loads_to_the_same_weights(kind: str, chain: str, tm
     packing = pack(subject)
     assert packing is not None and packing.packed and not packing.dense
     assert_equal(saved(tmp_path / "out", subject), subject)
+
+
+def test_a_tied_head_is_stored_once(tmp_path: Path) -> None:
+    subject = rayci.apply(random_model("llama", tied=True), "rtn@4{group_size=16}")
+    assert_equal(saved(tmp_path / "out", subject), subject)
+    assert "lm_head.weight" not in load_file(tmp_path / "out" / "model.safetensors")
 
 
 @pytest.mark.filterwarnings("ignore:You passed `quantization_config`")
