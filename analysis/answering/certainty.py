@@ -45,20 +45,30 @@ class Sampled:
         return self.signs * np.where(self.sizes, np.abs(drawn), drawn)
 
 
-def chance_of_best(choice: Sampled, first: int, seed: int = 0) -> float:
-    """Share of draws in which a chain keeps every bound, and no other that does has a lower objective.
+@dataclass(frozen=True)
+class Chances:
+    """How likely each chain is, `[chains]`, …"""
 
-    DRAWS draws, seeded: its standard error is at most .005.
-    """
+    meets: Array
+    """to keep every bound,"""
+    best: Array
+    """and that no other chain that does has a lower objective."""
+
+
+def chances(choice: Sampled, seed: int = 0) -> Chances:
+    """Shares of DRAWS draws, seeded: their standard error is at most .005."""
     generator = np.random.default_rng(seed)
-    best, left = 0, DRAWS
+    meets, best = np.zeros(len(choice.means)), np.zeros(len(choice.means))
+    left = DRAWS
     while left:
         count = min(left, max(1, _AT_A_TIME // choice.means.size))
         left -= count
         costs = choice.draws(generator, count)
-        price = np.where((costs[..., :-1] <= choice.bounds).all(axis=-1), costs[..., -1], np.inf)
-        best += int(((price[:, first] < np.inf) & (price[:, first] <= price.min(axis=1))).sum())
-    return best / DRAWS
+        kept = (costs[..., :-1] <= choice.bounds).all(axis=-1)
+        price = np.where(kept, costs[..., -1], np.inf)
+        meets += kept.sum(axis=0)
+        best += (kept & (price <= price.min(axis=1, keepdims=True))).sum(axis=0)
+    return Chances(meets / DRAWS, best / DRAWS)
 
 
 def sampled(measured: Sequence[Chain], needs: Sequence[Need], objective: Objective) -> Sampled:

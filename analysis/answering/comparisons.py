@@ -57,6 +57,8 @@ class Comparison:
     """Of no order differing, adjusted over the table."""
     verdict: str | None
     n: int
+    interval_of: str | None
+    """What interval and p are over: `replicates`, `seeds` or `items`."""
     utility: str | None
     """The criterion of general utility; None where there is none, or where this row is about it."""
     cost: float | None
@@ -118,6 +120,7 @@ def _read(
         p=record["gap_p_adjusted"],
         verdict=record["verdict"],
         n=record["n_replicates"],
+        interval_of=record["interval_of"],
         utility=None if price is None else price.criterion,
         cost=_cost(price, utilities.get(record["best_order"] or "")),
         other_cost=_cost(price, utilities.get(record["worst_order"] or "")),

@@ -10,7 +10,7 @@ from rayci.analysis.answering.sentences import Group, groups
 from rayci.analysis.answering.which_order import WhichOrder
 from rayci.analysis.scan.curve import ABSENT
 from rayci.analysis.statistics.verdicts import DOES_NOT_MATTER, MATTERS, NOT_SHOWN, UNDECIDED
-from rayci.analysis.text.tables import Pivot, short
+from rayci.analysis.text.tables import UNITS, Pivot, pair_name, records_of, short
 
 VERDICTS = {
     MATTERS: ("yes", "p < .05, adjusted over the table"),
@@ -21,7 +21,7 @@ VERDICTS = {
 """Verdict -> whether the order matters, in a word, and what that means."""
 INDENT = "  "
 """Before the criteria of a set of methods, which stands in a line above them."""
-_INTERVAL = ("95 % interval", "p", "n")
+_INTERVAL = ("95 % interval", "p", "n", "over")
 
 
 def pivots(answer: WhichOrder, *, wide: bool = False) -> dict[str, Pivot]:
@@ -47,7 +47,7 @@ def order_pivot(compared: Sequence[Comparison], *, wide: bool = False) -> Pivot:
     rows = tuple(tuple(line.get(name, "") for name in header) for line in lines)
     met = {row.verdict for row in compared}
     meanings = [f"{words} = {meaning}" for verdict, (words, meaning) in VERDICTS.items() if verdict in met]
-    return Pivot(header, rows, (f"matters: {'; '.join(meanings)}.", *_reasons(compared)))
+    return Pivot(header, rows, (f"matters: {'; '.join(meanings)}.",))
 
 
 def _lines(group: Group, wide: bool) -> list[dict[str, str]]:
@@ -82,6 +82,7 @@ def _cells(row: Comparison) -> dict[str, str]:
         "95 % interval": "" if row.low is None else f"[{short(row.low)}, {short(row.high)}]",
         "p": "" if row.p is None else f"{row.p:.2g}" if row.p >= 0.0001 else "< .0001",
         "n": str(row.n),
+        "over": UNITS.get(row.interval_of or "", "–"),
         "matters": VERDICTS[row.verdict][0] if row.verdict else "–",
     }
 
@@ -113,20 +114,15 @@ def _ending(ending: Ending | None) -> str:
     return short(mean) if low is None or high is None else f"{short(mean)} ± {short((high - low) / 2)}"
 
 
-def lacking(apart: Sequence[Comparison]) -> list[str]:
-    """Why sets and criteria could not be compared, each reason once; that one order ran is said for all at once."""
-    never = [
-        row for row in apart if row.reason and all(part.endswith(f": {ABSENT}") for part in row.reason.split("; "))
-    ]
-    names = list(dict.fromkeys(row.name for row in never))
-    alone = [f"Only some orders ran of {', '.join(names)}: nothing to compare."] if names else []
-    return [*alone, *_reasons([row for row in apart if row not in never])]
-
-
-def _reasons(rows: Sequence[Comparison]) -> list[str]:
-    """Why values are missing, each reason of a set once."""
+def gaps(answer: WhichOrder) -> list[str]:
+    """Why values are missing, each reason of a set once; that one order ran is said for all sets at once."""
     criteria: dict[str, list[str]] = {}
-    for row in rows:
-        if row.reason:
-            criteria.setdefault(f"{row.name}: {row.reason}", []).append(row.criterion)
-    return [f"{reason} [{', '.join(names)}]" for reason, names in criteria.items()]
+    alone: dict[str, None] = {}
+    for record in (record for frame in answer.frames.values() for record in records_of(frame) if record["reason"]):
+        name, reason = pair_name(record), record["reason"]
+        if all(part.endswith(f": {ABSENT}") for part in reason.split("; ")):
+            alone[name] = None
+        else:
+            criteria.setdefault(f"{name}: {reason}", []).append(record["criterion"])
+    told = [f"Only some orders ran of {', '.join(alone)}: nothing to compare."] if alone else []
+    return [*told, *(f"{reason} [{', '.join(names)}]" for reason, names in criteria.items())]

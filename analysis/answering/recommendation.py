@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rayci.analysis.answering.aims import utility_criterion
 from rayci.analysis.answering.between import Between, strengths_between
-from rayci.analysis.answering.certainty import chance_of_best, sampled
+from rayci.analysis.answering.certainty import chances, sampled
 from rayci.analysis.answering.chains import Chain, chains
 from rayci.analysis.answering.needs import Estimate, Need, Objective, Quantity, need, quantity
 from rayci.analysis.answering.pareto import undominated
@@ -37,6 +37,10 @@ class Option:
     """Whether its means keep every bound."""
     shown: bool
     """Whether the whole 95 % intervals do."""
+    chance_meets: float | None = None
+    """Probability that it meets every need; None where a value has no interval."""
+    chance_best: float | None = None
+    """Probability that it does, and that no other chain that does has a better objective."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,6 @@ class Recommendation:
     """The same methods as the first option's, at the same strengths, in the other orders that were measured."""
     between: Sequence[Between]
     """Strengths between measured ones that would be better, by straight lines, in the mean: nobody measured them."""
-    chance: float | None
-    """Probability that the first option meets every need, and no other chain that does has a better objective; None
-    where its values have no interval."""
     units: int
     """Edit batches or seeds that the chance stands on."""
     interval_of: str | None
@@ -106,7 +107,7 @@ def recommend(
     measured = [chain for chain in chains(table, [q.criterion for q in quantities]) if chain.steps]
     judged = [_option(chain, bounds, quantities) for chain in measured]
     lost = {option.chain.composition: _why(option, quantities) for option in judged if not _complete(option)}
-    complete = [option for option in judged if _complete(option)]
+    complete = _sure([option for option in judged if _complete(option)], bounds, objective)
     options = sorted((option for option in complete if option.met), key=lambda option: _rank(option, objective))
     if not options:
         raise _nobody(complete, bounds, lost)
@@ -121,9 +122,6 @@ def recommend(
         pareto=_pareto(complete, bounds, objective),
         other_orders=sorted(others, key=lambda option: _rank(option, objective)),
         between=strengths_between([option.chain for option in complete], bounds, objective, least),
-        chance=chance_of_best(sampled([o.chain for o in complete], bounds, objective), complete.index(first))
-        if _uncertain(first, quantities)
-        else None,
         units=len(longest.by_unit),
         interval_of=longest.units,
         candidates=complete,
@@ -132,8 +130,22 @@ def recommend(
     )
 
 
+def _sure(options: Sequence[Option], needs: Sequence[Need], objective: Objective) -> list[Option]:
+    """The options with their chances, where it is known how sure their values are."""
+    if not options:
+        return []
+    told = chances(sampled([option.chain for option in options], needs, objective))
+    quantities = [*(need.quantity for need in needs), objective.quantity]
+    return [
+        replace(option, chance_meets=float(told.meets[place]), chance_best=float(told.best[place]))
+        if _uncertain(option, quantities)
+        else option
+        for place, option in enumerate(options)
+    ]
+
+
 def _uncertain(option: Option, quantities: Sequence[Quantity]) -> bool:
-    """Whether it is known how sure a chain's values are."""
+    """Whether every value of a chain that was not measured on the weights has a standard error."""
     endings = [option.chain.endings[quantity.criterion] for quantity in quantities if not quantity.exact]
     return all(ending.summary.stderr is not None for ending in endings)
 

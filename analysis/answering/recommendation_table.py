@@ -30,17 +30,25 @@ def sentences(told: Recommendation) -> list[str]:
     return [
         f"{told.first.chain.composition}: {best}, of {len(told.candidates)} measured.",
         *([_shown(told)] if told.needs else []),
-        _chance(told),
+        *_chance(told),
         *(_instead(told, option) for option in told.other_orders[:_ORDERS]),
     ]
 
 
-def _chance(told: Recommendation) -> str:
-    if told.chance is None:
-        return "How sure that is cannot be told: its values have no interval."
+def _chance(told: Recommendation) -> Iterable[str]:
+    first = told.first
+    if first.chance_best is None:
+        yield "How sure that is cannot be told: its values have no interval."
+        return
     over = f"{told.units} {_OVER[told.interval_of]}" if told.interval_of else "the items of one measurement"
-    best = "Probability that it does, and that no other chain that does is better"
-    return f"{best}: {told.chance:.2f} ({DRAWS} draws over {over})."
+    meets = f"that it meets the needs: {first.chance_meets:.2f}; " if told.needs else ""
+    yield f"Probability {meets}that it is the best that does: {first.chance_best:.2f} ({DRAWS} draws over {over})."
+    rival = max(told.candidates, key=lambda option: option.chance_best or 0.0)
+    if (rival.chance_best or 0.0) > first.chance_best:
+        yield (
+            f"{rival.chain.composition} is the best with probability {rival.chance_best:.2f}, but meets the needs with"
+            f" {rival.chance_meets:.2f} only."
+        )
 
 
 def _shown(told: Recommendation) -> str:
@@ -62,17 +70,25 @@ def _instead(told: Recommendation, other: Option) -> str:
     return f"In the order {other.chain.composition}: {', '.join(changes)}{misses}."
 
 
-def pivot(told: Recommendation) -> Pivot:
+def pivot(told: Recommendation, *, intervals: bool = True) -> Pivot:
     """Groups of chains: those that meet the needs, shown or in the mean, other orders of the first, the Pareto set."""
     names = [str(quantity) for quantity in told.quantities]
-    blank = ("",) * len(names)
+    header = ("chain", *names, *(["P(meets)"] if told.needs else []), "P(best)")
+    blank = ("",) * (len(header) - 1)
     rows: list[tuple[str, ...]] = []
     for title, options in _groups(told):
         rows.append((title, *blank))
-        rows += [(f"  {o.chain.composition}", *(_cell(o.estimates[name]) for name in names)) for o in options[:_MOST]]
+        rows += [_line(option, names, told, intervals) for option in options[:_MOST]]
         if len(options) > _MOST:
             rows.append((f"  and {len(options) - _MOST} more: --format csv", *blank))
-    return Pivot(("chain", *names), tuple(rows), tuple(_notes(told)))
+    return Pivot(header, tuple(rows), tuple(_notes(told, intervals)))
+
+
+def _line(option: Option, names: Sequence[str], told: Recommendation, intervals: bool) -> tuple[str, ...]:
+    chances = [*([option.chance_meets] if told.needs else []), option.chance_best]
+    estimates = [option.estimates[name] for name in names]
+    values = [_cell(estimate) if intervals else short(estimate.mean) for estimate in estimates]
+    return (f"  {option.chain.composition}", *values, *map(short, chances))
 
 
 def _groups(told: Recommendation) -> Iterable[tuple[str, Sequence[Option]]]:
@@ -85,14 +101,19 @@ def _groups(told: Recommendation) -> Iterable[tuple[str, Sequence[Option]]]:
     return ((title, options) for title, options in groups if options)
 
 
-def _notes(told: Recommendation) -> Iterable[str]:
-    yield "[ ]: 95 % interval over edit batches or seeds, of one measurement over its items."
+def _notes(told: Recommendation, intervals: bool) -> Iterable[str]:
+    over = "over edit batches or seeds, of one measurement over its items"
+    yield f"[ ]: 95 % interval {over}." if intervals else f"95 % intervals ({over}): in a wider terminal, --format csv."
     yield "Pareto set: no other chain is as good in all that is needed and wanted, and better in one."
+    yield "P: probability to meet the needs, and to be the best that does, by draws that are paired over common units."
     for between in told.between[:_MOST]:
         values = ", ".join(f"{name} {short(value)}" for name, value in between.values.items())
         yield f"Not measured, but better by straight lines between what was: {between.composition} ({values})."
+    lost: dict[str, list[str]] = {}
     for chain, why in told.lost.items():
-        yield f"Not judged: {chain}: {why}"
+        lost.setdefault(why, []).append(chain)
+    for why, chains in lost.items():
+        yield f"Not judged ({why}): {', '.join(chains)}"
 
 
 def _cell(estimate: Estimate) -> str:
@@ -110,6 +131,7 @@ def records(told: Recommendation) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"chain": name, "rank": rank.get(name)}
         row |= {"meets": "shown" if option.shown else "in the mean" if option.met else "no"}
         row |= {"pareto": name in pareto, "other_order": name in others, "stage_fingerprint": option.chain.stage}
+        row |= {"probability_meets": option.chance_meets, "probability_best": option.chance_best}
         for quantity, held in option.estimates.items():
             row |= {quantity: held.mean, f"{quantity}_low": held.low, f"{quantity}_high": held.high}
         rows.append(row)
@@ -123,7 +145,8 @@ def document(told: Recommendation, source: str | None) -> dict[str, Any]:
         "command": told.command(source),
         "needs": [str(need) for need in told.needs],
         "objective": {"criterion": str(told.objective.quantity), "minimize": told.objective.minimize},
-        "probability_best": told.chance,
+        "probability_meets": told.first.chance_meets,
+        "probability_best": told.first.chance_best,
         "draws": DRAWS,
         "n": told.units,
         "between": [{"chain": held.composition, "measured": False, **held.values} for held in told.between],

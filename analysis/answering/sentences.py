@@ -90,7 +90,8 @@ def _advice(group: Group, ranked: Sequence[Comparison]) -> str:
     same = [row for row in alike if row.verdict == MATTERS]
     values = "; ".join(_values(row) for row in (first, *same[:1]))
     said = f"{_order(first)} ({values}){_cost(first)}"
-    for row in (row for row in group if row.best_order not in (None, first.best_order)):
+    priced = first.utility if _cost(first) else None
+    for row in (row for row in group if row.best_order not in (None, first.best_order) and row.criterion != priced):
         if row.verdict == MATTERS or (row.criterion in _goals(group) and row.verdict != DOES_NOT_MATTER):
             doubt = "" if row.verdict == MATTERS else "; not shown"
             said += f"; but {row.best_order} for {row.criterion} ({short(row.best)}, else {short(row.worst)}{doubt})"

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_UNITS = {"replicates": "batches", "seeds": "seeds", "items": "items"}
+UNITS = {"replicates": "batches", "seeds": "seeds", "items": "items"}
+"""`interval_of` in a word: what a 95 % interval is over."""
 _METRICS = ("order_free_error", "order_sensitivity")
 
 
@@ -132,7 +133,7 @@ def with_intervals(frame: pd.DataFrame) -> Pivot:
         values = [ranged(*(record[f"{metric}{end}"] for end in ("", "_low", "_high"))) for metric in _METRICS]
         points = f"{record['n_points']}/{record['points_asked']}"
         bounds = [_bounds(record, metric) for metric in _METRICS if lost]
-        about = (points, str(record["n_replicates"]), _UNITS.get(record["interval_of"], "–"), *bounds)
+        about = (points, str(record["n_replicates"]), UNITS.get(record["interval_of"], "–"), *bounds)
         lines.setdefault(pair_name(record), []).append((f"  {record['criterion'].replace('_', ' ')}", *values, *about))
     header += ["error between", "sensitivity between"] if lost else []
     blank = ("",) * (len(header) - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rayci.commands.console import Format, out, print_json, say, show
-from rayci.commands.result_view import print_pivot
+from rayci.commands.result_view import fits, print_pivot
 
 if TYPE_CHECKING:
     from rayci.analysis.answering.recommendation import Recommendation
@@ -23,7 +23,8 @@ def print_recommendation(told: Recommendation, run: str | None, format: Format) 
         for sentence in texts.sentences(told):
             say(sentence)
         out.print()
-        print_pivot(texts.pivot(told), "Chains")
+        whole = texts.pivot(told)
+        print_pivot(whole if fits(whole) else texts.pivot(told, intervals=False), "Chains")
         say(f"Build it: {told.command(run)}")
         if run is None:
             say("With the presets of its methods: of a run folder it would be the very stage that was measured.", "dim")

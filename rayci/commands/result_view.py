@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def print_answer(answer: WhichOrder, *, wide: bool = False, most: int | None = None) -> None:
     """In which order? First in words, then as tables of at most `most` rows each."""
-    from rayci.analysis.answering.order_tables import lacking, pivots
+    from rayci.analysis.answering.order_tables import gaps, pivots
 
     for sentence in answer.sentences:
         say(sentence)
@@ -30,7 +30,7 @@ def print_answer(answer: WhichOrder, *, wide: bool = False, most: int | None = N
         out.print()
     for title, pivot in pivots(answer, wide=wide).items():
         print_pivot(pivot, title, most)
-    for note in lacking(answer.apart):
+    for note in gaps(answer):
         say(note, "dim")
     if not answer.sentences and not answer.endings:
         say("No composition to compare.")
@@ -47,8 +47,10 @@ def print_composability(answer: WhichOrder, source: str, *, wide: bool = False) 
         if not frame["n_points"].any():
             continue
         compact = tables.pivot(frame)
-        pivot = tables.with_intervals(frame) if wide or _width(_columns(compact)) > out.width else compact
-        print_pivot(pivot, f"Composability of {source}{answer.where}: order-free error | order sensitivity")
+        cells = ("Cells: order-free error | order sensitivity.", compact.notes[0])  # reasons stand below the answer
+        short = not wide and fits(compact)
+        pivot = replace(compact, notes=cells) if short else tables.with_intervals(frame)
+        print_pivot(pivot, f"Composability of {source}{answer.where}")
 
 
 def print_knowledge(table: ResultTable) -> bool:
@@ -113,6 +115,11 @@ def print_pivot(pivot: Pivot, title: str = "", most: int | None = None) -> None:
     out.print()
 
 
+def fits(pivot: Pivot) -> bool:
+    """Whether the terminal is wide enough for it, nothing wrapped."""
+    return _width(_columns(pivot)) <= out.width
+
+
 def _drawn(pivot: Pivot, title: str, most: int | None) -> Table:
     """The table as wide as it is, else with its words wrapped; never with a number cut off.
 
@@ -127,7 +134,7 @@ def _drawn(pivot: Pivot, title: str, most: int | None) -> Table:
     drawn.collapse_padding = tight
     drawn.width = None if narrow else width
     for column in columns:
-        name = column.heading.replace(" ", "\n") if tight and column.whole else column.heading
+        name = "\n".join(column.heading_words) if tight and column.whole else column.heading
         drawn.add_column(plain(name), justify="left" if column.words else "right", no_wrap=column.whole)
     for row in pivot.rows[:most]:
         drawn.add_row(*map(plain, row))
@@ -135,8 +142,8 @@ def _drawn(pivot: Pivot, title: str, most: int | None) -> Table:
 
 
 def _columns(pivot: Pivot) -> list[_Column]:
-    by_column = zip(pivot.header, zip(*pivot.rows, strict=True), strict=True)
-    return [_Column(name.replace("_", " "), cells, place == 0) for place, (name, cells) in enumerate(by_column)]
+    cells = [tuple(row[place] for row in pivot.rows) for place in range(len(pivot.header))]
+    return [_Column(name.replace("_", " "), cells[place], place == 0) for place, name in enumerate(pivot.header)]
 
 
 def _width(columns: Sequence[_Column]) -> int:
@@ -151,13 +158,17 @@ class _Column:
     first: bool
 
     @property
+    def heading_words(self) -> list[str]:
+        return self.heading.replace(" | ", "|").split()
+
+    @property
     def words(self) -> bool:
         return any(char.isalpha() and char != "e" for cell in self.cells for char in cell)  # 1.0e+31 is a number
 
     @property
     def whole(self) -> bool:
         """Whether its cells must not be wrapped: numbers, and names that leave room for the rest."""
-        return not self.words or (self.first and max(map(len, self.cells)) <= out.width // 3)
+        return not self.words or (self.first and max(map(len, self.cells), default=0) <= out.width // 3)
 
     @property
     def natural(self) -> int:
@@ -165,5 +176,5 @@ class _Column:
 
     @property
     def least(self) -> int:
-        parts = [*self.heading.split(), *(self.cells if self.whole else " ".join(self.cells).split())]
+        parts = [*self.heading_words, *(self.cells if self.whole else " ".join(self.cells).split())]
         return max(map(len, parts), default=0)

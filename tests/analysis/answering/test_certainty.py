@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import norm
 
-from rayci.analysis.answering.certainty import chance_of_best, sampled
+from rayci.analysis.answering.certainty import chances, sampled
 from rayci.analysis.answering.chains import chains
 from rayci.analysis.answering.needs import Objective, need, quantity
 from rayci.analysis.answering.pareto import undominated
@@ -29,7 +29,7 @@ def _best(rows: list[Row], *needs: str, maximize: str = "mmlu") -> float:
     """Of the chain `ft`."""
     objective = Objective(quantity(maximize, SCALES, "--maximize"), minimize=False)
     measured = sorted(chains(table(rows)), key=lambda chain: chain.composition != "ft")
-    return chance_of_best(sampled(measured, [need(text, SCALES) for text in needs], objective), 0)
+    return float(chances(sampled(measured, [need(text, SCALES) for text in needs], objective)).best[0])
 
 
 FIRST, SECOND = (0.62, 0.55, 0.60, 0.58), (0.60, 0.54, 0.57, 0.58)

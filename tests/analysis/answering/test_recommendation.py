@@ -106,7 +106,7 @@ def test_chains_that_cannot_be_judged_are_named() -> None:
     rows = [*lost, *_rows("ft", 16.0, edit_success=0.97, wmdp=0.29)]
     told = _told("edit_success>=0.5", table=table(rows), minimize="wmdp")
     assert told.lost == {"ft > rtn@2": "edit_success: diverged"}
-    assert "Not judged: ft > rtn@2: edit_success: diverged" in pivot(told).notes
+    assert "Not judged (edit_success: diverged): ft > rtn@2" in pivot(told).notes
     with pytest.raises(RequestError, match="none of 1 chains has every value"):
         _told("edit_success>=0.5", table=table(lost), minimize="wmdp")
 
@@ -142,7 +142,7 @@ def test_text() -> None:
         "In the order rtn@4 > ft: wmdp 0.35 rather than 0.25, edit_success 0.95 rather than 0.80, the same avg_bits;"
         " it misses wmdp<=0.3."
     )
-    assert ("  ft > rtn@4", "0.25 [0.23, 0.27]", "0.80 [0.78, 0.82]", "4.00") in pivot(told).rows
+    assert ("  ft > rtn@4", "0.25 [0.23, 0.27]", "0.80 [0.78, 0.82]", "4.00", "1.00", "1.00") in pivot(told).rows
     assert told.command("runs/x").startswith("rayci apply --run runs/x --stage ")
     by_chain = {record["chain"]: record for record in records(told)}
     assert [by_chain[name]["meets"] for name in ("ft > rtn@4", "ft", "rtn@4 > ft")] == ["shown", "in the mean", "no"]

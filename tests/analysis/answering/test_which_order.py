@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from rayci import analysis
-from rayci.analysis.answering.order_tables import lacking, pivots
+from rayci.analysis.answering.order_tables import gaps, pivots
 from rayci.errors import RequestError
 from rayci.table import ResultTable, Row
 from tests.analysis.synthetic_table import both_orders, row, table
@@ -52,7 +52,7 @@ def test_the_table_has_the_order_both_values_the_difference_and_the_cost() -> No
 def test_the_wide_table_has_intervals() -> None:
     (pivot,) = pivots(analysis.which_order(table(_pair(0.8, 0.5))), wide=True).values()
     line = dict(zip(pivot.header, pivot.rows[1], strict=True))
-    assert (line["95 % interval"], line["n"]) == ("[0.29, 0.31]", "3")
+    assert (line["95 % interval"], line["n"], line["over"]) == ("[0.29, 0.31]", "3", "batches")
 
 
 def test_what_does_not_matter_shares_a_line_and_is_said() -> None:
@@ -88,8 +88,9 @@ def test_lost_points_are_undecided_and_the_reason_is_told() -> None:
     rows += both_orders("ft", "wanda", "edit_success", {0.45: "out of memory"}, {0.45: 0.8}, replicate=2)
     answer = analysis.which_order(table(rows))
     assert answer.sentences[1] == "Points are missing that could tell for ft × wanda @ 0.45."
-    ((_, told),) = [(pivot.rows, pivot.notes) for pivot in pivots(answer).values()]
-    assert any("out of memory" in note for note in told)
+    assert gaps(answer) == [
+        "ft × wanda @ 0.45: ft > wanda at sparsity 0.45: out of memory (1 of 3 replicates) [edit_success]"
+    ]
 
 
 def test_three_methods_have_a_best_and_a_worst_order() -> None:
@@ -114,7 +115,7 @@ def test_a_sweep_of_one_order_shows_what_chains_end_with() -> None:
     (pivot,) = pivots(answer).values()
     assert pivot.header == ("chain", "wmdp")
     assert pivot.rows == (("untouched", "0.90 ± 0.09"), ("gd", "0.30"), ("gd > rtn@4", "0.50 ± 0.25"))
-    assert lacking(answer.apart) == ["Only some orders ran of rtn × gd @ 4: nothing to compare."]
+    assert gaps(answer) == ["Only some orders ran of rtn × gd @ 4: nothing to compare."]
 
 
 def test_a_table_with_one_method_only_shows_it() -> None:
@@ -134,6 +135,7 @@ def test_no_place_and_no_size_drops_a_cell_silently(at: str, sizes: Sequence[int
     untold = {(row.name.split(" @ ")[0], row.criterion) for row in answer.apart}
     assert told | untold == set(itertools.product(("ft × wanda", "ft × rtn"), ("edit_success", "mmlu")))
     assert all(row.reason for row in answer.apart)
+    assert all(any(row.name in note and row.criterion in note for note in gaps(answer)) for row in answer.apart)
 
 
 def test_a_size_that_is_not_there_is_refused() -> None:
