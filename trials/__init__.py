@@ -1,6 +1,7 @@
 """Sweeps on Ray Tune: the only place that imports Ray.
 
-`launch(spec)` runs a sweep and returns its handle; `Knobs` are its options, a `Callback` is told what happens.
+`plan(spec)` says what a sweep runs, `launch(spec)` runs it and returns its handle; `Knobs` are its options, a
+`Callback` is told what happens.
 For one's own Tuner: `CompositionTrial` is the Trainable, `Assignment` what all its trials are given, `trial_config`
 the config of one.
 """
@@ -10,9 +11,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Assignment", "Callback", "CompositionTrial", "Knobs", "launch", "trial_config"]
+__all__ = ["Assignment", "Callback", "CompositionTrial", "Knobs", "launch", "plan", "trial_config"]
 
 if TYPE_CHECKING:
+    from rayci.trials.asked_spec import plan
     from rayci.trials.assignment import Assignment, trial_config
     from rayci.trials.callback import Callback
     from rayci.trials.driver import launch
@@ -25,6 +27,7 @@ _HOMES = {
     "CompositionTrial": "trainable",
     "Knobs": "knobs",
     "launch": "driver",
+    "plan": "asked_spec",
     "trial_config": "assignment",
 }
 

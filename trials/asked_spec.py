@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rayci.errors import RequestError, nearest
+from rayci.planning import plan as plans
 from rayci.planning import spec as specs
 from rayci.planning import yaml_source
+from rayci.planning.plan import Plan
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
 
@@ -49,3 +51,11 @@ def read_spec(asked: Asked) -> tuple[Spec, Source]:
     else:
         source = Source("spec", asked.model_dump() if isinstance(asked, Spec) else dict(asked), {})
     return specs.from_source(source), source
+
+
+def plan(asked: Asked) -> Plan:
+    """The trials that `launch` would run and the stages that they share; nothing is read but the spec.
+
+    Fingerprints are those of the names of model and data. Raises RequestError as `read_spec` does.
+    """
+    return plans.make(read_spec(asked)[0])
