@@ -17,6 +17,7 @@ from rayci.analysis.scan.chain_values import Chains
 from rayci.analysis.scan.reading_point import At
 from rayci.analysis.statistics.intervals import Summary, difference, holm
 from rayci.errors import RequestError
+from rayci.kinds import Scale
 from rayci.table import ResultTable
 
 if TYPE_CHECKING:
@@ -57,12 +58,12 @@ class TwoTables:
 def compare(here: ResultTable, there: ResultTable, at: At = "area") -> TwoTables:
     """Differences here − there, rank correlations and ordering rules of two tables; models may differ.
 
-    Compositions are the same where methods, order and γ are; settings tell two apart only where a table holds both. The
-    interval of a difference is Welch's over the units of both, or over the items of what was measured once, p is
-    adjusted (Holm) over all cells; a side that has neither, as a printed number, counts as exact: `interval_of_here`
-    and `interval_of_there` say whose noise it is. Infinite on both sides is no difference that has a value. `at`: where
-    the ordering rules compare pairs. Raises RequestError where the tables have no cell in common, or one of them holds
-    several models.
+    Compositions are the same where methods, order and γ are; settings tell two apart only where a table holds both.
+    Values of another closed range (per cent beside shares) are told in the first table's. The interval of a difference
+    is Welch's over the units of both, or over the items of what was measured once, p is adjusted (Holm) over all cells;
+    a side that has neither, as a printed number, counts as exact: `interval_of_here` and `interval_of_there` say whose
+    noise it is. Infinite on both sides is no difference that has a value. `at`: where the ordering rules compare pairs.
+    Raises RequestError where the tables have no cell in common, or one of them holds several models.
     """
     sides = [_Side(table, f"the {which} table") for which, table in (("first", here), ("second", there))]
     names = [side.compositions.keys() for side in sides]
@@ -104,16 +105,19 @@ class _Side:
         methods = {step.variant.method for steps in self.compositions.values() for step in steps}
         return f"{', '.join(sorted(methods)) or 'no method'} by {', '.join(self.criteria) or 'no criterion'}"
 
-    def summaries(self, criterion: str, names: list[str]) -> Iterator[tuple[Summary, str | None]]:
-        """The mean after each composition, and what its interval is over."""
-        held = StageSummaries(self.chains, criterion, scale_of(self.table, criterion))
+    def summaries(self, criterion: str, names: list[str], scale: Scale) -> Iterator[tuple[Summary, str | None]]:
+        """The mean after each composition on a scale, and what its interval is over."""
+        own = scale_of(self.table, criterion)
+        held, share = StageSummaries(self.chains, criterion, own), _share(own, scale)
         for name in names:
-            yield held.of(self.chains.ending(self.compositions[name]))
+            summary, over = held.of(self.chains.ending(self.compositions[name]))
+            yield (summary if share is None else _moved(summary, own, scale, share)), over
 
 
 def _differences(criterion: str, names: list[str], here: _Side, there: _Side) -> Iterator[dict[str, Any]]:
     """One row for each composition that has a value on both sides."""
-    pairs = zip(names, here.summaries(criterion, names), there.summaries(criterion, names), strict=True)
+    scale = scale_of(here.table, criterion)
+    pairs = zip(names, *(side.summaries(criterion, names, scale) for side in (here, there)), strict=True)
     for name, (own, over), (other, other_over) in pairs:
         if own.mean is not None and other.mean is not None:
             apart = difference(own, other)
@@ -132,6 +136,25 @@ def _differences(criterion: str, names: list[str], here: _Side, there: _Side) ->
                 "interval_of_there": None if apart.low is None else other_over,
                 "reason": "infinite on both sides" if apart.mean is None else None,
             }
+
+
+def _share(own: Scale, scale: Scale) -> float | None:
+    """How much of another closed range one unit of a closed range is; None where they are the same, or one is open."""
+    ends = (own.low, own.high, scale.low, scale.high)
+    if None in ends or ends[:2] == ends[2:]:
+        return None
+    low, high, other_low, other_high = (float(end or 0.0) for end in ends)
+    return (other_high - other_low) / (high - low)
+
+
+def _moved(summary: Summary, own: Scale, scale: Scale, share: float) -> Summary:
+    """A summary in another range: a percentage beside a share."""
+
+    def moved(value: float | None) -> float | None:
+        return None if value is None else (scale.low or 0.0) + (value - (own.low or 0.0)) * share
+
+    stderr = None if summary.stderr is None else summary.stderr * share
+    return Summary(moved(summary.mean), stderr, moved(summary.low), moved(summary.high), summary.p, summary.n)
 
 
 def _correlation(criterion: str, cells: pd.DataFrame) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from rayci.analysis.answering.two_tables import TwoTables
     from rayci.analysis.scan.curve import Curve
     from rayci.analysis.scan.reading_point import At
     from rayci.analysis.scan.several_models import Model
@@ -124,6 +125,64 @@ class Results(ResultTable):
         from rayci.analysis.composing.win_counts import wins
 
         return wins(self, at, digits, criteria)
+
+    def interactions(
+        self, at: At = "area", criteria: Sequence[str] | None = None, along: str | None = None, scale: str = "plain"
+    ) -> pd.DataFrame:
+        """As `rayci.analysis.interactions`."""
+        from rayci.analysis.composing.excess import interactions
+
+        return interactions(self, at, criteria, along, scale)
+
+    def precedence(
+        self,
+        at: At = "area",
+        criteria: Sequence[str] | None = None,
+        along: str | None = None,
+        size: int | None = None,
+    ) -> pd.DataFrame:
+        """As `rayci.analysis.precedence`."""
+        from rayci.analysis.composing.swapped_orders import precedence
+
+        return precedence(self, at, criteria, along, size)
+
+    def attribution(
+        self,
+        at: At = "area",
+        criteria: Sequence[str] | None = None,
+        along: str | None = None,
+        size: int | None = None,
+    ) -> pd.DataFrame:
+        """As `rayci.analysis.attribution`."""
+        from rayci.analysis.composing.prefix_drops import attribution
+
+        return attribution(self, at, criteria, along, size)
+
+    def ranked_orders(
+        self, criteria: Sequence[str] | None = None, along: str | None = None, size: int | None = None
+    ) -> pd.DataFrame:
+        """As `rayci.analysis.ranked_orders`."""
+        from rayci.analysis.composing.best_orders import ranked_orders
+
+        return ranked_orders(self, criteria, along, size)
+
+    def final_values(self, criteria: Sequence[str] | None = None) -> pd.DataFrame:
+        """As `rayci.analysis.final_values`."""
+        from rayci.analysis.composing.stage_table import final_values
+
+        return final_values(self, criteria)
+
+    def rules(self, at: At = "area") -> pd.DataFrame:
+        """As `rayci.analysis.rules`."""
+        from rayci.analysis.answering.ordering_rules.rule_table import rules
+
+        return rules(self, at)
+
+    def compare(self, there: ResultTable, at: At = "area") -> TwoTables:
+        """As `rayci.analysis.compare`, this table the first."""
+        from rayci.analysis.answering.two_tables import compare
+
+        return compare(self, there, at)
 
     def report(
         self,

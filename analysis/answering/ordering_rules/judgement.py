@@ -43,7 +43,8 @@ class Part:
         if self.statistic is None:
             return f"{self.text}: nothing to compare"
         ends = "" if self.low is None or self.high is None else f" [{self.low:+.2f}, {self.high:+.2f}]"
-        return f"{self.text}: {self.statistic:+.2f}{ends} over {self.n} {self.of}, {self.answer}"
+        counted = f"{self.n} {self.of}" if self.n != 1 else f"1 {self.of.removesuffix('s')}"
+        return f"{self.text}: {self.statistic:+.2f}{ends} over {counted}, {self.answer}"
 
 
 def positive(text: str, comparisons: Iterable[Array], *, above: float = 0.0) -> Part:

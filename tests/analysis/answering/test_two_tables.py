@@ -13,7 +13,8 @@ from scipy import stats
 from rayci import analysis
 from rayci.analysis.scan.published import published_text
 from rayci.errors import RequestError
-from rayci.table import Row, write_part
+from rayci.kinds import Direction, Scale
+from rayci.table import Row, from_rows, write_part
 from tests.analysis.synthetic_table import SCALES, both_orders, row, table
 
 
@@ -82,6 +83,15 @@ def test_what_was_measured_once_has_the_noise_of_its_items() -> None:
     assert (told.interval_of_here, told.interval_of_there) == ("items", "items")
     assert (told.difference_low, told.difference_high) == pytest.approx((1 - half, 1 + half))
     assert told.difference_p == pytest.approx(2 * stats.norm.sf(1 / (0.3 * 2**0.5)))
+
+
+def test_percentages_are_told_in_shares() -> None:
+    percent = {"mmlu": Scale(Direction.HIGHER, 0.0, 100.0)}
+    there = from_rows(_batches((40.0, 41.0, 39.0)), percent)
+    told = analysis.compare(table(_batches((0.5, 0.6, 0.7))), there).differences.iloc[0]
+    same = analysis.compare(table(_batches((0.5, 0.6, 0.7))), table(_batches((0.4, 0.41, 0.39)))).differences.iloc[0]
+    for column in ("there", "difference", "difference_low", "difference_p"):
+        assert told[column] == pytest.approx(same[column])
 
 
 def test_ranks_of_common_cells_alone() -> None:

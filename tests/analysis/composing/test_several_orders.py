@@ -69,3 +69,29 @@ def test_a_method_that_does_not_run_at_the_middle_says_so() -> None:
         None,
         "bits 4 is not in the sweep of rtn: 2",
     ]
+
+
+def lines(criterion: str, ends: Mapping[str, tuple[float, float]], rest: float) -> list[Row]:
+    """Straight lines over γ from 0 to 1 for some orders of three methods; all others stay at one value."""
+    rows = []
+    for order, gamma in itertools.product(itertools.permutations(("ft", "wanda", "gd")), (0, 1)):
+        value = ends.get(" > ".join(order), (rest, rest))[gamma]
+        rows.append(row(" > ".join(order).replace("wanda", f"wanda@{gamma}"), criterion, value))
+    return rows
+
+
+def test_three_crossing_orders_in_closed_form() -> None:
+    # γ, 1 − γ and .7: the best of them has the area .7 · .4 + .85 · .6, the worst ¼
+    ends = {"ft > wanda > gd": (0.0, 1.0), "wanda > ft > gd": (1.0, 0.0)}
+    (cell,) = analysis.metrics(table(lines("edit_success", ends, 0.7)), size=3).to_dict("records")
+    assert cell["order_free_error"] == pytest.approx(1 - 0.79)
+    assert cell["order_sensitivity"] == pytest.approx(0.79 - 0.25)
+
+
+def test_three_orders_closer_to_zero_in_closed_form() -> None:
+    # the nearest to zero of 2γ − 1, 1 − γ and ¾: ¾ up to ⅛, then 1 − 2γ up to ½, 2γ − 1 up to ⅔, 1 − γ to the end
+    ends = {"ft > wanda > gd": (-1.0, 1.0), "wanda > ft > gd": (1.0, 0.0), "gd > ft > wanda": (0.75, 0.75)}
+    (cell,) = analysis.metrics(table(lines("privleak", ends, 1.0)), size=3).to_dict("records")
+    assert cell["order_free_error"] == pytest.approx(3 / 4 / 8 + 3 / 8 * 3 / 8 + 1 / 3 / 12 + 1 / 3 / 6)
+    # the highest is 1 throughout, the lowest 2γ − 1 up to ⅔ and 1 − γ after it
+    assert cell["order_sensitivity"] == pytest.approx(1 + 2 / 9 - 1 / 18)

@@ -27,6 +27,12 @@ def test_every_stage_of_a_chain_with_its_interval() -> None:
     assert (pd.isna(failed.value), failed.reason) == (True, "out of memory")
 
 
+def test_an_interval_ends_where_the_range_does() -> None:
+    rows = [row("ft", "mmlu", value, replicate=k) for k, value in enumerate((1.0, 0.99, 0.9))]
+    last = analysis.final_values(table(rows)).iloc[-1]
+    assert last.value_high == 1.0 and last.value_low == pytest.approx(0.9633333 - 4.3026527 * 0.0550757 / 3**0.5)
+
+
 def test_what_ran_in_both_orders_is_left_to_the_metrics() -> None:
     rows = [*both_orders("ft", "wanda", "mmlu", {0.5: 0.5}, {0.5: 0.4}), row("ft > wanda@0.6", "mmlu", 0.3)]
     assert set(analysis.final_values(table(rows)).composition) == {"ft > wanda@0.6"}
