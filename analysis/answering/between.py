@@ -12,7 +12,7 @@ import numpy as np
 
 from rayci.analysis.answering.chains import Chain
 from rayci.analysis.answering.needs import Need, Objective, Quantity
-from rayci.analysis.statistics.piecewise import Array, roots
+from rayci.analysis.statistics.piecewise import Array, crossings
 
 _STRENGTH = re.compile(r"@[^\s{}@>]+")
 _DECIMALS = 3
@@ -74,8 +74,8 @@ class _Segment:
 
     def best(self, *, whole: bool) -> tuple[float, float]:
         """The strength inside of the segment that keeps the needs at the lowest cost, and that cost, ∞ for none."""
-        corners = [roots(np.array([0.0, 1.0]), np.array(ends)) for ends in zip(self.first, self.last, strict=True)]
-        turns = [share for q, zeros in zip(self.quantities, corners, strict=True) if q.size for share in zeros]
+        zeros = crossings(self.first, self.last).tolist()
+        turns = [zero for q, zero in zip(self.quantities, zeros, strict=True) if q.size]
         places = sorted({0.0, 1.0, *turns})
         options = [self._of(begin, end, whole) for begin, end in itertools.pairwise(places)]
         return min(options, key=lambda option: option[1])

@@ -7,7 +7,7 @@ untouched model's. The range ends where the straight line crosses the bound, not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,43 +15,9 @@ import numpy as np
 from rayci.analysis.scan.cells import FinalCells
 from rayci.analysis.scan.family import Family
 from rayci.analysis.scan.samples import Samples, samples
-from rayci.analysis.statistics.piecewise import Array, at, roots
-from rayci.analysis.statistics.scoring import Reach
+from rayci.analysis.statistics.piecewise import Array
 from rayci.errors import RequestError
 from rayci.kinds import Direction, Scale
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How far criteria may decay, in their own units, and the untouched model's values."""
-
-    decays: Mapping[str, float]
-    scales: Mapping[str, Scale]
-    cells: FinalCells
-
-    def leeway(self, family: Family) -> Leeway:
-        """What is left of every decay along the family's grid."""
-        margins: list[Array] = []
-        problems: dict[float | None, str] = {}
-        for criterion, decay in self.decays.items():
-            base, scale = self._base(criterion), self.scales[criterion]
-            measured = samples(family, criterion)
-            for gamma, problem in _problems(criterion, decay, base, scale, measured, family.grid):
-                problems.setdefault(gamma, problem)
-            mean = measured.values.mean(axis=0) if len(measured.values) else np.full((1, len(family.grid)), np.nan)
-            left = decay - _worse_by(mean, base, scale)
-            margins += list(np.where(np.isnan(left), -np.inf, left))
-        return Leeway(np.stack(margins), problems)
-
-    def _base(self, criterion: str) -> float:
-        """The untouched model's value, a mean over edit batches where it depends on them."""
-        held = self.cells.untouched(criterion)
-        if len(held):
-            return float(np.mean(held))
-        raise RequestError(
-            f"{criterion} cannot bound γ: the untouched model has no value",
-            hint="measure it on stage 0, which every sweep contains",
-        )
 
 
 @dataclass(frozen=True)
@@ -59,50 +25,68 @@ class Leeway:
     """How far each bounding curve is from its bound at each γ: negative where it is beyond."""
 
     margins: Array
-    """`[curves, points]`."""
+    """`[criteria × orders, points]`; −∞ where it cannot be known."""
     problems: Mapping[float | None, str]
     """γ -> why it does not count."""
 
-    def reach(self, x: Array, points: Sequence[int], *, rescale: bool) -> Reach | None:
-        """Where along `x`, the places of these points of the grid, everything is within its bound; None: nowhere."""
-        margins = self.margins[:, list(points)]
-        inside = (margins >= 0).all(axis=0)
-        if not inside.any():
-            return None
-        ends = np.unique(np.concatenate([x, *(roots(x, margin) for margin in margins)]))
-        with np.errstate(invalid="ignore"):
-            kept = np.asarray((at(x, margins, (ends[1:] + ends[:-1]) / 2) >= 0).all(axis=0))
-        if kept.any():
-            return Reach(x, ends, kept, rescale)
-        return Reach(x[inside][:1], rescale=rescale)
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far criteria may decay, in their own units, and from what."""
+
+    decays: Mapping[str, float]
+    scales: Mapping[str, Scale]
+    bases: Mapping[str, float]
+    """The untouched model's values, means over edit batches where they depend on them."""
+
+    def leeway(self, family: Family) -> Leeway:
+        """What is left of every decay along the family's grid."""
+        margins: list[Array] = []
+        problems: dict[float | None, str] = {}
+        for criterion, decay in self.decays.items():
+            base, scale = self.bases[criterion], self.scales[criterion]
+            measured = samples(family, criterion)
+            mean = np.full((len(family.orders), len(family.grid)), np.nan)
+            if len(measured.values):
+                mean = measured.values.mean(axis=0)
+            left = decay - _worse_by(mean, base, scale)
+            margins.append(np.where(np.isnan(left), -np.inf, left))
+            for gamma, problem in _problems(criterion, decay, base, measured, mean, left):
+                problems.setdefault(gamma, problem)
+        return Leeway(np.concatenate(margins), problems)
 
 
 def bounds(decays: Mapping[str, float], scales: Mapping[str, Scale], cells: FinalCells) -> Bounds:
     """Checked bounds; RequestError for a criterion that the table cannot judge by, or a negative decay."""
+    bases = {}
     for name, decay in decays.items():
         if name not in scales:
             raise RequestError(f"no criterion {name!r} to bound γ by", allowed=", ".join(scales))
         if not decay >= 0:
             raise RequestError(f"decay of {name} = {decay!r}", allowed="a number from 0 on, in the criterion's unit")
-    return Bounds(decays, scales, cells)
+        held = cells.untouched(name)
+        if not len(held):
+            raise RequestError(
+                f"{name} cannot bound γ: the untouched model has no value",
+                hint="measure it on stage 0, which every sweep contains",
+            )
+        bases[name] = float(np.mean(held))
+    return Bounds(decays, scales, bases)
 
 
 def _problems(
-    criterion: str, decay: float, base: float, scale: Scale, measured: Samples, grid: Sequence[float | None]
-) -> list[tuple[float | None, str]]:
-    problems: list[tuple[float | None, str]] = []
-    for point, gamma in enumerate(grid):
-        if not len(measured.values):
-            problems.append((gamma, f"{criterion} was not measured, so the bound cannot be checked"))
-            continue
-        for order, value in zip(measured.orders, measured.values[:, :, point].mean(axis=0), strict=True):
-            name = " > ".join(variant.label for variant in order)
-            if np.isnan(value):
-                problems.append((gamma, f"{criterion} after {name} has no value, so the bound cannot be checked"))
-            elif _worse_by(value, base, scale) > decay:
-                decayed = f"{criterion} after {name} decays from {base:.3g} to {value:.3g}, by more than {decay:g}"
-                problems.append((gamma, decayed))
-    return problems
+    criterion: str, decay: float, base: float, measured: Samples, mean: Array, left: Array
+) -> Iterator[tuple[float | None, str]]:
+    """(γ, why it does not count), from the `mean` and what is `left` of the decay `[orders, points]`."""
+    if not len(measured.values):
+        yield from ((gamma, f"{criterion} was not measured, so the bound cannot be checked") for gamma in measured.grid)
+        return
+    for point, place in np.argwhere(~(left.T >= 0)):
+        name = " > ".join(variant.label for variant in measured.orders[place])
+        value = mean[place, point]
+        decayed = f"decays from {base:.3g} to {value:.3g}, by more than {decay:g}"
+        unknown = "has no value, so the bound cannot be checked"
+        yield measured.grid[point], f"{criterion} after {name} {unknown if np.isnan(value) else decayed}"
 
 
 def _worse_by(value: Array, base: float, scale: Scale) -> Array:

@@ -17,7 +17,7 @@ from rayci.analysis.scan.reading_point import Place, same
 from rayci.analysis.scan.variant import Variant, without_strength
 from rayci.analysis.statistics.composability import badness
 from rayci.analysis.statistics.intervals import LEAST_UNITS, Summary
-from rayci.analysis.statistics.piecewise import Array, at, cut, segments, weigh, weights
+from rayci.analysis.statistics.piecewise import Array, pieces, weigh
 from rayci.kinds import Direction, Scale
 from rayci.table import ResultTable
 
@@ -49,31 +49,34 @@ class ChainCurves:
 
     def areas(self) -> Array:
         """Integral of each curve over γ rescaled to [0, 1] `[units, curves]`; no unit where there is no point."""
-        return weigh(segments(self.values), weights(self.x, rescale=True)) if len(self.x) else self.values[:0].sum(-1)
+        if not len(self.x):
+            return np.empty((0, self.values.shape[1]))
+        return weigh(self.values, pieces(self.x, rescale=True).whole())
 
     def distances(self) -> Distances:
         """How bad each curve is: −κ, κ, or the distance from zero."""
         zeros = self.scale.direction is Direction.ZERO
         mean = self.values.mean(axis=0)
-        places = cut(self.x, mean, zeros=zeros)
-        lines, average = segments(at(self.x, self.values, places)), segments(at(self.x, mean, places))
+        parts = pieces(self.x, mean, zeros=zeros, rescale=True)
+        lines, average = parts.means(self.values), parts.means(mean)
         turned = lines * np.sign(average) if zeros else badness(lines, self.scale)
-        return Distances(turned, badness(average, self.scale), weights(places, rescale=True))
+        flat = [each.reshape(*each.shape[:-2], -1) for each in (turned, badness(average, self.scale), parts.weights)]
+        return Distances(*flat)
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Curves turned so that less is better, on the segments between all crossings of the mean curves.
+    """Curves turned so that less is better, on the pieces between all crossings of the mean curves.
 
     Distance from zero is measured on the side on which the mean curve lies, so that noise does not add up.
     """
 
     units: Array
-    """`[units, curves, segments]`"""
+    """`[units, curves, pieces]`"""
     mean: Array
-    """`[curves, segments]`"""
+    """`[curves, pieces]`"""
     weight: Array
-    """`[segments]`, adding up to 1."""
+    """`[pieces]`, adding up to 1."""
 
     def areas(self) -> Array:
         """Each curve's mean distance `[units, curves]`."""

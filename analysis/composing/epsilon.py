@@ -53,7 +53,7 @@ def _row(family: Family, epsilons: Mapping[str, float]) -> dict[str, Any]:
     shares: list[float] = []
     if len(points):
         leeway = [_leeway(held[criterion], epsilon, points, units) for criterion, epsilon in epsilons.items()]
-        shares = [share_above(x, lines) for lines in np.concatenate(leeway, axis=1)]
+        shares = share_above(x, np.concatenate(leeway, axis=1)).tolist()
     summary = summarise(shares)
     row = {"method_i": family.pair[0].label, "method_j": family.pair[1].label, "points_asked": len(family.grid)}
     counts = {"n_points": len(points), "n_replicates": units if len(points) else 0}

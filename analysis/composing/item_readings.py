@@ -33,7 +33,7 @@ class ItemReadings:
     def gaps(
         self, runs: Runs, points: Sequence[int], values: Array, reach: Reach, scale: Scale
     ) -> tuple[Summary, ...] | None:
-        """As `Score.gaps`, over the items that every order answered at these points of the family's grid.
+        """As `Scores.gaps` of one cell, over the items that every order answered at these points of the family's grid.
 
         `values[orders, points]` is what the table says there, on this scale. None where the items are not all there,
         not the same ones, fewer than three, or do not make the values, and where a gap is infinite.
@@ -47,7 +47,7 @@ class ItemReadings:
         if curves is None:
             return None
         width = None if scale.low is None or scale.high is None else scale.high - scale.low
-        gaps = item_gaps(curves, reach if finite.all() else Reach(reach.x[finite]), width)
+        gaps = item_gaps(curves, reach if finite.all() else Reach(reach.x[finite], rescale=reach.rescale), width)
         return None if any(gap.low is None for gap in gaps) else gaps
 
     def curves(self, rows: NDArray[np.integer], values: Array, *, exponential: bool) -> ItemCurves | None:

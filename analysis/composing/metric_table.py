@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rayci.analysis.composing.bounded import bounds
+from rayci.analysis.composing.cell_columns import BOUNDS, COUNTS, FURTHER, GAP, NUMBERS, SPREADS, TEXTS, value_columns
+from rayci.analysis.composing.family_reading import Reading, read_family
 from rayci.analysis.composing.item_readings import ItemReadings
-from rayci.analysis.composing.measured_cell import Measured, Reading, measure
+from rayci.analysis.composing.measured_cells import measure
 from rayci.analysis.scan.cells import chosen_criteria, final_cells, scale_of
 from rayci.analysis.scan.family import Family, families
 from rayci.analysis.scan.reading_point import At, check_axis, place
-from rayci.analysis.statistics.verdicts import MARGIN, verdicts
+from rayci.analysis.statistics.verdicts import MARGIN
 from rayci.errors import RequestError
-from rayci.kinds import Scale
 from rayci.table import ResultTable
 
 if TYPE_CHECKING:
@@ -26,18 +26,10 @@ COLUMNS = (
     "order_free_error", "order_sensitivity", "n_points", "n_replicates",
 )  # fmt: skip
 """The first columns of every composability table of pairs, in this order."""
-_METRICS = COLUMNS[4:6]
-_SPREADS = tuple(f"{metric}_{end}" for metric in _METRICS for end in ("low", "high", "se"))
-_BOUNDS = tuple(f"{metric}_bound_{end}" for metric in _METRICS for end in ("low", "high"))
-_FURTHER = ("order_sensitivity_per_replicate", "order_sensitivity_corrected")
-_OF_TWO = ("gap", "gap_low", "gap_high")
 _SHOWN = ("gap_p", "gap_p_adjusted", "verdict")
 _ABOUT = (
     "best_order", "worst_order", "interval_of", "points_asked", "sensitivity_points", "kept_low", "kept_high", "unit",
 )  # fmt: skip
-_TEXTS = ("criterion", "best_order", "worst_order", "verdict", "interval_of", "unit", "reason")
-_COUNTS = ("n_points", "n_replicates", "points_asked", "sensitivity_points")
-_NUMBERS = ("strength", *_METRICS, *_SPREADS, *_BOUNDS, *_FURTHER, *_OF_TWO, *_SHOWN[:2], "kept_low", "kept_high")
 
 
 def metrics(
@@ -78,14 +70,14 @@ def metrics(
     scales = {name: scale_of(table, name) for name in chosen_criteria(table, None)}
     bounded = bounds(within, scales, cells) if within else None
     reading = Reading(place(at, composing), check_axis(axis), bounded, margin, ItemReadings(table))
-    asked = [(family, name) for name in names for family in composing]
-    measured = [measure(family, name, scales[name], reading) for family, name in asked]
-    shown = verdicts([cell.evidence for cell in measured])
-    rows = [
-        _row(family, name, scales[name], cell) | {"gap_p_adjusted": p, "verdict": verdict}
-        for (family, name), cell, (p, verdict) in zip(asked, measured, shown, strict=True)
-    ]
-    return _typed(pd.DataFrame(rows, columns=_columns(size)))
+    read = [read_family(family, reading) for family in composing]
+    columns = measure([(where, name) for name in names for where in read], scales, reading, size)
+    about = {
+        "criterion": [name for name in names for _ in composing],
+        "direction": [str(scales[name].direction) for name in names for _ in composing],
+        **{name: texts * len(names) for name, texts in _methods(composing, size).items()},
+    }
+    return _typed(pd.DataFrame({**about, **columns.shown()}, columns=_columns(size)))
 
 
 def _composes(family: Family, size: int) -> bool:
@@ -93,27 +85,30 @@ def _composes(family: Family, size: int) -> bool:
     return len(family.pair) == size and len(set(family.pair)) > 1
 
 
-def _row(family: Family, criterion: str, scale: Scale, cell: Measured) -> dict[str, Any]:
-    row: dict[str, Any] = {"criterion": criterion, "direction": str(scale.direction)}
-    for name, variant in zip(METHODS, family.pair, strict=False):
-        row |= {name: variant.label, f"kind_{name[-1]}": str(variant.kind), f"category_{name[-1]}": variant.category}
-    return {**row, **cell.row, "reason": "; ".join(dict.fromkeys(cell.reasons)) or None}
+def _methods(composing: Sequence[Family], size: int) -> dict[str, list[str]]:
+    """What is said of the methods of every set, by column."""
+    columns = {}
+    for index, name in enumerate(METHODS[:size]):
+        variants = [family.pair[index] for family in composing]
+        columns[name] = [variant.label for variant in variants]
+        columns[f"kind_{name[-1]}"] = [str(variant.kind) for variant in variants]
+        columns[f"category_{name[-1]}"] = [variant.category for variant in variants]
+    return columns
 
 
 def _columns(size: int) -> list[str]:
     methods = METHODS[:size]
     about = [f"{part}_{method[-1]}" for part in ("kind", "category") for method in methods]
-    values = [f"value_{''.join(order)}" for order in itertools.permutations("ijkl"[:size])]
-    of_two = _OF_TWO if size == 2 else ()
+    of_two = GAP if size == 2 else ()
     return [
-        "criterion", *methods, *COLUMNS[3:], *_SPREADS, *_BOUNDS, *_FURTHER, *values, *of_two, *_SHOWN, *_ABOUT,
-        *about,
-        "direction", "reason",
+        "criterion", *methods, *COLUMNS[3:], *SPREADS, *BOUNDS, *FURTHER, *value_columns(size), *of_two, *_SHOWN,
+        *_ABOUT, *about, "direction", "reason",
     ]  # fmt: skip
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     """Types with a real null: an empty column must not turn into NaN or objects."""
-    numbers = [*_NUMBERS, *(name for name in frame.columns if name.startswith("value_"))]
-    types = {**dict.fromkeys(numbers, "Float64"), **dict.fromkeys(_COUNTS, "Int64"), **dict.fromkeys(_TEXTS, "string")}
+    numbers = [*NUMBERS, "gap_p_adjusted", *(name for name in frame.columns if name.startswith("value_"))]
+    texts = ("criterion", *TEXTS, "verdict", "reason")
+    types = {**dict.fromkeys(numbers, "Float64"), **dict.fromkeys(COUNTS, "Int64"), **dict.fromkeys(texts, "string")}
     return frame.astype({name: kind for name, kind in types.items() if name in frame.columns})

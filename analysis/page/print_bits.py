@@ -21,7 +21,7 @@ from rayci.analysis.page.drawing import COLOURS, Line, lines
 from rayci.analysis.page.print_style import WIDTH, blank
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
 from rayci.analysis.scan.curve import Curve, curves
-from rayci.analysis.statistics.piecewise import Array, at, cut
+from rayci.analysis.statistics.piecewise import Array, pieces
 from rayci.analysis.text.tables import records_of, short
 from rayci.errors import RequestError
 from rayci.kinds import Direction
@@ -144,8 +144,8 @@ def _areas_between(cell: Any, both: Array, ideal: float) -> None:
     if len(both) < 2:
         return
     x, curves_of_orders = both[:, 0], both[:, 1:].T
-    places = cut(x, curves_of_orders)
-    first, second = at(x, curves_of_orders, places)
+    parts = pieces(x, curves_of_orders, rescale=False)
+    places, first, second = parts.at(np.vstack([x, curves_of_orders])).reshape(3, -1)
     cell.fill_between(places, first, second, color=COLOURS[2], alpha=0.3, linewidth=0)
     cell.fill_between(places, np.maximum(first, second), ideal, color="#d9dce2", alpha=0.6, linewidth=0)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats would take most of a second to import
 
+from rayci.analysis.statistics.piecewise import Array, Kept
+
 LEVEL = 0.05
 _NORMAL = 1e9
 """Degrees of freedom at which t is normal."""
@@ -37,27 +39,55 @@ class Summary:
         return abs(self.mean) + float(stdtrit(self.n - 1, 1 - LEVEL)) * self.stderr < margin
 
 
-def summarise(values: Sequence[float]) -> Summary:
-    """Mean over units with Student-t interval and p from three finite units on.
+@dataclass(frozen=True)
+class Summaries:
+    """The same of many cells: arrays of one shape, NaN where a number cannot be known."""
+
+    mean: Array
+    stderr: Array
+    low: Array
+    high: Array
+    p: Array
+    n: int
+
+    def within(self, margin: Array) -> Kept:
+        """Whether each mean is shown to lie inside ± `margin`, as in `Summary`; not where the margin is NaN."""
+        if self.n < LEAST_UNITS:
+            return np.zeros(self.mean.shape, dtype=bool)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.abs(self.mean) + stdtrit(self.n - 1, 1 - LEVEL) * self.stderr < margin)
+
+
+def summaries(values: Array) -> Summaries:
+    """Means over the units of `values[…, units]` with Student-t intervals and p from three finite units on.
 
     An infinite unit makes the mean infinite and leaves no interval; without units there is no mean.
     """
-    count = len(values)
-    numbers = np.asarray(values, dtype=np.float64)
-    if not count or np.isnan(numbers).any():
-        return Summary(None, None, None, None, None, count)
-    if not np.isfinite(numbers).all():
-        with np.errstate(invalid="ignore"):  # ∞ − ∞
-            total = float(numbers.sum())
-        return Summary(None if math.isnan(total) else total, None, None, None, None, count)
-    mean = math.fsum(values) / count
+    count, unknown = values.shape[-1], np.full(values.shape[:-1], np.nan)
+    if not count:
+        return Summaries(unknown, unknown, unknown, unknown, unknown, 0)
+    with np.errstate(invalid="ignore"):  # ∞ − ∞
+        mean = values.mean(axis=-1)
     if count == 1:
-        return Summary(mean, None, None, None, None, 1)
-    stderr = float(numbers.std(ddof=1) / math.sqrt(count))
+        return Summaries(mean, unknown, unknown, unknown, unknown, 1)
+    finite = np.isfinite(mean)
+    centre = np.where(finite, mean, 0.0)
+    spread = np.where(finite[..., None], values, 0.0).std(axis=-1, ddof=1) / math.sqrt(count)
+    stderr = np.where(finite, spread, np.nan)
     if count < LEAST_UNITS:
-        return Summary(mean, stderr, None, None, None, count)
-    half = float(stdtrit(count - 1, 1 - LEVEL / 2)) * stderr
-    return Summary(mean, stderr, mean - half, mean + half, _p(mean, stderr, count), count)
+        return Summaries(mean, stderr, unknown, unknown, unknown, count)
+    half = stdtrit(count - 1, 1 - LEVEL / 2) * stderr
+    p = np.where(finite, _p(centre, spread, count), np.nan)
+    return Summaries(mean, stderr, centre - half, centre + half, p, count)
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """As `summaries`, of one cell."""
+    one = summaries(np.asarray(values, dtype=np.float64))
+    mean, stderr, low, high, p = (
+        None if math.isnan(number) else float(number) for number in (one.mean, one.stderr, one.low, one.high, one.p)
+    )
+    return Summary(mean, stderr, low, high, p, one.n)
 
 
 def of_items(mean: float, stderr: float | None, items: int, *, share: bool) -> Summary:
@@ -92,25 +122,25 @@ def difference(first: Summary, second: Summary) -> Summary:
     variances = [(side.stderr or 0.0) ** 2 for side in noisy]
     stderr = math.sqrt(sum(variances))
     if stderr == 0.0:
-        return Summary(mean, 0.0, mean, mean, _p(mean, 0.0, count), count)
+        return Summary(mean, 0.0, mean, mean, float(mean == 0.0), count)
     lost = sum(v**2 / (side.n - 1) for v, side in zip(variances, noisy, strict=True) if side.n > 1)
     freedom = stderr**4 / lost if lost else _NORMAL
     half = float(stdtrit(freedom, 1 - LEVEL / 2)) * stderr
     return Summary(mean, stderr, mean - half, mean + half, float(2 * stdtr(freedom, -abs(mean) / stderr)), count)
 
 
-def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down adjustment over the p that are there, each in its place."""
-    known = sorted((p, place) for place, p in enumerate(ps) if p is not None)
-    adjusted: list[float | None] = [None] * len(ps)
-    least = 0.0
-    for rank, (p, place) in enumerate(known):
-        least = max(least, min(1.0, p * (len(known) - rank)))
-        adjusted[place] = least
+def holm(ps: Array | Sequence[float | None]) -> Array:
+    """Holm's step-down adjustment over the p that are there, each in its place; NaN for those that are not."""
+    known = np.asarray(ps, dtype=np.float64)
+    adjusted = np.full(len(known), np.nan)
+    order = np.argsort(known, kind="stable")[: int((~np.isnan(known)).sum())]
+    steps = np.minimum(1.0, known[order] * np.arange(len(order), 0, -1))
+    adjusted[order] = np.maximum.accumulate(steps)
     return adjusted
 
 
-def _p(mean: float, stderr: float, count: int) -> float:
-    if stderr == 0.0:
-        return 1.0 if mean == 0.0 else 0.0
-    return float(2 * stdtr(count - 1, -abs(mean) / stderr))
+def _p(mean: Array, stderr: Array, count: int) -> Array:
+    """Two-sided p; without any spread only a mean of exactly zero is zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(mean == 0.0, 0.0, np.abs(mean) / stderr)
+    return np.asarray(2 * stdtr(count - 1, -ratio))

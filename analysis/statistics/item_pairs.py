@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import bdtr, stdtr, stdtrit
 
 from rayci.analysis.statistics.intervals import LEAST_UNITS, LEVEL, Summary, summarise
-from rayci.analysis.statistics.piecewise import Array, at, segments, weigh
+from rayci.analysis.statistics.piecewise import Array
 from rayci.analysis.statistics.scoring import Reach
 
 
@@ -53,7 +53,7 @@ def item_gaps(curves: ItemCurves, reach: Reach, width: float | None) -> tuple[Su
     `width`: of the criterion's range; None where that is open. Where nothing is swept, or at one γ, the p of right or
     wrong is McNemar's exact one.
     """
-    coefficients = _coefficients(reach)
+    coefficients = reach.pieces().whole()
     flip = None if width is None else width * float(np.linalg.norm(coefficients))
     exact = curves.right_or_wrong and len(coefficients) == 1
     pairs = itertools.combinations(range(curves.values.shape[1]), 2)
@@ -89,9 +89,3 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 def _p(centre: float, stderr: float, count: int) -> float:
     return float(2 * stdtr(count - 1, -abs(centre) / stderr))
-
-
-def _coefficients(reach: Reach) -> Array:
-    """What each point `[points]` of a curve counts in its integral."""
-    places, weight = reach.refined(reach.x)
-    return weigh(segments(at(reach.x, np.eye(len(reach.x)), places)), weight)

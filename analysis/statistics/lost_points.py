@@ -11,51 +11,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rayci.analysis.statistics.composability import order_free_error
-from rayci.analysis.statistics.piecewise import Array, at, cut, segments, weigh, weights
+from rayci.analysis.statistics.piecewise import Array, weigh
+from rayci.analysis.statistics.scoring import Reach, errors, highest
 from rayci.kinds import Direction, Scale
-
-Ends = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Lowest and highest value that each metric can have on the whole grid."""
+    """Lowest and highest value `[cells, 2]` that each metric can have on the whole grid."""
 
-    order_free_error: Ends
-    order_sensitivity: Ends
-    gap: Ends | None
-    """Two orders only."""
+    order_free_error: Array
+    order_sensitivity: Array
+    gap: Array
+    """NaN for more than two orders."""
 
 
-def bounds(values: Array, scale: Scale, x: Array, *, rescale: bool) -> Bounds | None:
-    """Bounds of metrics of values `[units, orders, points]` with holes.
+def bounds(values: Array, scale: Scale, reach: Reach) -> Bounds:
+    """Bounds of metrics of values `[cells, units, orders, points]` with holes.
 
-    None where nothing is lost, or the range is open.
+    Raises ValueError where the range of the criterion is open: there are none.
     """
-    if scale.low is None or scale.high is None or not np.isnan(values).any():
-        return None
-    low, high = (np.where(np.isnan(values), end, values).mean(axis=0) for end in (scale.low, scale.high))
-    zeros = scale.direction is Direction.ZERO
-
-    def area(curves: Array) -> float:
-        places = cut(x, curves, zeros=zeros)
-        return float(weigh(segments(at(x, curves, places).max(axis=0)), weights(places, rescale=rescale)))
-
-    errors = [_error(curves, scale, x, rescale) for curves in (low, high)]
-    if zeros:
-        closest = np.where(np.sign(low) * np.sign(high) <= 0, 0.0, np.where(np.abs(low) < np.abs(high), low, high))
-        furthest = np.where(np.abs(low) > np.abs(high), low, high)
-        errors = [_error(curves, scale, x, rescale) for curves in (closest, furthest)]
-    pairs = list(itertools.permutations(range(len(low)), 2))
-    apart = np.stack([np.zeros_like(x), *(low[first] - high[second] for first, second in pairs)])
-    widest = np.stack([high[first] - low[second] for first, second in pairs])
-    gaps = weigh(segments(np.stack([low[0] - high[1], high[0] - low[1]])), weights(x, rescale=rescale))
-    gap = (float(gaps[0]), float(gaps[1])) if len(low) == 2 else None
-    return Bounds((min(errors), max(errors)), (area(apart), area(widest)), gap)
+    if scale.low is None or scale.high is None:
+        raise ValueError("a lost point of an open range can be anything")
+    holes = np.isnan(values)
+    low, high = (np.where(holes, end, values).mean(axis=1) for end in (scale.low, scale.high))
+    ends = [errors(curves[:, None], scale, reach)[:, 0] for curves in _nearest_and_furthest(low, high, scale)]
+    pairs = list(itertools.permutations(range(values.shape[2]), 2))
+    apart = [np.zeros_like(low[:, 0]), *(low[:, first] - high[:, second] for first, second in pairs)]
+    widest = [high[:, first] - low[:, second] for first, second in pairs]
+    spread = [highest(np.stack(lines, axis=1), reach) for lines in (apart, widest)]
+    gap = np.full((len(values), 2), np.nan)
+    if values.shape[2] == 2:
+        gap = weigh(np.stack([low[:, 0] - high[:, 1], high[:, 0] - low[:, 1]], axis=1), reach.pieces().whole()[:, None])
+    return Bounds(np.column_stack([np.minimum(*ends), np.maximum(*ends)]), np.column_stack(spread), gap)
 
 
-def _error(curves: Array, scale: Scale, x: Array, rescale: bool) -> float:
-    places = cut(x, curves, zeros=scale.direction is Direction.ZERO)
-    nearest = order_free_error(at(x, curves, places), scale)
-    return float(weigh(segments(nearest), weights(places, rescale=rescale)))
+def _nearest_and_furthest(low: Array, high: Array, scale: Scale) -> tuple[Array, Array]:
+    """The curves at both ends of what lost points can be; for → 0, nearest to zero and furthest from it."""
+    if scale.direction is not Direction.ZERO:
+        return low, high
+    nearest = np.where(np.sign(low) * np.sign(high) <= 0, 0.0, np.where(np.abs(low) < np.abs(high), low, high))
+    return nearest, np.where(np.abs(low) > np.abs(high), low, high)

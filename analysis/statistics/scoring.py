@@ -1,21 +1,21 @@
-"""The metrics of one set of methods on one criterion, from its samples.
+"""The metrics of many cells of one shape at once, from their samples.
 
 Both metrics are taken on the mean curves over units: the published estimand. Their intervals come from each unit's own
-curve in the order that is best (or highest, or lowest) on the mean curves, segment by segment: its mean over units is
-the metric itself, and so is, to first order, its spread. The gap is linear and needs no such step.
+curve in the order that is best (or highest, or lowest) on the mean curves, piece by piece: its mean over units is the
+metric itself, and so is, to first order, its spread. The gap is linear and needs no such step.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rayci.analysis.statistics.composability import badness, order_sensitivity
-from rayci.analysis.statistics.intervals import Summary, summarise
-from rayci.analysis.statistics.piecewise import Array, Kept, at, cut, segments, weigh, weights
+from rayci.analysis.statistics.intervals import Summaries, summaries
+from rayci.analysis.statistics.piecewise import Array, Kept, Pieces, pieces, weigh
 from rayci.kinds import Direction, Scale
 
 NO_TOP = "higher is better and the range has no top: no ideal to be away from"
@@ -25,128 +25,145 @@ NO_AREA = "one point has no area on an axis that is not rescaled"
 
 @dataclass(frozen=True)
 class Reach:
-    """Where along the axis a metric is taken."""
+    """Where along the axis metrics are taken; leading axes are cells."""
 
     x: Array
-    """Places of the points that count, rising."""
-    ends: Array | None = None
-    """Places at which the kept ranges begin and end; None keeps everything."""
-    kept: Kept | None = None
-    """Which segments between `x` and `ends` together are kept."""
+    """`[…, points]`: places of the points that count, rising."""
+    within: Array | None = None
+    """`[…, bounds, points]`: lines that must not be below 0 where anything counts; None keeps everything."""
     rescale: bool = True
 
-    def refined(self, places: Array) -> tuple[Array, Array]:
-        """All places with the ends of the kept ranges among them, and the weight of every segment between them."""
-        if self.ends is None or self.kept is None:
-            return places, weights(places, rescale=self.rescale)
-        coarse, fine = np.union1d(self.x, self.ends), np.union1d(places, self.ends)
-        inside = self.kept[np.clip(np.searchsorted(coarse, fine[:-1], side="right") - 1, 0, len(self.kept) - 1)]
-        return fine, weights(fine, inside, rescale=self.rescale)
+    def pieces(self, lines: Array | None = None, *, zeros: bool = False) -> Pieces:
+        """The pieces between these places, cut where `lines[…, lines, points]` cross."""
+        return pieces(self.x, lines, zeros=zeros, within=self.within, rescale=self.rescale)
+
+    def only(self, cells: NDArray[np.intp], points: Kept) -> Reach:
+        """Some of the cells, at some of the points."""
+        within = None if self.within is None else self.within[cells][..., points]
+        return Reach(self.x[cells][..., points], within, self.rescale)
+
+    def of_cell(self, cell: int) -> Reach:
+        """The same for one of the cells."""
+        return Reach(self.x[cell], None if self.within is None else self.within[cell], self.rescale)
+
+    def of_units(self) -> Reach:
+        """The same for each unit of a cell."""
+        return Reach(self.x[..., None, :], None if self.within is None else self.within[..., None, :, :], self.rescale)
 
 
 @dataclass(frozen=True)
-class Score:
-    """The metrics of one cell, in the criterion's unit (times the axis' where not rescaled)."""
+class Scores:
+    """The metrics of cells, in the criterion's unit (times the axis' where not rescaled); NaN where there is none."""
 
-    order_free_error: Summary
-    order_sensitivity: Summary
-    gaps: tuple[Summary, ...]
-    """∫(a − b) of every two orders, in the order of `itertools.combinations`; none where every order is infinite."""
-    per_replicate: float | None
-    """Mean over units of each one's own order sensitivity; noise biases it upward."""
-    corrected: float | None
-    """Order sensitivity without the noise of the mean, √max(0, d² − se²) at each γ; null for more than two orders."""
-    by_order: tuple[float | None, ...]
-    """The criterion itself after each order."""
-    sensitivity_points: int
-    """Fewer than all where every order is infinite."""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def gap(self) -> Summary:
-        """∫(a − b) of two orders; empty for more."""
-        return self.gaps[0] if len(self.gaps) == 1 else summarise([])
+    order_free_error: Summaries
+    """`[cells]`"""
+    order_sensitivity: Summaries
+    """`[cells]`"""
+    gaps: Summaries
+    """`[cells, pairs]`: ∫(a − b) of every two orders, in the order of `itertools.combinations`."""
+    per_replicate: Array
+    """`[cells]`: mean over units of each one's own order sensitivity; noise biases it upward."""
+    corrected: Array
+    """`[cells]`: order sensitivity without the noise of the mean, √max(0, d² − se²) at each γ; of two orders."""
+    by_order: Array
+    """`[cells, orders]`: the criterion itself after each order."""
+    sensitivity_points: NDArray[np.int64]
+    """`[cells]`: fewer than all where every order is infinite."""
 
 
-def score(values: Array, scale: Scale, reach: Reach) -> Score:
-    """Metrics of values `[units, orders, points]` without holes, at the places of `reach`."""
-    mean = values.mean(axis=0)
-    finite = ~np.isnan(order_sensitivity(mean))
-    differing = values[..., finite], replace(reach, x=reach.x[finite]) if finite.all() else Reach(reach.x[finite])
-    two = len(mean) == 2 and bool(finite.any())
-    return Score(
-        summarise(list(errors(values, scale, reach))),
-        summarise(list(spreads(*differing)) if finite.any() else []),
-        tuple(summarise(list(gap)) for gap in _gaps(*differing)) if finite.any() else (),
-        _plain(np.mean([spreads(unit[None], differing[1])[0] for unit in differing[0]])) if finite.any() else None,
-        _plain(_corrected(*differing)) if two and len(values) > 1 else None,
-        tuple(_plain(value) for value in _areas(mean, reach)),
-        int(finite.sum()),
-        tuple(_notes(scale, finite, reach)),
+def scores(values: Array, scale: Scale, reach: Reach) -> Scores:
+    """Metrics of values `[cells, units, orders, points]` without holes, at the places `[cells, points]` of `reach`."""
+    cells, units, orders, _ = values.shape
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ among units
+        mean = values.mean(axis=1)
+    finite = ~np.isnan(order_sensitivity(mean.swapaxes(0, 1)))
+    spread, gaps = np.full((cells, units), np.nan), np.full((cells, orders * (orders - 1) // 2, units), np.nan)
+    per_replicate, corrected = np.full((2, cells), np.nan)
+    for points, alike in _patterns(finite):
+        some, there = values[alike][..., points], reach.only(alike, points)
+        spread[alike], gaps[alike] = spreads(some, there), _gaps(some, there)
+        per_replicate[alike] = spreads(some[:, :, None], there.of_units())[..., 0].mean(axis=-1)
+        if orders == 2 and units > 1:
+            corrected[alike] = _corrected(some, there)
+    return Scores(
+        summaries(errors(values, scale, reach)),
+        summaries(spread),
+        summaries(gaps),
+        per_replicate,
+        corrected,
+        weigh(mean, reach.pieces().whole()[:, None]),
+        finite.sum(axis=-1),
     )
 
 
 def errors(values: Array, scale: Scale, reach: Reach) -> Array:
-    """Each unit's order-free error `[units]` in the order that is best on the mean curves."""
-    if scale.direction is Direction.HIGHER and scale.high is None:
-        return np.full(len(values), np.nan)
-    mean = values.mean(axis=0)
-    places, weight = reach.refined(cut(reach.x, mean, zeros=scale.direction is Direction.ZERO))
-    lines, average = segments(at(reach.x, values, places)), segments(at(reach.x, mean, places))
-    order = badness(average, scale).argmin(axis=0)
-    chosen = _taken(lines, order)
-    if scale.direction is Direction.HIGHER:
-        return weigh((scale.high or 0.0) - chosen, weight)
-    return weigh(
-        chosen * np.sign(_taken(average[None], order)) if scale.direction is Direction.ZERO else chosen, weight
-    )
+    """Order-free error `[…, units]` of values `[…, units, orders, points]`, in the order that is best on mean curves.
+
+    NaN where higher is better and the range has no top.
+    """
+    higher, zeros = scale.direction is Direction.HIGHER, scale.direction is Direction.ZERO
+    if higher and scale.high is None:
+        return np.full(values.shape[:-2], np.nan)
+    with np.errstate(invalid="ignore"):
+        mean = values.mean(axis=-3)
+    parts = reach.pieces(mean, zeros=zeros)
+    average = parts.means(mean)
+    chosen = _one_of(badness(average, scale).argmin(axis=-3), average)
+    reached = _weigh(values, parts.coefficients(chosen * np.sign(average) if zeros else chosen))
+    if not higher:
+        return reached
+    return np.asarray((scale.high or 0.0) * parts.weights.sum(axis=(-2, -1))[..., None] - reached)
 
 
 def spreads(values: Array, reach: Reach) -> Array:
-    """Each unit's highest minus lowest order `[units]`, as the mean curves have them."""
-    mean = values.mean(axis=0)
-    places, weight = reach.refined(cut(reach.x, mean))
-    lines, average = segments(at(reach.x, values, places)), segments(at(reach.x, mean, places))
+    """Highest minus lowest order `[…, units]` of values `[…, units, orders, points]`, as the mean curves have them."""
     with np.errstate(invalid="ignore"):
-        return weigh(_taken(lines, average.argmax(axis=0)) - _taken(lines, average.argmin(axis=0)), weight)
+        mean = values.mean(axis=-3)
+    parts = reach.pieces(mean)
+    average = parts.means(mean)
+    ends = [_one_of(place, average) for place in (average.argmax(axis=-3), average.argmin(axis=-3))]
+    most, least = (_weigh(values, parts.coefficients(chosen)) for chosen in ends)
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ where every order is infinite between two points
+        return np.asarray(most - least)
+
+
+def highest(curves: Array, reach: Reach) -> Array:
+    """Integral `[…]` of the highest of curves `[…, curves, points]`."""
+    parts = reach.pieces(curves)
+    average = parts.means(curves)
+    return _weigh(curves[..., None, :, :], parts.coefficients(_one_of(average.argmax(axis=-3), average)))[..., 0]
 
 
 def _gaps(values: Array, reach: Reach) -> Array:
-    """∫(a − b) of every two orders in each unit `[pairs, units]`."""
-    pairs = itertools.combinations(range(values.shape[1]), 2)
-    with np.errstate(invalid="ignore"):
-        differences = np.stack([values[:, first] - values[:, second] for first, second in pairs])
-    places, weight = reach.refined(reach.x)
-    return weigh(segments(at(reach.x, differences, places)), weight)
+    """∫(a − b) of every two orders in each unit `[cells, pairs, units]`."""
+    areas = weigh(values, reach.pieces().whole()[:, None, None])
+    first, second = np.triu_indices(values.shape[-2], 1)
+    with np.errstate(invalid="ignore"):  # ∞ − ∞
+        return np.asarray(areas[..., first] - areas[..., second]).swapaxes(-2, -1)
 
 
 def _corrected(values: Array, reach: Reach) -> Array:
-    with np.errstate(invalid="ignore"):
-        difference = values[:, 0] - values[:, 1]
-        noise = difference.std(axis=0, ddof=1) ** 2 / len(difference)
-        without = np.sqrt(np.maximum(0.0, difference.mean(axis=0) ** 2 - noise))
-    places, weight = reach.refined(reach.x)
-    return weigh(segments(at(reach.x, without, places)), weight)
+    with np.errstate(invalid="ignore"):  # ∞ − ∞
+        difference = values[:, :, 0] - values[:, :, 1]
+        noise = difference.std(axis=1, ddof=1) ** 2 / difference.shape[1]
+        without = np.sqrt(np.maximum(0.0, difference.mean(axis=1) ** 2 - noise))
+    return weigh(without, reach.pieces().whole())
 
 
-def _areas(mean: Array, reach: Reach) -> Array:
-    places, weight = reach.refined(reach.x)
-    return weigh(segments(at(reach.x, mean, places)), weight)
+def _one_of(place: NDArray[np.intp], lines: Array) -> Kept:
+    """Which of `lines[…, lines, segments, pieces]` is the one at `place[…, segments, pieces]`."""
+    return np.asarray(place[..., None, :, :] == np.arange(lines.shape[-3])[:, None, None])
 
 
-def _taken(lines: Array, order: np.ndarray) -> Array:
-    """Of lines `[units, orders, segments]` the one of `order[segments]` in each segment: `[units, segments]`."""
-    return np.take_along_axis(lines, order[None, None], axis=1)[:, 0]
+def _weigh(values: Array, coefficients: Array) -> Array:
+    """Integrals `[…, units]` of values `[…, units, orders, points]` with `coefficients[…, orders, points]`."""
+    with np.errstate(invalid="ignore"):  # ∞ − ∞
+        return np.asarray(weigh(values, coefficients[..., None, :, :]).sum(axis=-1))
 
 
-def _notes(scale: Scale, finite: Kept, reach: Reach) -> Iterator[str]:
-    if scale.direction is Direction.HIGHER and scale.high is None:
-        yield NO_TOP
-    if not finite.all():
-        yield BOTH_INFINITE
-    if len(reach.x) == 1 and not reach.rescale:
-        yield NO_AREA
-
-
-def _plain(value: float | np.floating | Array) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _patterns(finite: Kept) -> Iterator[tuple[Kept, NDArray[np.intp]]]:
+    """Which points count, and the cells of which just these do; none where no point does."""
+    distinct, which = np.unique(finite, axis=0, return_inverse=True)
+    for number, points in enumerate(distinct):
+        if points.any():
+            yield points, np.flatnonzero(which == number)

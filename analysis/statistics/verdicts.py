@@ -1,13 +1,15 @@
-"""Whether the order matters: what the signed gaps of a cell show, beside all other cells of its table."""
+"""Whether the order matters: what the signed gaps of cells show, each beside all other cells of its table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rayci.analysis.statistics.intervals import LEVEL, Summary, holm
-from rayci.analysis.statistics.lost_points import Ends
+import numpy as np
+from numpy.typing import NDArray
+
+from rayci.analysis.statistics.intervals import LEVEL, Summaries, holm
+from rayci.analysis.statistics.piecewise import Array, Kept
 from rayci.kinds import Scale
 
 MATTERS, DOES_NOT_MATTER, NOT_SHOWN, UNDECIDED = "matters", "does_not_matter", "not_shown", "undecided"
@@ -18,48 +20,54 @@ MARGIN = 0.05
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a cell knows of its gaps."""
+    """What the cells of a table know of their gaps; every array is `[cells, …]`."""
 
-    gaps: tuple[Summary, ...]
-    """Of every two orders; none where there is no value."""
-    margin: float | None
-    """In the criterion's unit; None where its range is open."""
-    lost: Ends | None
-    """What the gap of two orders could be on the whole grid, where points were lost."""
-    n_lost: int
+    gap: Array
+    """The gap of the first two orders; NaN where any two have none."""
+    p: Array
+    """Of all orders being equal; NaN where there is none."""
+    margin: Array
+    """In the criterion's unit; NaN where its range is open."""
+    inside: Kept
+    """Whether every gap is shown to lie within the margin."""
+    lost: Array
+    """`[cells, 2]`: what the gap of two orders could be on the whole grid, where points were lost; NaN elsewhere."""
+    n_lost: NDArray[np.int64]
 
-    @property
-    def p(self) -> float | None:
-        """Of all orders being equal: the smallest p of any two, times how many twos there are (Bonferroni)."""
-        known = [gap.p for gap in self.gaps if gap.p is not None]
-        return min(1.0, len(self.gaps) * min(known)) if known else None
+    @staticmethod
+    def of(cells: int) -> Evidence:
+        """Of cells of which nothing is known yet."""
+        gap, p, margin, *lost = np.full((5, cells), np.nan)
+        counts = np.zeros(cells, dtype=np.int64)
+        return Evidence(gap, p, margin, np.zeros(cells, dtype=bool), np.column_stack(lost), counts)
 
 
-def margin_of(scale: Scale, share: float, *, logarithm: bool) -> float | None:
-    """The gap below which orders count as equal; None where the range is open."""
+def margin_of(scale: Scale, share: float, *, logarithm: bool) -> float:
+    """The gap below which orders count as equal; NaN where the range is open."""
     if logarithm:
         return math.log1p(share)
-    return None if scale.low is None or scale.high is None else share * (scale.high - scale.low)
+    return math.nan if scale.low is None or scale.high is None else share * (scale.high - scale.low)
 
 
-def verdicts(cells: Sequence[Evidence]) -> list[tuple[float | None, str | None]]:
-    """For each cell of a table p adjusted over all of them (Holm), and what it shows; None without a gap.
+def joint_p(gaps: Summaries) -> Array:
+    """p `[cells]` of all orders being equal, from `gaps[cells, pairs]`: the smallest, times the pairs (Bonferroni)."""
+    smallest = np.where(np.isnan(gaps.p), np.inf, gaps.p).min(axis=-1, initial=np.inf)
+    return np.where(np.isinf(smallest), np.nan, np.minimum(1.0, gaps.p.shape[-1] * smallest))
+
+
+def verdicts(cells: Evidence) -> tuple[Array, NDArray[np.object_]]:
+    """For each cell of a table p adjusted over all of them (Holm; NaN without one), and what it shows.
 
     `matters`: adjusted p < .05. `does_not_matter`: two one-sided tests place every gap within the margin. Neither:
-    `not_shown`. Lost points decide nothing: where they could turn the answer, it is `undecided`.
+    `not_shown`. Lost points decide nothing: where they could turn the answer, it is `undecided`. None without a gap.
     """
-    adjusted = holm([cell.p for cell in cells])
-    return [(p, _verdict(cell, p)) for cell, p in zip(cells, adjusted, strict=True)]
-
-
-def _verdict(cell: Evidence, p: float | None) -> str | None:
-    means = [gap.mean for gap in cell.gaps if gap.mean is not None]
-    if not means or len(means) < len(cell.gaps):
-        return UNDECIDED if cell.n_lost else None
-    if p is not None and p < LEVEL:
-        turned = cell.lost is None or cell.lost[0] * means[0] <= 0 or cell.lost[1] * means[0] <= 0
-        return UNDECIDED if cell.n_lost and turned else MATTERS
-    if cell.margin is not None and all(gap.within(cell.margin) for gap in cell.gaps):
-        beyond = cell.lost is None or max(abs(end) for end in cell.lost) > cell.margin
-        return UNDECIDED if cell.n_lost and beyond else DOES_NOT_MATTER
-    return UNDECIDED if cell.n_lost else NOT_SHOWN
+    adjusted, lost = holm(cells.p), cells.n_lost > 0
+    unknown, shown = np.isnan(cells.lost).any(axis=1), adjusted < LEVEL
+    turned = lost & (unknown | (cells.lost * cells.gap[:, None] <= 0).any(axis=1))
+    beyond = lost & (unknown | (np.abs(cells.lost).max(axis=1) > cells.margin))
+    said = np.where(lost, UNDECIDED, NOT_SHOWN).astype(object)
+    said[cells.inside & ~beyond] = DOES_NOT_MATTER
+    said[shown] = np.where(turned[shown], UNDECIDED, MATTERS)
+    said[np.isnan(cells.gap)] = None
+    said[np.isnan(cells.gap) & lost] = UNDECIDED
+    return adjusted, said

@@ -83,7 +83,10 @@ def measure(family: Family, criterion: str, scale: Scale, reading: Reading) -> M
     if reach is None:
         return Measured(row, evidence, reasons)
     measured = score(held.values[..., points], scale, reach)
-    row |= _numbers(measured, held, scale) | {"n_points": len(points) - len(beyond), "n_replicates": len(held.values)}
+    row |= _numbers(measured, held, scale) | {
+        "n_points": len({held.grid[p] for p in points} - {gap.strength for gap in beyond}),
+        "n_replicates": len(held.values),
+    }
     row |= _kept(reach, x[points], [held.grid[point] for point in points])
     return Measured(row, replace(evidence, gaps=measured.gaps), (*reasons, *measured.notes))
 
@@ -126,7 +129,6 @@ def _reach(family: Family, held: Samples, x: Array, reading: Reading) -> tuple[R
     reach = leeway.reach(x[points], on_grid, rescale=reading.rescale)
     if reach is not None and len(reach.x) < len(points):
         points = [point for point in points if x[point] in reach.x]
-        beyond = []
     return reach, points, beyond
 
 
@@ -195,10 +197,10 @@ def _kept(reach: Reach, x: Array, gammas: Sequence[float | None]) -> dict[str, f
     known = [gamma for gamma in gammas if gamma is not None]
     if len(known) < len(gammas):
         return {"kept_low": None, "kept_high": None}
-    places = reach.x
+    ends = np.array([known[0], known[-1]])
     if reach.ends is not None and reach.kept is not None:
         places = np.concatenate([reach.ends[:-1][reach.kept], reach.ends[1:][reach.kept]])
-    ends = np.interp([places.min(), places.max()], x, known)
+        ends = np.interp([places.min(), places.max()], x, known)
     return {"kept_low": float(ends.min()), "kept_high": float(ends.max())}
 
 

@@ -72,7 +72,10 @@ def score(values: Array, scale: Scale, reach: Reach) -> Score:
     """Metrics of values `[units, orders, points]` without holes, at the places of `reach`."""
     mean = values.mean(axis=0)
     finite = ~np.isnan(order_sensitivity(mean))
-    differing = values[..., finite], replace(reach, x=reach.x[finite]) if finite.all() else Reach(reach.x[finite])
+    differing = (
+        values[..., finite],
+        replace(reach, x=reach.x[finite]) if finite.all() else Reach(reach.x[finite], rescale=reach.rescale),
+    )
     two = len(mean) == 2 and bool(finite.any())
     return Score(
         summarise(list(_error(values, scale, reach))),

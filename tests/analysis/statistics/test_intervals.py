@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rayci.analysis.statistics.intervals import Summary, difference, holm, of_items, summarise
+from rayci.analysis.statistics.intervals import Summary, difference, holm, of_items, summaries, summarise
 
 TEN = [0.91, 0.84, 0.88, 0.79, 0.93, 0.86, 0.90, 0.82, 0.87, 0.85]
 DIFFERENCES = [0.02, -0.01, 0.04, 0.03, 0.01]
@@ -50,9 +50,21 @@ def test_equal_units_leave_no_doubt() -> None:
 
 
 def test_holm_by_hand() -> None:
-    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, math.nan, 0.06, 0.06], nan_ok=True)
+    assert holm([0.5, 0.9]).tolist() == [1.0, 1.0]
+    assert holm([]).tolist() == []
+
+
+def test_many_cells_at_once_are_each_as_alone() -> None:
+    cells = np.array([[0.2, 0.5, 0.9], [1.0, 1.0, 1.0], [0.1, math.inf, 0.3], [0.1, math.nan, 0.3], [0.0, 0.0, 0.0]])
+    together = summaries(cells)
+    for number, values in enumerate(cells):
+        alone = summarise(values.tolist())
+        for name in ("mean", "stderr", "low", "high", "p"):
+            assert getattr(together, name)[number] == pytest.approx(
+                np.nan if getattr(alone, name) is None else getattr(alone, name), nan_ok=True
+            )
+    assert together.within(np.full(5, 0.5)).tolist() == [summarise(v.tolist()).within(0.5) for v in cells]
 
 
 def test_the_difference_of_two_means() -> None:

@@ -9,7 +9,7 @@ from scipy import stats
 
 from rayci.analysis.statistics.item_pairs import item_curves, item_gaps, mcnemar, paired
 from rayci.analysis.statistics.piecewise import Array
-from rayci.analysis.statistics.scoring import Reach, score
+from rayci.analysis.statistics.scoring import Reach, scores
 from rayci.kinds import Direction, Scale
 
 X = np.array([0.0, 0.2, 0.6, 1.0])
@@ -28,7 +28,8 @@ def test_an_area_over_items_is_scipy_s_paired_t_test() -> None:
     reference = stats.ttest_rel(first, second)
     interval = reference.confidence_interval(0.95)
     assert (gap.low, gap.high, gap.p) == pytest.approx((interval.low, interval.high, reference.pvalue))
-    assert gap.mean == pytest.approx(score(values.mean(axis=0)[None], Scale(Direction.LOWER), Reach(X)).gap.mean)
+    scored = scores(values.mean(axis=0)[None, None], Scale(Direction.LOWER), Reach(X[None]))
+    assert gap.mean == pytest.approx(scored.gaps.mean[0, 0])
 
 
 def test_every_two_orders_have_their_gap() -> None:
