@@ -161,6 +161,8 @@ def _gaps(records: Sequence[Mapping[str, Any]], held: Sequence[Mapping[str, Any]
     for record in records:
         only = alone.get(methods_of(record))
         reason = f"only {only} was run: there is no other order to compare with" if only else record["reason"]
+        if reason == f"{record['criterion']} was not measured":
+            reason = "not measured"
         if reason:
             criteria_by_reason.setdefault((tables.pair_name(record), reason), []).append(record["criterion"])
     return [(methods, reason, names) for (methods, reason), names in criteria_by_reason.items()]

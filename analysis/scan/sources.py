@@ -191,11 +191,12 @@ class Results(ResultTable):
         at: At = "area",
         beside: Iterable[str] = (),
         tracebacks: Sequence[tuple[str, str]] = (),
+        spec: str | None = None,
     ) -> Path:
         """As `rayci.analysis.report`."""
         from rayci.analysis.page.html_report import report
 
-        return report(self, folder, title, at, beside, tracebacks)
+        return report(self, folder, title, at, beside, tracebacks, spec)
 
 
 def load(source: Source) -> Results:

@@ -106,6 +106,7 @@ def report(
     also: Annotated[
         list[str] | None, typer.Option(help="Beside it: csv,md,tex,json; svg,pdf,png: figures for print.")
     ] = None,
+    model: Annotated[str | None, typer.Option(help="Model of RUN, where it holds several.")] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show it in a browser of this machine, always as the run is now.")
     ] = False,
@@ -120,6 +121,7 @@ def report(
         _watch(Path(folder), port, writes=bool(target or also))
         return
     table = analysis.load(folder)
+    table = table.of_model(model) if model else table
     place = _place(target, folder)
     run, beside = Path(folder), listed(also)
     say(str(analysis.report(table, place, beside=beside, tracebacks=tracebacks_of(run), spec=spec_of(run))))

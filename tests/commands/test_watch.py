@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +20,9 @@ from rayci.commands.watch import WatchedRun, serve
 from rayci.errors import RequestError
 from rayci.table import write_part
 from tests.analysis.synthetic_table import SCALES, row
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture
@@ -53,6 +57,22 @@ def test_the_page_follows_the_run(run: Path, port: int) -> None:
     assert "what survives composition" in page
     assert f'"version":"{after["version"]}"' in page
     assert "connect-src 'self'" in page
+
+
+@pytest.mark.browser
+def test_a_browser_that_is_left_alone_shows_the_news(chromium: Browser, run: Path, port: int) -> None:
+    write_part([row("ft", "mmlu", 0.5)], SCALES, run / "table" / "a.parquet")
+    page = chromium.new_page()
+    page.clock.install()
+    page.goto(f"http://127.0.0.1:{port}/")
+    assert "1 composition of" in page.locator("#answer").inner_text()
+    write_part([row("gd", "mmlu", 0.4)], SCALES, run / "table" / "b.parquet")
+    page.keyboard.press("Tab")
+    page.clock.fast_forward(6000)
+    page.get_by_role("button", name="Show the news").wait_for()
+    page.clock.fast_forward(30000)
+    page.get_by_text("2 compositions of").wait_for()
+    page.close()
 
 
 @pytest.mark.parametrize("path", ["/secret.txt", "/table/a.parquet", "/../secret.txt", "/report.html"])

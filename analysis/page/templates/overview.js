@@ -13,7 +13,7 @@ function panel(family, place) {
     type: "button", class: cell?.aside ? "panel aside" : "panel", "data-place": place, "aria-pressed": chosen,
     "aria-label": `${family.name}, ${name}. ${cell ? sentence(family, cell) : ""} ${summary(family, place)} Show it large.`,
     onclick: () => choose(family.name, place, true),
-  }, html("b", {}, ...breakable(name)), curvesFigure(family, place, {width: 172, height: 104, small: true}), html("em", {class: isShown(cell) ? "shown" : null}, text || " "));
+  }, html("b", {}, html("span", {}, ...breakable(name))), curvesFigure(family, place, {width: 172, height: 104, small: true}), html("em", {class: isShown(cell) ? "shown" : null}, text || " "));
 }
 // The text alternative of a small figure: where each order begins and ends.
 function summary(family, place) {
