@@ -38,7 +38,8 @@ def rayci(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
 
 def test_a_checkpoint_and_the_same_one_from_its_reproduce_yaml(rayci: Verb) -> None:
     chain = "ft > gptq@3"
-    options = ("--set", "gptq.group_size=32", "--set", "ft.steps=2", "--seed", "3", "--measure", "sparsity,avg_bits")
+    chosen = ("gptq.group_size=32", "gptq.sequences=8", "ft.steps=2")
+    options = (*(word for text in chosen for word in ("--set", text)), "--seed", "3", "--measure", "sparsity,avg_bits")
     code, out, err = rayci("apply", "testbed", chain, "--out", "one", *options)
     assert (code, out.strip()) == (0, str(Path("one").resolve()))
     assert "28 weights packed in 3 bits, 0 dense" in err

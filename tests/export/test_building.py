@@ -122,7 +122,7 @@ def test_measured_values_stand_beside_the_untouched_models(tmp_path: Path) -> No
 
 
 def test_a_composition_on_a_model_is_what_apply_makes_of_it() -> None:
-    chain, settings = "ft{steps=2} > wanda@0.5 > gptq@3", {"gptq": {"group_size": 32}}
+    chain, settings = "ft{steps=2} > gptq@3", {"gptq": {"group_size": 32, "sequences": 8}}
     built = build(of_model("testbed", chain, settings=settings, seed=3))
     assert equal(weights(built.subject), weights(rayci.apply("testbed", chain, settings=settings, seed=3)))
 

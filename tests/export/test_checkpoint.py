@@ -18,7 +18,7 @@ from tests.models import random_model, tiny, weights
 
 
 def test_a_saved_subject_loads_with_its_tokenizer(tmp_path: Path) -> None:
-    subject = rayci.apply("testbed", "wanda@0.5")
+    subject = rayci.apply("testbed", "magnitude@0.5")
     rayci.save(subject, tmp_path / "out")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
@@ -33,13 +33,13 @@ def test_a_saved_subject_loads_with_its_tokenizer(tmp_path: Path) -> None:
 
 
 def test_the_card_says_what_was_done(tmp_path: Path) -> None:
-    export.save(rayci.apply("testbed", "wanda@0.25 > gptq@4{group_size=32}"), tmp_path / "out")
+    export.save(rayci.apply("testbed", "magnitude@0.25 > gptq@4{group_size=32,sequences=8}"), tmp_path / "out")
     text = (tmp_path / "out" / "README.md").read_text()
     facts = yaml.safe_load(text.split("---")[1])
     assert facts == {
         "library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["rayci", "compressed-tensors"]
     }  # fmt: skip
-    assert "# testbed: `wanda@0.25 > gptq@4`" in text
+    assert "# testbed: `magnitude@0.25 > gptq@4`" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| `gptq@4` | compress |")]
     assert '"bits": 4' in row and '"group_size": 32' in row
     assert "28 weights of the decoder blocks are packed as compressed-tensors, 4 bits, groups of 32 columns" in text
