@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rayci.analysis.answering.chains import Chain, Ending
 from rayci.analysis.answering.comparisons import Comparison
+from rayci.analysis.answering.precedence_table import precedence_pivot
 from rayci.analysis.answering.sentences import Group, groups
 from rayci.analysis.answering.which_order import WhichOrder
 from rayci.analysis.scan.curve import ABSENT
@@ -28,6 +29,10 @@ def pivots(answer: WhichOrder, *, wide: bool = False) -> dict[str, Pivot]:
     """Title -> table: one for each number of methods whose orders were compared, then what single orders end with."""
     titles = {2: "In which order?", 3: "In which order? Three methods", 4: "In which order? Four methods"}
     tables = {titles[size]: order_pivot(rows, wide=wide) for size, rows in answer.compared.items() if rows}
+    if answer.precedences is not None:
+        longer = [row for size, rows in answer.compared.items() if size > 2 for row in rows]
+        first = precedence_pivot(answer.precedences, longer, wide=wide)
+        tables |= {"Which goes first, whatever else is applied?": first} if first.rows else {}
     if answer.endings:
         tables["What chains end with"] = ending_pivot(answer.endings, answer.criteria)
     return tables

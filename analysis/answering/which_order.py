@@ -12,6 +12,7 @@ from rayci.analysis.answering.aims import utility_criterion
 from rayci.analysis.answering.chains import Chain, chains
 from rayci.analysis.answering.comparisons import Comparison, Utility, comparisons
 from rayci.analysis.composing.metric_table import METHODS, metrics
+from rayci.analysis.composing.swapped_orders import precedence
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
 from rayci.analysis.scan.reading_point import At
 from rayci.analysis.statistics.verdicts import MARGIN
@@ -31,6 +32,9 @@ class WhichOrder:
     """Number of methods -> their composability table."""
     compared: Mapping[int, Sequence[Comparison]]
     """Number of methods -> sets and criteria that have two orders to compare."""
+    precedences: pd.DataFrame | None
+    """Of every two methods within a set of three and more: which should go first, as `precedence` tells; None where
+    there is no such set, or where it is read under a bound or on another axis."""
     apart: Sequence[Comparison]
     """Sets and criteria that cannot be compared; `reason` says why."""
     endings: Sequence[Chain]
@@ -75,7 +79,9 @@ def which_order(
         costs = read(criteria=[beside], size=size) if beside else None
         compared[size], lacking = comparisons(frames[size], utility, ranges, costs)
         apart += lacking
-    return WhichOrder(frames, compared, apart, _one_order(ended, sizes), names, _where(frames, at))
+    plain = axis == "scaled" and not within and any(size > 2 for size in frames)
+    precedences = precedence(table, at, names, along) if plain else None
+    return WhichOrder(frames, compared, precedences, apart, _one_order(ended, sizes), names, _where(frames, at))
 
 
 def _utility(scales: Mapping[str, Scale], ended: Sequence[Chain]) -> Utility | None:

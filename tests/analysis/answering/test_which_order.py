@@ -102,9 +102,15 @@ def test_three_methods_have_a_best_and_a_worst_order() -> None:
     assert answer.sentences[1] == (
         "ft × rtn × gd @ 4: gd > rtn > ft is best, ft > gd > rtn worst (edit_success 0.90, else 0.10)."
     )
-    (pivot,) = pivots(answer).values()
+    pivot, first = pivots(answer).values()
     assert pivot.header[:5] == ("methods", "best order", "worst order", "best | else", "by")
     assert pivot.rows[1][1:5] == ("gd > rtn > ft", "ft > gd > rtn", "0.90 | 0.10", "0.80")
+    # each twice worth .4 and once nothing, of the three ways in which the third method stands beside the two
+    assert first.rows[1:] == (
+        ("  edit success", "rtn before ft", "0.27", "[0.27, 0.27]", "yes"),
+        ("  edit success", "gd before ft", "0.27", "[0.27, 0.27]", "yes"),
+    )
+    assert first.notes[1] == "not shown to be more than noise: 1 (--wide)."
 
 
 def test_a_sweep_of_one_order_shows_what_chains_end_with() -> None:
