@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,7 +12,7 @@ from rayci.export.wanted import Wanted, interventions
 from rayci.planning.composition import parse
 from rayci.planning.spec import Spec
 
-_OWN = {"name", "interventions", "compose", "resources", "replicates", "seeds"}
+_OWN = {"name", "model", "data", "interventions", "compose", "resources", "replicates", "seeds"}
 """Keys that are told otherwise than in the sweep's spec."""
 
 _RESOURCES = {"threads", "gpus", "device"}
@@ -25,13 +26,17 @@ def reproduce(wanted: Wanted) -> str:
     said = spec.model_dump(mode="json", exclude_defaults=True, exclude=_OWN)
     values: dict[str, Any] = {
         "name": "reproduce",
-        "model": spec.model,
+        "model": _from_home(spec.model),
         "replicates": (stage.replicate or 0) + 1,
         "seeds": (stage.seed or 0) + 1,
         "interventions": _interventions(spec, composition),
         "compose": {"pairs": "none", "singles": False, "also": [composition]},
         **said,
     }
+    if isinstance(spec.data, str):
+        values["data"] = _from_home(spec.data)
+    elif spec.data is not None:
+        values["data"] = {part: _from_home(file) for part, file in spec.data.items()}
     resources = spec.resources.model_dump(mode="json", include=_RESOURCES, exclude_defaults=True)
     values |= {"resources": resources} if resources else {}
     return (
@@ -39,6 +44,12 @@ def reproduce(wanted: Wanted) -> str:
         f"#   rayci apply reproduce.yaml --stage {stage.fingerprint[:FINGERPRINT_SHOWN]} --out FOLDER\n"
         + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
     )
+
+
+def _from_home(place: str) -> str:
+    """A path below the home of whoever makes the file begins with `~`, for others need not know their name."""
+    path, home = Path(place), Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_absolute() and path.is_relative_to(home) else place
 
 
 def _interventions(spec: Spec, composition: str) -> dict[str, dict[str, Any]]:

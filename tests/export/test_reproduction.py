@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rayci.export.reproduction import reproduce
 from rayci.export.wanted import Wanted, of_model, of_spec
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
+from rayci.testbed import checkpoint
 
 METHODS: dict[str, Any] = {
     "memit": {"clamp": 3, "layers": {"sweep": [[1], [1, 2]]}},
@@ -55,3 +57,15 @@ def test_a_composition_on_a_model_is_such_a_spec_too(tmp_path: Path) -> None:
     again = of_spec(tmp_path / "reproduce.yaml")
     assert again.stage == wanted.stage
     assert again.sweep.spec == wanted.sweep.spec
+
+
+def test_folders_below_home_do_not_say_whose_home_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copytree(checkpoint(), tmp_path / "model")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "calibration.jsonl").write_text('{"text": "Some text."}\n')
+    wanted = of_model(str(tmp_path / "model"), "rtn@4", data=str(tmp_path / "data"))
+    text = reproduce(wanted)
+    assert "model: ~/model\n" in text and "data: ~/data\n" in text and str(tmp_path) not in text
+    (tmp_path / "reproduce.yaml").write_text(text)
+    assert of_spec(tmp_path / "reproduce.yaml").stage == wanted.stage
