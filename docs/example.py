@@ -81,13 +81,27 @@ for sentence in analysis.which_order(table, at="bits=4").sentences:
     print(sentence)
 
 # %% [markdown]
+# ## Which chain to build
+#
+# Of all that were measured, the one with the fewest bits that meets the needs; and how sure that is over edit batches.
+
+# %%
+best = analysis.recommend(table, needs=["edit_success>=0.9", "mmlu>=0.9"], minimize="avg_bits")
+for option in best.options[:3]:
+    values = ", ".join(f"{name} {estimate.mean:.3g}" for name, estimate in option.estimates.items())
+    print(f"{option.chain.composition:12} {values}; the best with probability {option.chance_best:.2f}")
+
+# %% [markdown]
 # ## Building the model
 #
 # Any chain can be applied to a model object, a folder or a hub id, and saved as a checkpoint that transformers loads;
-# the last quantiser's weights are packed, at their real size.
+# the last quantiser's weights are packed, at their real size. `rayci apply` does the same, also from a run's own stage.
 
 # %%
-subject = apply("testbed", "rtn@4 > ft")
+print(best.command("runs/example"))
+
+# %%
+subject = apply("testbed", best.first.chain.composition)
 subject
 
 # %%
