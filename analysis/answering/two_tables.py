@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rayci.analysis.answering.ordering_rules.rule_table import rules
 from rayci.analysis.composing.chain_curves import typed
-from rayci.analysis.composing.stage_summaries import StageSummaries
+from rayci.analysis.composing.stage_summaries import StageSummaries, StageSummary
 from rayci.analysis.scan.asked import Composition
 from rayci.analysis.scan.cells import scale_of
 from rayci.analysis.scan.chain_values import Chains
@@ -105,35 +105,34 @@ class _Side:
         methods = {step.variant.method for steps in self.compositions.values() for step in steps}
         return f"{', '.join(sorted(methods)) or 'no method'} by {', '.join(self.criteria) or 'no criterion'}"
 
-    def summaries(self, criterion: str, names: list[str], scale: Scale) -> Iterator[tuple[Summary, str | None]]:
-        """The mean after each composition on a scale, and what its interval is over."""
+    def after(self, names: list[str], criterion: str, scale: Scale) -> list[StageSummary]:
+        """The mean after each composition on a scale."""
         own = scale_of(self.table, criterion)
         held, share = StageSummaries(self.chains, criterion, own), _share(own, scale)
-        for name in names:
-            summary, over = held.of(self.chains.ending(self.compositions[name]))
-            yield (summary if share is None else _moved(summary, own, scale, share)), over
+        told = held.after([self.chains.ending(self.compositions[name]) for name in names])
+        return told if share is None else [replace(t, summary=_moved(t.summary, own, scale, share)) for t in told]
 
 
 def _differences(criterion: str, names: list[str], here: _Side, there: _Side) -> Iterator[dict[str, Any]]:
     """One row for each composition that has a value on both sides."""
     scale = scale_of(here.table, criterion)
-    pairs = zip(names, *(side.summaries(criterion, names, scale) for side in (here, there)), strict=True)
-    for name, (own, over), (other, other_over) in pairs:
-        if own.mean is not None and other.mean is not None:
-            apart = difference(own, other)
+    pairs = zip(names, *(side.after(names, criterion, scale) for side in (here, there)), strict=True)
+    for name, own, other in pairs:
+        if own.summary.mean is not None and other.summary.mean is not None:
+            apart = difference(own.summary, other.summary)
             yield {
                 "criterion": criterion,
                 "composition": name,
-                "here": own.mean,
-                "there": other.mean,
+                "here": own.summary.mean,
+                "there": other.summary.mean,
                 "difference": apart.mean,
                 "difference_low": apart.low,
                 "difference_high": apart.high,
                 "difference_p": apart.p,
-                "n_here": own.n,
-                "n_there": other.n,
-                "interval_of_here": None if apart.low is None else over,
-                "interval_of_there": None if apart.low is None else other_over,
+                "n_here": own.summary.n,
+                "n_there": other.summary.n,
+                "interval_of_here": None if apart.low is None else own.over,
+                "interval_of_there": None if apart.low is None else other.over,
                 "reason": "infinite on both sides" if apart.mean is None else None,
             }
 

@@ -1,16 +1,30 @@
-"""The mean of a criterion after a stage, with its interval: over units, or over the items of one measurement."""
+"""The mean of a criterion after each stage, with its interval: over units, or over the items of one measurement."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from rayci.analysis.scan.chain_values import After, Chains, ChainValues
-from rayci.analysis.statistics.intervals import Summary, of_items, summarise
+from rayci.analysis.statistics.intervals import Summary, of_items, summaries, summarise
+from rayci.analysis.statistics.piecewise import Array
 from rayci.kinds import Direction, Scale
 
 ITEMS = "items"
+
+
+@dataclass(frozen=True, slots=True)
+class StageSummary:
+    """One criterion after one stage."""
+
+    summary: Summary
+    """Without a mean where a unit has no value; the interval ends where the criterion's range does."""
+    over: str | None
+    """What the interval is over: `replicates`, `seeds`, `items`; None where there is none."""
+    reason: str | None
+    """Why there is no mean."""
 
 
 @dataclass(frozen=True)
@@ -21,28 +35,32 @@ class StageSummaries:
     criterion: str
     scale: Scale
 
-    def of(self, stage: After) -> tuple[Summary, str | None]:
-        """The mean after a stage, and what its interval is over (`replicates`, `seeds`, `items`; None: there is none).
+    def after(self, stages: Sequence[After]) -> list[StageSummary]:
+        """The mean after each stage, each over its own units."""
+        told: dict[int, StageSummary] = {}
+        for places in self._values.alike(stages):
+            members = [stages[place] for place in places]
+            read = self._values.of(members)
+            once = len(read.values) == 1
+            held = self._of_items(members, read.values[0]) if once else summaries(read.values.T).each()
+            for place, stage, summary in zip(places, members, held, strict=True):
+                over = None if summary.low is None else ITEMS if summary.n == 1 else read.units
+                reason = self._values.why(stage) if summary.mean is None else None
+                told[place] = StageSummary(self._inside(summary), over, reason)
+        return [told[place] for place in range(len(stages))]
 
-        Without a mean where a unit has no value.
-        """
-        read = self._values.of([stage])
-        units = read.values[:, 0].tolist()
-        if len(units) != 1 or math.isnan(units[0]):
-            summary = self._inside(summarise(units))
-            return summary, None if summary.low is None else read.units
-        stderr, count = (held.of([stage]).values[0, 0] for held in (self._errors, self._counts))
+    def _of_items(self, stages: Sequence[After], values: Array) -> Iterator[Summary]:
+        """Single measurements with the intervals of their items."""
         share = self.scale.direction is not Direction.NONE and (self.scale.low, self.scale.high) == (0.0, 1.0)
-        known = 0 if math.isnan(count) else int(count)
-        summary = self._inside(of_items(units[0], None if math.isnan(stderr) else float(stderr), known, share=share))
-        return summary, None if summary.low is None else ITEMS
-
-    def why(self, stage: After) -> str:
-        """Why there is no mean."""
-        return self._values.why(stage)
+        errors, counts = (held.of(stages).values[0] for held in (self._errors, self._counts))
+        for value, error, count in zip(values.tolist(), errors.tolist(), counts.tolist(), strict=True):
+            if math.isnan(value):
+                yield summarise([value])
+            else:
+                known = 0 if math.isnan(count) else int(count)
+                yield of_items(value, None if math.isnan(error) else error, known, share=share)
 
     def _inside(self, summary: Summary) -> Summary:
-        """With an interval that ends where the range does."""
         if summary.low is None or summary.high is None:
             return summary
         low = summary.low if self.scale.low is None else max(self.scale.low, summary.low)

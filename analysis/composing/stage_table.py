@@ -35,26 +35,26 @@ def final_values(table: ResultTable, criteria: Sequence[str] | None = None) -> p
     single = [steps for steps in chains.finals if steps and orders[frozenset(Counter(steps).items())] == 1]
     rows: list[dict[str, Any]] = []
     for criterion in chosen_criteria(table, criteria):
-        held = StageSummaries(chains, criterion, scale_of(table, criterion))
-        for composition in sorted(single, key=len):
-            rows += _stages(held, composition)
+        rows += _stages(StageSummaries(chains, criterion, scale_of(table, criterion)), sorted(single, key=len))
     return typed(rows, COLUMNS, ("criterion", "composition", "after")).astype({"stage": "Int64", "final": "boolean"})
 
 
-def _stages(held: StageSummaries, composition: Composition) -> Iterator[dict[str, Any]]:
-    stages = held.chains.along(composition)
-    for depth, stage in enumerate(stages):
-        summary, over = held.of(stage)
-        yield {
-            "criterion": held.criterion,
-            "composition": held.chains.name(composition),
-            "stage": depth,
-            "after": stage.name,
-            "final": depth == len(stages) - 1,
-            **interval("value", summary),
-            "n_replicates": summary.n,
-            "interval_of": over,
-            "unit": held.scale.unit,
-            "direction": str(held.scale.direction),
-            "reason": held.why(stage) if summary.mean is None else None,
-        }
+def _stages(held: StageSummaries, compositions: Sequence[Composition]) -> Iterator[dict[str, Any]]:
+    ways = [held.chains.along(composition) for composition in compositions]
+    told = iter(held.after([stage for way in ways for stage in way]))
+    for composition, way in zip(compositions, ways, strict=True):
+        for depth, stage in enumerate(way):
+            value = next(told)
+            yield {
+                "criterion": held.criterion,
+                "composition": held.chains.name(composition),
+                "stage": depth,
+                "after": stage.name,
+                "final": depth == len(way) - 1,
+                **interval("value", value.summary),
+                "n_replicates": value.summary.n,
+                "interval_of": value.over,
+                "unit": held.scale.unit,
+                "direction": str(held.scale.direction),
+                "reason": value.reason,
+            }

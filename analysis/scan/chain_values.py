@@ -80,7 +80,7 @@ class ChainValues:
 
     def of(self, stages: Sequence[After]) -> UnitValues:
         """Values after some chains on the units that these have together; NaN after one that was not asked for."""
-        columns = [-1 if stage.chain is None else self.places.get(stage.chain, -1) for stage in stages]
+        columns = [self._column(stage) for stage in stages]
         depends = self.depends[:, columns]
         batched, seeded = (bool(row.any()) for row in depends)
         kept = (slice(None if batched else 1), slice(None if seeded else 1))
@@ -96,10 +96,22 @@ class ChainValues:
             means = np.where(there[..., None], values, 0.0).sum(axis=1) / counts
         return UnitValues(means[counts[:, 0] > 0], "replicates", once)
 
+    def alike(self, stages: Sequence[After]) -> list[list[int]]:
+        """The places of stages that have the same units, together."""
+        together: dict[tuple[bytes, bytes], list[int]] = {}
+        for place, stage in enumerate(stages):
+            column = self._column(stage)
+            key = self.depends[:, column].tobytes(), (self.rows[..., column] >= 0).tobytes()
+            together.setdefault(key, []).append(place)
+        return list(together.values())
+
+    def _column(self, stage: After) -> int:
+        return -1 if stage.chain is None else self.places.get(stage.chain, -1)
+
     def why(self, stage: After) -> str:
         """Why there is no value."""
-        place = -1 if stage.chain is None else self.places.get(stage.chain, -1)
-        return self.reasons.get(stage.chain or (), UNSCALED) if (self.rows[..., place] >= 0).any() else ABSENT
+        asked = (self.rows[..., self._column(stage)] >= 0).any()
+        return self.reasons.get(stage.chain or (), UNSCALED) if asked else ABSENT
 
 
 class Chains:
@@ -119,10 +131,13 @@ class Chains:
         final = np.unique(self._codes[rows.column("final").to_numpy()])
         self.finals: dict[Composition, Chain] = {asked(distinct[code]): distinct[code] for code in final}
         """Composition -> the chain at which it ends under the sweep's policy."""
+        self._ends: dict[Composition, After] = {}
 
     def ending(self, composition: Composition) -> After:
         """Where a composition ends."""
-        return After(self.name(composition), self.finals.get(composition))
+        if composition not in self._ends:
+            self._ends[composition] = After(self.name(composition), self.finals.get(composition))
+        return self._ends[composition]
 
     def along(self, composition: Composition) -> list[After]:
         """Every stage of a composition, the untouched model first; empty where it was not asked for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,13 @@ class Summaries:
         with np.errstate(invalid="ignore"):
             return np.asarray(np.abs(self.mean) + stdtrit(self.n - 1, 1 - LEVEL) * self.stderr < margin)
 
+    def each(self) -> Iterator[Summary]:
+        """One cell after the other."""
+        columns = (self.mean, self.stderr, self.low, self.high, self.p)
+        for numbers in zip(*(np.ravel(column).tolist() for column in columns), strict=True):
+            mean, stderr, low, high, p = (None if math.isnan(number) else number for number in numbers)
+            yield Summary(mean, stderr, low, high, p, self.n)
+
 
 def summaries(values: Array) -> Summaries:
     """Means over the units of `values[…, units]` with Student-t intervals and p from three finite units on.
@@ -83,11 +90,7 @@ def summaries(values: Array) -> Summaries:
 
 def summarise(values: Sequence[float]) -> Summary:
     """As `summaries`, of one cell."""
-    one = summaries(np.asarray(values, dtype=np.float64))
-    mean, stderr, low, high, p = (
-        None if math.isnan(number) else float(number) for number in (one.mean, one.stderr, one.low, one.high, one.p)
-    )
-    return Summary(mean, stderr, low, high, p, one.n)
+    return next(summaries(np.asarray(values, dtype=np.float64)).each())
 
 
 def of_items(mean: float, stderr: float | None, items: int, *, share: bool) -> Summary:

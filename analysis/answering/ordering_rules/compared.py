@@ -40,7 +40,7 @@ class Compared:
     def __init__(self, table: ResultTable, at: At) -> None:
         self.table, self._at = table, at
         self.scales = {name: scale_of(table, name) for name in chosen_criteria(table, None)}
-        self._held: dict[str, ChainValues] = {}
+        self._held: dict[tuple[str, str], ChainValues] = {}
 
     @cached_property
     def pairs(self) -> list[Family]:
@@ -56,16 +56,16 @@ class Compared:
     def _chains(self) -> Chains:
         return Chains(self.table)
 
-    def read(self, criterion: str) -> ChainValues:
-        """Values after every chain."""
-        if criterion not in self._held:
-            self._held[criterion] = self._chains.read(criterion)
-        return self._held[criterion]
+    def read(self, criterion: str, column: str = "value") -> ChainValues:
+        """Values, or numbers of items `n`, after every chain."""
+        if (criterion, column) not in self._held:
+            self._held[criterion, column] = self._chains.read(criterion, column=column)
+        return self._held[criterion, column]
 
     def items(self, family: Family, criterion: str, order: Order) -> float | None:
         """How many items an order was measured on at the family's first γ; None where that is not known."""
         end = self._chains.ending(grid_of(family, AREA).steps(order, family.grid[0]))
-        counts = self._chains.read(criterion, column="n").of([end]).values
+        counts = self.read(criterion, "n").of([end]).values
         return float(np.nanmean(counts)) if np.isfinite(counts).any() else None
 
     def judging(self, *aims: Kind | None) -> list[str]:
