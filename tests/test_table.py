@@ -89,6 +89,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert read.scales == SCALES
     assert read.frame["value"].tolist()[:2] == [0.5, math.inf]
     assert read.frame["steps"][0][0]["strength"] == 0.25
+    assert repr(read) == "<ResultTable of 3 rows: mmlu>"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,12 +23,10 @@ class Model:
     """How many numbers its weights are; None where no run says so."""
 
 
-def models_of(rows: pa.Table, parameters: Mapping[str, int]) -> list[Model]:
-    """Every model of a table by size, then by name; `parameters` by fingerprint."""
-    held = (
-        rows.select(["model", "model_fingerprint"]).group_by(["model", "model_fingerprint"]).aggregate([]).to_pylist()
-    )
-    models = [Model(row["model"], row["model_fingerprint"], parameters.get(row["model_fingerprint"])) for row in held]
+def models_of(rows: pl.LazyFrame, parameters: Mapping[str, int]) -> list[Model]:
+    """Every model by size, then by name; `rows`: columns model and model_fingerprint; `parameters` by fingerprint."""
+    held = rows.cast(pl.String).unique().collect().rows()
+    models = [Model(name, fingerprint, parameters.get(fingerprint)) for name, fingerprint in held]
     return sorted(models, key=lambda model: (model.parameters or 0, model.name))
 
 

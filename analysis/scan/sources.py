@@ -32,19 +32,19 @@ class Results(ResultTable):
     def __repr__(self) -> str:
         from rayci.analysis.scan.table_words import words_of
 
-        return words_of(self.arrow, self.models(), len(self.item_files))
+        return words_of(self, self.models())
 
     def models(self) -> list[Model]:
         """The models of the table by size: name, fingerprint, parameters where a run says how many."""
         from rayci.analysis.scan.several_models import models_of
 
-        return models_of(self.arrow, self.parameters)
+        return models_of(self.columns(["model", "model_fingerprint"]), self.parameters)
 
     def of_model(self, name: str) -> Results:
         """The rows of the model with this name, or whose fingerprint begins so; RequestError where that is not one."""
         from rayci.analysis.scan.several_models import rows_of_model
 
-        return replace(self, arrow=rows_of_model(self.arrow, self.models(), name))
+        return replace(self, rows=rows_of_model(self.arrow, self.models(), name))
 
     def to_arrow(self) -> pa.Table:
         """The rows as an Arrow table, columns as in `rayci.table.SCHEMA`."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
 from rayci.analysis.scan.several_models import Model
 from rayci.kinds import Status
+from rayci.table import ResultTable
 
 _SHOWN = 8
 """Names of a kind that are shown; how many more there are is said."""
@@ -16,23 +16,23 @@ _LONG = 60
 """Characters of a reason that are shown."""
 
 
-def words_of(rows: pa.Table, models: Sequence[Model], items: int) -> str:
-    """The text, a line for each of: rows and sweeps, models, criteria, methods, what is missing, `items` files."""
-    sweeps = _distinct(rows.column("sweep"))
-    steps = pc.list_flatten(rows.column("steps"))
+def words_of(table: ResultTable, models: Sequence[Model]) -> str:
+    """The text, a line for each of: rows and sweeps, models, criteria, methods, what is missing, files of items."""
+    sweeps = _distinct(table, "sweep")
+    steps = {step for text in _distinct(table, "composition") for step in text.split(" > ") if step}
     lines = {
         "models": _listed([_model(model) for model in models]),
-        "criteria": _listed(_distinct(rows.column("criterion"))),
-        "methods": _listed(_distinct(pc.struct_field(steps, "method"))),
-        "missing": _missing(rows),
-        "items": f"{items} files" if items else "none kept",
+        "criteria": _listed(_distinct(table, "criterion")),
+        "methods": _listed(sorted({step.split("@")[0].split("{")[0] for step in steps})),
+        "missing": _missing(table),
+        "items": f"{len(table.item_files)} files" if table.item_files else "none kept",
     }
-    head = f"{len(rows)} rows of {len(sweeps)} sweep{'s' * (len(sweeps) != 1)}: {_listed(sweeps)}"
+    head = f"{len(table)} rows of {len(sweeps)} sweep{'s' * (len(sweeps) != 1)}: {_listed(sweeps)}"
     return "\n".join([head, *(f"  {name:<9}{text}" for name, text in lines.items() if text)])
 
 
-def _distinct(column: pa.ChunkedArray) -> list[str]:
-    return sorted(column.unique().to_pylist())
+def _distinct(table: ResultTable, name: str) -> list[str]:
+    return sorted(table.columns([name]).select(pl.col(name).cast(pl.String)).unique().collect().to_series().to_list())
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -44,11 +44,11 @@ def _model(model: Model) -> str:
     return model.name if model.parameters is None else f"{model.name} ({model.parameters:,} parameters)"
 
 
-def _missing(rows: pa.Table) -> str:
-    lost = rows.filter(pc.field("status") != Status.OK.value).select(["status", "reason"])
-    if not lost.num_rows:
+def _missing(table: ResultTable) -> str:
+    lost = table.columns(["status", "reason"]).cast(pl.String).filter(pl.col("status") != Status.OK.value).collect()
+    if lost.is_empty():
         return "nothing"
-    counts = {row["values"]: row["counts"] for row in lost.column("status").value_counts().to_pylist()}
-    reason = " ".join(lost.column("reason")[0].as_py().split())
+    counts = sorted(lost["status"].value_counts().rows())
+    reason = " ".join(str(lost["reason"][0]).split())
     first = reason if len(reason) <= _LONG else f"{reason[: _LONG - 1]}…"
-    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) + f"; first: {first}"
+    return ", ".join(f"{count} {status}" for status, count in counts) + f"; first: {first}"

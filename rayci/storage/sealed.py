@@ -55,20 +55,18 @@ def read(path: File, columns: Sequence[str] | None = None) -> pa.Table:
     """
     try:
         with pq.ParquetFile(source(path), page_checksum_verification=True) as file:
-            checksum: bytes | None = (file.schema_arrow.metadata or {}).get(_CHECKSUM)
-            by_column = checksum is not None and checksum.startswith(_BY_COLUMN)
+            checksum = (file.schema_arrow.metadata or {}).get(_CHECKSUM)
+            if checksum is None:
+                raise CorruptionError(f"{path}: it has no checksum, so this version of rayci did not write it")
+            by_column = checksum.startswith(_BY_COLUMN)
             # A few rows: threads cost more than they read. Their checksum is over all columns.
             sealed = file.read(columns if by_column else None, use_threads=by_column)
         metadata = {key: value for key, value in (sealed.schema.metadata or {}).items() if key != _CHECKSUM}
         table = sealed.replace_schema_metadata(metadata)
-        if checksum is not None and by_column:
-            intact = _matches(table, checksum, whole=columns is None)
-        else:
-            intact = checksum == _checksum(table)
+        whole = columns is None
+        intact = _matches(table, checksum, whole=whole) if by_column else checksum == _checksum(table)
     except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
         raise CorruptionError(f"{path}: not a complete Parquet file ({error})") from error
-    if checksum is None:
-        raise CorruptionError(f"{path}: it has no checksum, so this version of rayci did not write it")
     if not intact:
         raise CorruptionError(f"{path}: its rows or its metadata do not match its checksum")
     return table if columns is None else table.select(columns)

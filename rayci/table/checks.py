@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayci.kinds import Direction, Recompress, Status
-from rayci.table.row_codes import row_codes
+from rayci.table.row_codes import all_differ, row_codes
 from rayci.table.schema import KEY, SCHEMA, SCHEMA_VERSION
+from rayci.table.stored_rows import Rows, StoredRows
 
 _VOCABULARIES: Mapping[str, Collection[Any]] = {
     "schema_version": (SCHEMA_VERSION,),
@@ -21,21 +21,24 @@ _VOCABULARIES: Mapping[str, Collection[Any]] = {
 }
 
 
-def check(table: pa.Table) -> list[str]:
+def check(table: Rows) -> list[str]:
     """What breaks the contract of the table, in words; empty when it holds."""
     return [*_doubled(table), *broken_cells(table)]
 
 
-def _doubled(table: pa.Table) -> list[str]:
+def _doubled(table: Rows) -> list[str]:
     """Whether a key occurs twice."""
-    _, first, counts = np.unique(row_codes(table, KEY), return_index=True, return_counts=True)
+    codes = row_codes(table, KEY)
+    if all_differ(codes):
+        return []
+    _, first, counts = np.unique(codes, return_index=True, return_counts=True)
     doubled = first[counts > 1]
-    return [f"{len(doubled)} rows occur twice, first {named(table, int(doubled.min()))}"] if len(doubled) else []
+    return [f"{len(doubled)} rows occur twice, first {named(table, int(doubled.min()))}"]
 
 
-def broken_cells(table: pa.Table) -> list[str]:
+def broken_cells(table: Rows) -> list[str]:
     """What breaks the contract in single rows, in words."""
-    empty = [field.name for field in SCHEMA if not field.nullable and table.column(field.name).null_count]
+    empty = [field.name for field in SCHEMA if not field.nullable and _lacks(table, field.name)]
     problems = [f"a {name} is missing" for name in empty]
     for name in ("value", "stderr"):
         if pc.any(pc.is_nan(table.column(name))).as_py():
@@ -49,7 +52,12 @@ def broken_cells(table: pa.Table) -> list[str]:
     return problems
 
 
-def named(table: pa.Table, row: int) -> str:
+def _lacks(table: Rows, name: str) -> bool:
+    """Whether a column has no value somewhere; a file says so of itself, unless the column is nested."""
+    return bool(table.null_count(name) if isinstance(table, StoredRows) else table.column(name).null_count)
+
+
+def named(table: Rows, row: int) -> str:
     """A row by its key, for people."""
     criterion, stage, replicate = (
         table.column(n)[row].as_py() for n in ("criterion", "stage_fingerprint", "replicate")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from rayci.storage.sealed import File, source
 from rayci.table.checks import check
 from rayci.table.part_file import from_json, to_json
 from rayci.table.schema import SCHEMA
+from rayci.table.stored_rows import Rows, StoredRows, with_schema
 
 _ATTRIBUTES = b"PANDAS_ATTRS"
 """Where pandas keeps `frame.attrs` in a Parquet file."""
@@ -37,41 +39,27 @@ def is_foreign(file: File) -> bool:
         return not any(key.startswith(b"rayci.") for key in opened.schema_arrow.metadata or {})
 
 
-def read_foreign(file: File) -> tuple[pa.Table, dict[str, Scale]]:
-    """The rows, columns as in `SCHEMA` and then those that it does not know, and the scales of the criteria.
+def read_foreign(file: File) -> tuple[Rows, dict[str, Scale]]:
+    """The rows and the scales of the criteria; of a file on this machine, columns are read when they are asked for.
 
     A scale that the file does not carry has the rows' direction and no range. Raises RequestError naming the file
     where columns are missing, or cannot be what the schema says, or rows break the contract of the table.
     """
-    with _readable(file):
-        table = pq.ParquetFile(source(file)).read()
-    if missing := [name for name in SCHEMA.names if name not in table.schema.names]:
+    with _readable(file), pq.ParquetFile(source(file)) as opened:
+        known, rows = opened.schema_arrow, None if isinstance(file, Path) else opened.read()
+    if missing := [name for name in SCHEMA.names if name not in known.names]:
         raise RequestError(f"{file} is no result table: it has no column {', '.join(missing)}", hint=_HINT)
-    rows = pa.table([_column(table, field, file) for field in SCHEMA], schema=SCHEMA)
-    problems = check(rows) if rows.num_rows else ["it has no rows"]
-    if problems:
+    with_schema(known.empty_table(), file)
+    held = StoredRows(file) if isinstance(file, Path) else with_schema(rows, file)
+    if problems := check(held) if held.num_rows else ["it has no rows"]:
         raise RequestError(f"{file} is no result table: " + "; ".join(problems), hint=_HINT)
-    scales = _scales(table.schema.metadata or {}, rows)
-    for name in table.schema.names:
-        rows = rows if name in SCHEMA.names else rows.append_column(name, table.column(name))
-    return rows, scales
+    return held, _scales(known.metadata or {}, held)
 
 
-def _column(table: pa.Table, field: pa.Field, file: File) -> pa.ChunkedArray:
-    """One column with the type that it has in the schema."""
-    column = table.column(field.name)
-    try:
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        return column.cast(field.type)
-    except (pa.ArrowException, NotImplementedError) as error:
-        problem = f"{file} is no result table: its column {field.name} is {column.type}, not {field.type}"
-        raise RequestError(problem, hint=str(error)) from None
-
-
-def _scales(metadata: Mapping[bytes, bytes], rows: pa.Table) -> dict[str, Scale]:
-    pairs = rows.select(["criterion", "direction"]).group_by(["criterion", "direction"]).aggregate([])
-    scales = {pair["criterion"]: Scale(Direction(pair["direction"])) for pair in pairs.to_pylist()}
+def _scales(metadata: Mapping[bytes, bytes], rows: Rows) -> dict[str, Scale]:
+    table = pa.table({name: rows.column(name) for name in ("criterion", "direction")}).unify_dictionaries()
+    pairs = table.group_by(["criterion", "direction"]).aggregate([]).to_pylist()
+    scales = {pair["criterion"]: Scale(Direction(pair["direction"])) for pair in pairs}
     try:
         carried = from_json(json.loads(metadata[_ATTRIBUTES])[_OURS])
     except (KeyError, TypeError, ValueError, AttributeError):

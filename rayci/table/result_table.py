@@ -22,6 +22,7 @@ from rayci.table.part_file import with_scales
 from rayci.table.row import Row
 from rayci.table.row_codes import in_order
 from rayci.table.schema import ORDER, SCHEMA
+from rayci.table.stored_rows import Rows, StoredRows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,17 +31,22 @@ if TYPE_CHECKING:
 _REMEDY = "rayci run SPEC again: it sets such a part aside and writes its rows anew"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ResultTable:
     """A validated result table and the scales of its criteria."""
 
-    arrow: pa.Table
-    """Columns as in `SCHEMA`, sorted by chain, replicate, seed and criterion."""
+    rows: Rows
+    """All rows, or the file in which they stay until they are asked for."""
     scales: Mapping[str, Scale]
     item_files: tuple[File, ...] = ()
     """Files of the per-item values beside it; read when they are asked for."""
     parameters: Mapping[str, int] = field(default_factory=dict)
     """How many parameters a model has, by its fingerprint, where its run says so."""
+
+    @cached_property
+    def arrow(self) -> pa.Table:
+        """Columns as in `SCHEMA`; sorted by chain, replicate, seed and criterion unless somebody else wrote them."""
+        return self.rows.read() if isinstance(self.rows, StoredRows) else self.rows
 
     @cached_property
     def item_values(self) -> pa.Table | None:
@@ -55,6 +61,8 @@ class ResultTable:
         """Some columns of all rows, in the table's order; what is not asked for is not read."""
         import polars as pl
 
+        if isinstance(self.rows, StoredRows):
+            return self.rows.columns(names)
         frame = pl.from_arrow(self.arrow.select(list(names)), rechunk=False)
         return cast("pl.DataFrame", frame).lazy()
 
@@ -66,7 +74,10 @@ class ResultTable:
         return frame
 
     def __len__(self) -> int:
-        return int(self.arrow.num_rows)
+        return int(self.rows.num_rows)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} rows: {', '.join(sorted(self.scales))}>"
 
     def write(self, path: Path) -> None:
         """Write the rows and the scales of their criteria as one file: complete under `path`, or not there at all."""

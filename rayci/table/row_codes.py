@@ -9,12 +9,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rayci.table.stored_rows import Rows
+
 Codes = npt.NDArray[np.int64]
 
 _ROOM = 2**62
 
 
-def row_codes(rows: pa.Table, names: Iterable[str]) -> Codes:
+def row_codes(rows: Rows, names: Iterable[str]) -> Codes:
     """int64 `[rows]`: two rows compare by these columns as their codes do; null comes last."""
     codes, size = np.zeros(rows.num_rows, dtype=np.int64), 1
     for name in names:
@@ -24,6 +26,12 @@ def row_codes(rows: pa.Table, names: Iterable[str]) -> Codes:
             size = len(known)
         codes, size = codes * count + ranks, size * count
     return codes
+
+
+def all_differ(codes: Codes) -> bool:
+    """Whether no two rows are equal."""
+    in_order = np.sort(codes)
+    return not (in_order[1:] == in_order[:-1]).any()
 
 
 def _ranks(column: pa.ChunkedArray) -> tuple[Codes, int]:

@@ -131,7 +131,7 @@ def test_items_that_cannot_be_paired_give_no_interval(change: str, tmp_path: Pat
     items = right(3)
     kept = changed_items(change, items)
     rows = measured(items)
-    found = replace(with_items(rows[: len(kept)], kept, tmp_path / "i.parquet"), arrow=table(rows).arrow)
+    found = replace(with_items(rows[: len(kept)], kept, tmp_path / "i.parquet"), rows=table(rows).arrow)
     cell = only(analysis.metrics(found))
     assert (cell["interval_of"], cell["gap_low"], cell["gap_p"]) == (None, None, None)
     assert cell["gap"] is not None

@@ -20,6 +20,7 @@ from rayci.errors import CorruptionError, RayciError, RequestError
 from rayci.kinds import Direction, Scale, Status
 from rayci.storage.entries import encode
 from rayci.table import SCHEMA, Row, from_rows, write_part
+from rayci.table.stored_rows import StoredRows
 from tests.analysis.synthetic_table import SCALES, both_orders, row
 
 MMLU = both_orders("ft", "wanda", "mmlu", {0.25: 0.5, 0.5: 0.4}, {0.25: 0.5, 0.5: 0.3})
@@ -125,6 +126,22 @@ def test_what_others_wrote_reads_back(writer: str, tmp_path: Path) -> None:
         assert again.scales == table.scales
 
 
+def test_rows_of_a_file_stay_there_until_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [*MMLU, *WMDP, row("ft", "mmlu", "why", replicate=3)]
+    table = analysis.load(write_run(tmp_path / "run", rows))
+    table.to_polars().with_columns(pl.col("criterion").cast(pl.Categorical)).write_parquet(tmp_path / "mine.parquet")
+    expected = table.metrics(criteria=["mmlu"])["value_ij"], repr(table), len(table)
+
+    def read(rows: StoredRows) -> pa.Table:
+        raise AssertionError("all columns were read")
+
+    monkeypatch.setattr(StoredRows, "read", read)
+    again = analysis.load(tmp_path / "mine.parquet")
+    assert isinstance(again.rows, StoredRows)
+    metrics = again.metrics(criteria=["mmlu"])["value_ij"]
+    assert metrics.tolist() == expected[0].tolist() and (repr(again), len(again)) == expected[1:]
+
+
 def test_columns_that_are_not_known_pass_and_missing_ones_are_named(runs: Path, tmp_path: Path) -> None:
     frame = analysis.load(runs / "one").to_pandas().assign(mine=[1, 2, 3, 4])
     frame.to_parquet(tmp_path / "more.parquet")
@@ -158,6 +175,7 @@ BAD_FILES: dict[str, tuple[Callable[[pd.DataFrame, Path], Any], str]] = {
     "a row twice": (lambda frame, path: pd.concat([frame, frame]).to_parquet(path), "4 rows occur twice"),
     "another status": (lambda frame, path: bad(frame, status="perhaps").to_parquet(path), "unknown status 'perhaps'"),
     "a value and no ok": (lambda frame, path: bad(frame, status="failed").to_parquet(path), "without status ok"),
+    "no step": (lambda frame, path: bad(frame, steps=None).to_parquet(path), "its column steps is|a steps is missing"),
     "no criterion": (lambda frame, path: bad(frame, criterion=None).to_parquet(path), "a criterion is missing"),
 }
 

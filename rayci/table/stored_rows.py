@@ -1,0 +1,87 @@
+"""Rows that stay in their file: a column is read when it is asked for, so that ten million rows fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rayci.errors import RequestError
+from rayci.table.schema import SCHEMA
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """The rows of a Parquet file on this machine that has all columns of `SCHEMA`, whatever their exact types."""
+
+    path: Path
+
+    @cached_property
+    def _metadata(self) -> Any:
+        return pq.read_metadata(self.path)
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return int(self._metadata.num_rows)
+
+    def null_count(self, name: str) -> int:
+        """How many rows have no value in a column, as the file says; 0 for a nested one, of which it does not."""
+        places = [
+            place for place in range(self._metadata.num_columns) if self._metadata.schema.column(place).path == name
+        ]
+        groups = [self._metadata.row_group(group) for group in range(self._metadata.num_row_groups)]
+        counted = [group.column(place).statistics for place in places for group in groups]
+        if any(statistics is None or not statistics.has_null_count for statistics in counted):
+            return int(self.column(name).null_count)
+        return sum(statistics.null_count for statistics in counted)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column, texts as dictionaries; RequestError where it cannot be what the schema says."""
+        texts = [name] if pa.types.is_string(SCHEMA.field(name).type) else None
+        return fitting(pq.read_table(self.path, columns=[name], read_dictionary=texts), name, self.path)
+
+    def columns(self, names: Sequence[str]) -> pl.LazyFrame:
+        """Some columns; what is not asked for is not read."""
+        import polars as pl
+
+        types = pl.DataFrame(SCHEMA.empty_table()).schema
+        return pl.scan_parquet(self.path, glob=False).select(pl.col(name).cast(types[name]) for name in names)
+
+    def read(self) -> pa.Table:
+        """All columns as in `SCHEMA`, then those that it does not know."""
+        return with_schema(pq.read_table(self.path), self.path)
+
+
+def with_schema(rows: pa.Table, source: object) -> pa.Table:
+    """The rows with the columns and types of `SCHEMA`, then the columns that it does not know."""
+    known = pa.table([_plain(fitting(rows, name, source)) for name in SCHEMA.names], schema=SCHEMA)
+    for name in rows.schema.names:
+        known = known if name in SCHEMA.names else known.append_column(name, rows.column(name))
+    return known
+
+
+def fitting(rows: pa.Table, name: str, source: object) -> pa.ChunkedArray:
+    """A column with the type of the schema, as a dictionary where it is one; RequestError where it cannot have it."""
+    column, kind = rows.column(name), SCHEMA.field(name).type
+    try:
+        return column.cast(pa.dictionary(pa.int32(), kind) if pa.types.is_dictionary(column.type) else kind)
+    except (pa.ArrowException, NotImplementedError) as error:
+        problem = f"{source} is no result table: its column {name} is {column.type}, not {kind}"
+        raise RequestError(problem, hint=str(error)) from None
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+Rows = pa.Table | StoredRows
+"""What has `num_rows` and gives a `column`."""
