@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayci.analysis.answering.aims import utility_criterion
@@ -67,15 +68,15 @@ def pareto(table: ResultTable) -> Any:
 def _chains(table: ResultTable, utility: str, bits: str) -> Iterator[_Chain]:
     """Every final composition with a value of both."""
     measured = pc.field("final") & (pc.field("status") == Status.OK.value) & pc.field("criterion").isin([utility, bits])
-    rows = table.arrow.filter(measured).select(["composition", "criterion", "value", "steps"]).to_pylist()
-    values: dict[str, dict[str, list[float]]] = {}
-    kinds: dict[str, str] = {}
-    for row in rows:
-        values.setdefault(row["composition"], {}).setdefault(row["criterion"], []).append(row["value"])
-        kinds[row["composition"]] = _kinds(row["steps"])
-    for name, held in values.items():
-        if utility in held and bits in held:
-            yield _Chain(name, kinds[name], fmean(held[bits]), fmean(held[utility]))
+    rows = table.arrow.filter(measured)
+    means = rows.group_by(["composition", "criterion"]).aggregate([("value", "mean")])
+    values = {(row["composition"], row["criterion"]): row["value_mean"] for row in means.to_pylist()}
+    names = np.asarray(rows.column("composition")).astype(str)
+    first_rows = np.unique(names, return_index=True)[1]  # of each composition one row, which has its steps
+    for row in rows.take(pa.array(first_rows)).select(["composition", "steps"]).to_pylist():
+        name = row["composition"]
+        if (name, utility) in values and (name, bits) in values:
+            yield _Chain(name, _kinds(row["steps"]), values[name, bits], values[name, utility])
 
 
 def _kinds(steps: Iterable[Mapping[str, Any]]) -> str:
