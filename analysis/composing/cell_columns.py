@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rayci.analysis.composing.family_reading import FamilyReading, Reading
 from rayci.analysis.statistics.composability import badness
 from rayci.analysis.statistics.intervals import LEAST_UNITS, Summaries, Summary
+from rayci.analysis.statistics.item_pairs import ItemScores
 from rayci.analysis.statistics.lost_points import Bounds
 from rayci.analysis.statistics.piecewise import Array
 from rayci.analysis.statistics.scoring import Reach, Scores
@@ -97,9 +98,15 @@ class CellColumns:
                 None if order < 0 else self.where[row].orders[order] for row, order in zip(rows, place, strict=True)
             ]
 
-    def write_item_gaps(self, row: int, gaps: Sequence[Summary]) -> None:
-        """What paired items show of the gaps of one cell, in the place of what units do."""
-        evidence, margin = self.evidence, float(self.evidence.margin[row])
+    def write_item_scores(self, row: int, told: ItemScores) -> None:
+        """What paired items show of one cell, in the place of what units do."""
+        evidence, margin, gaps = self.evidence, float(self.evidence.margin[row]), told.gaps
+        for metric in METRICS:
+            summary: Summary = getattr(told, metric)
+            if summary.low is not None and np.isfinite(self.numbers[metric][row]):
+                low = max(0.0, summary.low) if self.numbers[metric][row] >= 0 else summary.low
+                for end, number in (("low", low), ("high", summary.high), ("se", summary.stderr)):
+                    self.numbers[f"{metric}_{end}"][row] = number
         if len(gaps) == 1:
             for name, number in zip(GAP, (gaps[0].mean, gaps[0].low, gaps[0].high), strict=True):
                 self.numbers[name][row] = number

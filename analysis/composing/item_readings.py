@@ -1,4 +1,4 @@
-"""The per-item values of a table's readings, and the gaps that they tell where orders were measured once."""
+"""The per-item values of a table's readings, and the metrics that they tell where orders were measured once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from rayci import item_values
 from rayci.analysis.scan.runs import Runs
 from rayci.analysis.statistics.composability import order_sensitivity
-from rayci.analysis.statistics.intervals import Summary
-from rayci.analysis.statistics.item_pairs import ItemCurves, item_curves, item_gaps
+from rayci.analysis.statistics.item_pairs import ItemCurves, ItemScores, item_curves, item_scores
 from rayci.analysis.statistics.piecewise import Array
 from rayci.analysis.statistics.scoring import Reach
 from rayci.kinds import Scale
@@ -30,10 +29,8 @@ class ItemReadings:
 
     table: ResultTable
 
-    def gaps(
-        self, runs: Runs, points: Sequence[int], values: Array, reach: Reach, scale: Scale
-    ) -> tuple[Summary, ...] | None:
-        """As `Scores.gaps` of one cell, over the items that every order answered at these points of the family's grid.
+    def scores(self, runs: Runs, points: Sequence[int], values: Array, reach: Reach, scale: Scale) -> ItemScores | None:
+        """As `Scores` of one cell, over the items that every order answered at these points of the family's grid.
 
         `values[orders, points]` is what the table says there, on this scale. None where the items are not all there,
         not the same ones, fewer than three, or do not make the values, and where a gap is infinite.
@@ -46,9 +43,8 @@ class ItemReadings:
         curves = self.curves(runs.places[counting], values[:, finite], exponential=scale.logarithmic)
         if curves is None:
             return None
-        width = None if scale.low is None or scale.high is None else scale.high - scale.low
-        gaps = item_gaps(curves, reach if finite.all() else Reach(reach.x[finite], rescale=reach.rescale), width)
-        return None if any(gap.low is None for gap in gaps) else gaps
+        told = item_scores(curves, scale, reach if finite.all() else Reach(reach.x[finite], rescale=reach.rescale))
+        return None if any(gap.low is None for gap in told.gaps) else told
 
     def curves(self, rows: NDArray[np.integer], values: Array, *, exponential: bool) -> ItemCurves | None:
         """What items counted in these rows `[runs, curves, points]`, a mean over runs.

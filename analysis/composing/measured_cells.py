@@ -165,13 +165,13 @@ class _Batch:
                 columns.reasons[cell.place].append(NO_AREA)
 
     def _pair_items(self, cells: Cells, points: Cells, values: Array, reach: Reach, columns: CellColumns) -> None:
-        """Where orders were measured once, `values[cells, orders, points]`, items tell of the gaps if they can."""
+        """Where orders were measured once, `values[cells, orders, points]`, items tell of them if they can."""
         for number, cell in enumerate(cells):
             where, runs = self.cells[cell].where, self.cells[cell].where.family.runs[self.cells[cell].criterion]
             on_grid = [where.points[point] for point in points[number]]
-            gaps = self.reading.items.gaps(runs, on_grid, values[number], reach.of_cell(number), self.scale)
-            if gaps is not None:
-                columns.write_item_gaps(int(self.rows[cell]), gaps)
+            told = self.reading.items.scores(runs, on_grid, values[number], reach.of_cell(number), self.scale)
+            if told is not None:
+                columns.write_item_scores(int(self.rows[cell]), told)
 
 
 def _logarithm(scale: Scale) -> Scale:

@@ -77,7 +77,8 @@ def test_the_gap_s_interval_is_that_of_paired_questions(tmp_path: Path) -> None:
     )
     assert cell["verdict"] == MATTERS
     for metric in ("order_free_error", "order_sensitivity"):
-        assert cell[metric] == bare[metric] and cell[f"{metric}_low"] is None
+        assert cell[metric] == bare[metric] and bare[f"{metric}_low"] is None
+        assert 0 < cell[f"{metric}_low"] < cell[metric] < cell[f"{metric}_high"] < 1
 
 
 def test_at_one_gamma_the_p_is_mcnemar_s(tmp_path: Path) -> None:
