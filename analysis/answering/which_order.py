@@ -58,6 +58,7 @@ def which_order(
     sizes: Sequence[int] | None = None,
     within: Mapping[str, float] | None = None,
     margin: float = MARGIN,
+    over: Mapping[str, tuple[float, float]] | None = None,
 ) -> WhichOrder:
     """Which order of every set of methods is better, by how much, whether that is shown, and what it costs.
 
@@ -69,7 +70,7 @@ def which_order(
     scales = {name: scale_of(table, name) for name in chosen_criteria(table, None)}
     ranges = {n: s.high - s.low for n, s in scales.items() if s.high is not None and s.low is not None}
     utility = _utility(scales, ended)
-    read = partial(metrics, table, at=at, axis=axis, along=along, within=within, margin=margin)
+    read = partial(metrics, table, at=at, axis=axis, along=along, within=within, margin=margin, over=over)
     frames: dict[int, pd.DataFrame] = {}
     compared: dict[int, list[Comparison]] = {}
     apart: list[Comparison] = []
@@ -79,7 +80,7 @@ def which_order(
         costs = read(criteria=[beside], size=size) if beside else None
         compared[size], lacking = comparisons(frames[size], utility, ranges, costs)
         apart += lacking
-    plain = axis == "scaled" and not within and any(size > 2 for size in frames)
+    plain = axis == "scaled" and not (within or over) and any(size > 2 for size in frames)
     precedences = precedence(table, at, names, along) if plain else None
     return WhichOrder(frames, compared, precedences, apart, _one_order(ended, sizes), names, _where(frames, at))
 

@@ -7,7 +7,8 @@ untouched model's. The range ends where the straight line crosses the bound, not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,12 @@ class Leeway:
     """`[criteria × orders, points]`; −∞ where it cannot be known."""
     problems: Mapping[float | None, str]
     """γ -> why it does not count."""
+
+    @staticmethod
+    def of(leeways: Sequence[Leeway], points: Sequence[int]) -> Leeway:
+        """Several at once, at some points of the grid; the first says why."""
+        margins = np.concatenate([leeway.margins[:, list(points)] for leeway in leeways])
+        return Leeway(margins, dict(ChainMap(*(dict(leeway.problems) for leeway in leeways))))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from rayci.analysis.composing.average_bits import bits_of
 from rayci.analysis.composing.bounded import Bounds, Leeway
+from rayci.analysis.composing.fixed_range import Range, within_range
 from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.scan.family import Family
 from rayci.analysis.scan.reading_point import Place, same
@@ -28,6 +29,8 @@ class Reading:
     """Share of a criterion's range within which orders count as equal."""
     items: ItemReadings
     """What tells of gaps where there is one measurement."""
+    over: Mapping[str, Range] | None = None
+    """Range of γ of areas, by strength or method name."""
 
     @property
     def rescale(self) -> bool:
@@ -70,10 +73,11 @@ def read_family(family: Family, reading: Reading) -> FamilyReading:
     places = bits_of(family) if on_bits else {gamma: 0.0 if gamma is None else gamma for gamma in gammas}
     refused = {gamma: places[gamma] for gamma in gammas if isinstance(places[gamma], str)}
     permutations = list(itertools.permutations(family.pair))
-    leeway = None
-    if reading.bounds is not None:
-        whole = reading.bounds.leeway(family)
-        leeway = Leeway(whole.margins[:, list(points)], whole.problems)
+    leeways = [reading.bounds.leeway(family)] if reading.bounds is not None else []
+    if reading.over is not None:
+        ranged, beyond = within_range(family, reading.over)
+        leeways, problem = [*leeways, ranged], problem or beyond
+    leeway = Leeway.of(leeways, points) if leeways else None
     return FamilyReading(
         family,
         strength,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rayci.analysis.composing.bounded import bounds
 from rayci.analysis.composing.cell_columns import BOUNDS, COUNTS, FURTHER, GAP, NUMBERS, SPREADS, TEXTS, value_columns
 from rayci.analysis.composing.family_reading import Reading, read_family
+from rayci.analysis.composing.fixed_range import checked
 from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.composing.measured_cells import measure
 from rayci.analysis.scan.cells import chosen_criteria, final_cells, scale_of
@@ -41,6 +42,7 @@ def metrics(
     size: int = 2,
     within: Mapping[str, float] | None = None,
     margin: float = MARGIN,
+    over: Mapping[str, tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """Order-free error and order sensitivity of every set of `size` methods that the table composes.
 
@@ -49,7 +51,8 @@ def metrics(
     (γ rescaled to [0, 1], the value stays in the criterion's unit), `gamma` (criterion × γ) or `avg_bits` (criterion ×
     bits). `along`: the method whose γ is the axis where several are swept; otherwise the compressor's. `within`: the
     bounded form, criterion -> decay from the untouched model in the criterion's unit; other γ do not count. `margin`:
-    share of a criterion's range within which two orders count as equal.
+    share of a criterion's range within which two orders count as equal. `over`: the range of areas, γ from and to by
+    strength or method name, for every set of methods that is swept over all of it.
 
     Columns: COLUMNS first, then 95 % intervals and standard errors over `interval_of` (edit batches, or seeds; for the
     gap of what was measured once the `items` that every order answered), bounds where points were lost, the criterion
@@ -69,7 +72,11 @@ def metrics(
     composing = [family for family in families(cells, along) if _composes(family, size)]
     scales = {name: scale_of(table, name) for name in chosen_criteria(table, None)}
     bounded = bounds(within, scales, cells) if within else None
-    reading = Reading(place(at, composing), check_axis(axis), bounded, margin, ItemReadings(table))
+    where = place(at, composing)
+    if over and not where.is_area:
+        raise RequestError(f"a range of γ at {at}", allowed="ranges are of areas", hint="at area")
+    ranges = checked(over, composing) if over else None
+    reading = Reading(where, check_axis(axis), bounded, margin, ItemReadings(table), ranges)
     read = [read_family(family, reading) for family in composing]
     columns = measure([(where, name) for name in names for where in read], scales, reading, size)
     about = {

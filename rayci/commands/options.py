@@ -26,6 +26,7 @@ RunPath = Annotated[
     str,
     typer.Argument(help="A run folder, a Parquet table, or published:llama3_8b.", metavar="RUN", show_default=False),
 ]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Model of RUN, where it holds several.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="json and csv go to standard output alone.")]
 
 
@@ -56,6 +57,19 @@ def numbers(texts: Iterable[str] | None, option: str) -> dict[str, float]:
         except ValueError:
             raise RequestError(f"cannot read {option} {part!r}", at=option, allowed="name=number,…") from None
     return values
+
+
+def ranges(texts: Iterable[str] | None, option: str) -> dict[str, tuple[float, float]]:
+    """Ranges by name, `bits=3:8,sparsity=0.2:0.5` or one at a time; RequestError where one cannot be read."""
+    held: dict[str, tuple[float, float]] = {}
+    for part in listed(texts):
+        name, _, ends = (text.strip() for text in part.partition("="))
+        try:
+            low, high = (finite(float(end), option) for end in ends.split(":"))
+        except ValueError:
+            raise RequestError(f"cannot read {option} {part!r}", at=option, allowed="name=from:to,…") from None
+        held[name] = (low, high)
+    return held
 
 
 def whole(text: str, option: str) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rayci.commands.console import Format, notes, say
-from rayci.commands.options import FormatOption, RunPath, listed, names, whole
+from rayci.commands.options import FormatOption, ModelOption, RunPath, listed, names, whole
 
 
 def metrics(
@@ -17,7 +17,7 @@ def metrics(
         str | None,
         typer.Option(
             help="Strength to read: middle (of each sweep), area, published (γ .25, 4 bits), a γ, or name=γ,…"
-            " [default: middle; area with --axis]"
+            " [default: middle; area with --axis or --over]"
         ),
     ] = None,
     size: Annotated[
@@ -31,6 +31,8 @@ def metrics(
     within: Annotated[
         list[str] | None, typer.Option(help="Only γ at which a criterion decays by at most so much: mmlu=0.05,…")
     ] = None,
+    over: Annotated[list[str] | None, typer.Option(help="Range of areas, for all alike: bits=3:8,…")] = None,
+    model: ModelOption = None,
     wins: Annotated[bool, typer.Option("--wins", help="Which method of its kind is best, how often.")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="Intervals, p and n as well; in csv and json all.")] = False,
     also: Annotated[list[str] | None, typer.Option(help="Write files as well: csv,md,tex,json.")] = None,
@@ -40,19 +42,20 @@ def metrics(
     """In which order? Composability of every set of methods and criterion, then which order is better."""
     from rayci import analysis
     from rayci.commands import result_view as view
-    from rayci.commands.options import numbers
+    from rayci.commands.options import numbers, ranges
 
     table = analysis.load(folder)
-    chosen = at or ("middle" if axis == "scaled" else "area")
+    table = table.of_model(model) if model else table
+    chosen = at or ("middle" if axis == "scaled" and not over else "area")
     sizes = [whole(text, "--size") for text in listed(size)] or None
-    bounds = numbers(within, "--within") or None
+    bounds, areas = numbers(within, "--within") or None, ranges(over, "--over") or None
     if wins:
         counted = analysis.wins(table, chosen, criteria=listed(criterion) or None, along=along)
         view.print_wins(counted, chosen, format)
         return
     if format is Format.TABLE and len(table.arrow.column("model").unique()) > 1 and view.print_knowledge(table):
         return  # no two models are compared, and the orders of each can be asked for
-    answer = analysis.which_order(table, chosen, axis, listed(criterion) or None, along, sizes, bounds)
+    answer = analysis.which_order(table, chosen, axis, listed(criterion) or None, along, sizes, bounds, over=areas)
     if also:
         view.write_beside(answer, _place(target, folder), listed(also))
     if format is not Format.TABLE:
@@ -67,7 +70,7 @@ def compare(
     folder: RunPath,
     other: Annotated[str, typer.Argument(help="What to compare it with, likewise.", metavar="OTHER")],
     at: Annotated[str, typer.Option(help="Strength at which ordering rules compare pairs, as in metrics.")] = "area",
-    model: Annotated[str | None, typer.Option(help="Model of RUN, where it holds several.")] = None,
+    model: ModelOption = None,
     other_model: Annotated[str | None, typer.Option(help="Model of OTHER, likewise.")] = None,
     wide: Annotated[bool, typer.Option("--wide", help="Every common cell, and the numbers of every rule.")] = False,
     part: Annotated[str, typer.Option(help="For csv: differences, correlations or rules.")] = "differences",
@@ -90,13 +93,15 @@ def recommend(
     ] = None,
     minimize: Annotated[str | None, typer.Option(help="Criterion to have as low as the needs allow.")] = None,
     maximize: Annotated[str | None, typer.Option(help="As high. [default: general utility, in its direction]")] = None,
+    model: ModelOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Which chain to build: those that meet the needs, how sure that is, and what other orders would cost."""
     from rayci import analysis
     from rayci.commands.recommend_view import print_recommendation
 
-    told = analysis.recommend(analysis.load(folder), needed or (), minimize, maximize)
+    table = analysis.load(folder)
+    told = analysis.recommend(table.of_model(model) if model else table, needed or (), minimize, maximize)
     print_recommendation(told, folder if Path(folder).is_dir() else None, format)
 
 
@@ -106,7 +111,7 @@ def report(
     also: Annotated[
         list[str] | None, typer.Option(help="Beside it: csv,md,tex,json; svg,pdf,png: figures for print.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Model of RUN, where it holds several.")] = None,
+    model: ModelOption = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show it in a browser of this machine, always as the run is now.")
     ] = False,

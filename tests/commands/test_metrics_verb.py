@@ -46,6 +46,12 @@ def test_the_middle_is_read_unless_asked_otherwise(metrics) -> None:  # type: ig
     assert {float(text) for text in strengths if text} == {0.55, 4.0, 5.0} and not any(areas)
 
 
+def test_a_range_is_of_areas(metrics) -> None:  # type: ignore[no-untyped-def]
+    rows = json.loads(metrics("--over", "bits=3:8", "--format", "json", "--wide")[1])
+    kept = {(row["method_j"], row["kept_low"], row["kept_high"]) for row in rows if row["method_i"] == "lora"}
+    assert ("gptq", 3.0, 8.0) in kept and not any(row["strength"] for row in rows)
+
+
 def test_wide_formats_have_every_column(metrics) -> None:  # type: ignore[no-untyped-def]
     wide, narrow = (json.loads(metrics("--format", "json", *more)[1]) for more in (["--wide"], []))
     assert {"best_order", "verdict", "value_ij"} <= set(wide[0]) and set(narrow[0]) < set(wide[0])
@@ -73,6 +79,10 @@ def test_files_beside(metrics, tmp_path: Path) -> None:  # type: ignore[no-untyp
         (["--along", "nope"], "no method 'nope'"),
         (["--axis", "nope"], "no axis 'nope'"),
         (["--at", "bitz=4"], "nothing named 'bitz'"),
+        (["--over", "bits"], "name=from:to"),
+        (["--over", "bitz=3:8"], "nothing named 'bitz'"),
+        (["--over", "bits=3:8", "--at", "middle"], "ranges are of areas"),
+        (["--model", "nope"], "'nope'"),
         (["--also", "docx"], "cannot write 'docx'"),
     ],
 )
