@@ -23,7 +23,7 @@ def stage_data(
     families: Sequence[Family],
     criteria: Sequence[str],
 ) -> dict[str, list[dict[str, Any]]]:
-    """`stages` and, for each composition, its `walk`: `stages` by their places, its `family` by its place, its γ.
+    """`stages`, and `walks`: for each composition its `stages` and `family` by their places, its `order` and γ.
 
     A stage: `chain`, `depth`, `again` (the re-compression, if it is one), `values` by criterion: a mean, or
     [mean, readings lost, why] where some were; `turned`: place of the criterion -> [right to wrong, wrong to right,
@@ -46,9 +46,16 @@ def stage_data(
 
 
 def _walk(walk: Walk, place: int | None, families: Sequence[Family]) -> dict[str, Any]:
-    axis = None if place is None else families[place].axis
-    strength = next((step.strength for step in walk.steps if step.variant == axis), None)
-    return {"name": walk.composition, "stages": walk.stages, "family": place, "strength": strength}
+    family = None if place is None else families[place]
+    axis = None if family is None else family.axis
+    labels = {variant: variant.label for variant in family.pair} if family else {}
+    return {
+        "name": walk.composition,
+        "stages": walk.stages,
+        "family": place,
+        "order": " > ".join(labels.get(_placed(step, axis), step.variant.method) for step in walk.steps),
+        "strength": next((step.strength for step in walk.steps if step.variant == axis), None),
+    }
 
 
 def _cell(value: Value | None) -> Cell:

@@ -6,7 +6,7 @@ function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name.startsWith("aria-")) element.setAttribute(name, String(value));
-    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+    else if (value !== null && value !== undefined) element.setAttribute(name, value);
   }
   element.append(...children.filter(child => child !== null && child !== undefined));
   return element;
@@ -30,6 +30,16 @@ function short(value) {
   return Number(text) === 0 ? "0.00" : text;
 }
 const plain = gamma => gamma === null ? "" : String(Number(gamma.toPrecision(6)));
+// Head and body of a table; a row is [heading, ...cells], a cell a text, an element or [attributes, text].
+const cellOfTable = (tag, attributes, content) => Array.isArray(content)
+  ? html(tag, {...attributes, ...content[0]}, ...content.slice(1))
+  : html(tag, attributes, content);
+const bodyRow = ([heading, ...cells], attributes = {}) => html("tr", attributes,
+  cellOfTable("th", {scope: "row"}, heading), ...cells.map(content => cellOfTable("td", {}, content)));
+const tableParts = (head, rows) => [
+  html("thead", {}, html("tr", {}, ...head.map(content => cellOfTable("th", {scope: "col"}, content)))),
+  html("tbody", {}, ...rows),
+];
 // The methods, criteria and values that other files ask for.
 const criteria = data.criteria.slice(0, data.judged);
 const composed = data.families.filter(family => family.methods.length > 1);

@@ -1,15 +1,18 @@
 // Figures and tables leave the page: SVG with the colours of the theme, and the files that travel in the page.
-const CARRIED = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-family", "font-size", "text-anchor"];
+const CARRIED = [
+  "fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "paint-order", "font-family", "font-size", "font-weight",
+  "text-anchor",
+];
 function standalone(figure) {
   const copy = figure.cloneNode(true), {width, height} = figure.viewBox.baseVal;
-  const pairs = [...figure.querySelectorAll("*")].map((element, index) => [element, copy.querySelectorAll("*")[index]]);
-  for (const [element, twin] of pairs) {
+  const twins = copy.querySelectorAll("*");
+  figure.querySelectorAll("*").forEach((element, index) => {
     const look = getComputedStyle(element);
-    for (const name of CARRIED) if (look.getPropertyValue(name)) twin.setAttribute(name, look.getPropertyValue(name));
-    twin.removeAttribute("class");
-  }
+    for (const name of CARRIED) twins[index].setAttribute(name, look.getPropertyValue(name));
+    twins[index].removeAttribute("class");
+  });
   copy.querySelectorAll("[visibility=hidden]").forEach(element => element.remove());
-  copy.prepend(svg("rect", {width, height, fill: getComputedStyle(figure.parentElement).getPropertyValue("--card").trim()}));
+  copy.prepend(svg("rect", {width, height, fill: getComputedStyle(figure).getPropertyValue("--card").trim()}));
   for (const [name, value] of Object.entries({width, height})) copy.setAttribute(name, value);
   copy.removeAttribute("tabindex");
   return new XMLSerializer().serializeToString(copy);
@@ -30,20 +33,21 @@ async function copyText(text) {
     area.remove();
   }
 }
-// Buttons below a figure, and its numbers as a table: [header, ...rows].
-function figureTools(figure, name, numbers) {
+// Buttons below a figure, and its numbers as a table.
+function figureTools(figure, name, head, rows) {
   const copied = html("button", {type: "button", onclick: async () => {
     await copyText(standalone(figure));
     copied.textContent = "Copied";
     setTimeout(() => { copied.textContent = "Copy SVG"; }, 1500);
   }}, "Copy SVG");
-  const saved = html("button", {type: "button", onclick: () => save(standalone(figure), `${name.replace(/[^\w.-]+/g, "-")}.svg`, "image/svg+xml")}, "Download SVG");
-  const [head, ...rows] = numbers;
+  const file = `${name.replace(/[^\w.-]+/g, "-")}.svg`;
+  const keep = () => save(standalone(figure), file, "image/svg+xml");
+  const saved = html("button", {type: "button", onclick: keep}, "Download SVG");
+  const scroller = {class: "scroll tall", tabindex: 0, role: "region", "aria-label": `Numbers: ${name}`};
+  const numbers = html("table", {class: "numbers"}, ...tableParts(head, rows.map(row => bodyRow(row))));
   return [
     html("div", {class: "tools"}, copied, saved),
-    html("details", {}, html("summary", {}, "Numbers of this figure"), html("div", {class: "scroll tall", tabindex: 0, role: "region", "aria-label": `Numbers: ${name}`},
-      html("table", {class: "numbers"}, html("thead", {}, html("tr", {}, ...head.map(text => html("th", {scope: "col"}, text)))),
-        html("tbody", {}, ...rows.map(([first, ...rest]) => html("tr", {}, html("th", {scope: "row"}, first), ...rest.map(text => html("td", {}, text)))))))),
+    html("details", {}, html("summary", {}, "Numbers of this figure"), html("div", scroller, numbers)),
   ];
 }
 async function bytes(file) {
@@ -52,5 +56,6 @@ async function bytes(file) {
   return new Response(new Blob([raw]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 function offerFiles() {
-  byId("files").append(...data.files.map(file => html("button", {type: "button", onclick: async () => save(await bytes(file), file.name, file.type)}, file.label)));
+  const offer = async file => save(await bytes(file), file.name, file.type);
+  byId("files").append(...data.files.map(file => html("button", {type: "button", onclick: () => offer(file)}, file.label)));
 }

@@ -5,19 +5,25 @@ const initial = {search: "", hidden: [], method: "", order: "", criteria: [], so
 const state = {...initial, ...fromAddress()};
 const listeners = [];
 const onChange = listener => { listeners.push(listener); };
+// Only what has the type that it must have: an address may be anything.
 function fromAddress() {
-  try { return JSON.parse(decodeURIComponent(location.hash.slice(1))); } catch { return {}; }
+  const fits = ([name, value]) => name === "chosen" || Array.isArray(initial[name])
+    ? Array.isArray(value)
+    : typeof value === "string" && typeof initial[name] === "string";
+  try { return Object.fromEntries(Object.entries(JSON.parse(decodeURIComponent(location.hash.slice(1)))).filter(fits)); }
+  catch { return {}; }
 }
-function change(part, {quiet = false} = {}) {
+function change(part) {
   Object.assign(state, part);
-  const differing = Object.fromEntries(Object.entries(state).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(initial[name])));
-  try { history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(differing))}`); } catch { /* not in every viewer */ }
-  if (!quiet) listeners.forEach(listener => listener(part));
+  const changed = ([name, value]) => JSON.stringify(value) !== JSON.stringify(initial[name]);
+  const text = JSON.stringify(Object.fromEntries(Object.entries(state).filter(changed)));
+  try { history.replaceState(null, "", `#${encodeURIComponent(text)}`); } catch { /* not in every viewer */ }
+  listeners.forEach(listener => listener(part));
 }
 const shownCriteria = () => criteria.map((_, place) => place).filter(place => !state.criteria.includes(place));
 const ORDERS = [
   ["", "any order"],
-  ...Object.entries(SAID).map(([name, text]) => [name, text]),
+  ...Object.entries(SAID),
   ...KINDS.map(kind => [`first:${kind}`, `${kind} first is better`]),
 ];
 function suits(family, cell) {
@@ -53,22 +59,37 @@ function chip(text, pressed, toggle) {
   return button;
 }
 const toggled = (list, entry, shown) => shown ? list.filter(other => other !== entry) : [...list, entry];
+// A row of chips, each of which hides its entry: `hidden` is the part of the state that lists those.
+function chips(legend, hidden, entries) {
+  const made = entries.map(([entry, text]) =>
+    chip(text, !state[hidden].includes(entry), shown => change({[hidden]: toggled(state[hidden], entry, shown)})));
+  return html("fieldset", {}, html("legend", {}, legend), ...made);
+}
+function choice(name, entries) {
+  const select = html("select", {"aria-label": name, onchange: event => change({[name]: event.target.value})});
+  options(select, entries, state[name]);
+  onChange(() => { select.value = state[name]; });
+  return html("label", {}, html("span", {}, `${name} `), select);
+}
+const SORTS = [["", "by kind"], ["name", "by name"], ...criteria.flatMap(({name}, place) => [
+  [`${place}:sensitivity:down`, `${name}: order matters most`],
+  [`${place}:sensitivity:up`, `${name}: order matters least`],
+  [`${place}:error:down`, `${name}: largest error`],
+  [`${place}:error:up`, `${name}: smallest error`],
+])];
 function buildFilters() {
-  const search = html("input", {type: "search", placeholder: "Search methods", "aria-label": "Search methods", oninput: event => change({search: event.target.value})});
+  const label = "Search methods", count = html("output", {"aria-live": "polite"});
+  const search = html("input", {
+    type: "search", placeholder: label, "aria-label": label, oninput: event => change({search: event.target.value}),
+  });
   search.value = state.search;
-  const select = (name, entries) => {
-    const made = html("select", {"aria-label": name, onchange: event => change({[name]: event.target.value})});
-    options(made, entries, state[name]);
-    return made;
-  };
-  const count = html("output", {"aria-live": "polite"});
   byId("filters").append(
     search,
-    html("fieldset", {}, html("legend", {}, "kinds"), ...KINDS.map(kind => chip(kind, !state.hidden.includes(kind), on => change({hidden: toggled(state.hidden, kind, on)})))),
-    html("label", {}, "method ", select("method", [["", "any"], ...METHODS.map(name => [name, name])])),
-    html("label", {}, "order ", select("order", ORDERS)),
-    html("label", {}, "sort ", select("sort", [["", "by kind"], ["name", "by name"], ...criteria.flatMap(({name}, place) => [[`${place}:sensitivity:down`, `${name}: most order-sensitive`], [`${place}:error:down`, `${name}: largest error`], [`${place}:error:up`, `${name}: smallest error`]])])),
-    html("fieldset", {}, html("legend", {}, "criteria"), ...criteria.map(({name}, place) => chip(name, !state.criteria.includes(place), on => change({criteria: toggled(state.criteria, place, on)})))),
+    chips("kinds", "hidden", KINDS.map(kind => [kind, kind])),
+    choice("method", [["", "any"], ...METHODS.map(name => [name, name])]),
+    choice("order", ORDERS),
+    choice("sort", SORTS),
+    chips("criteria", "criteria", criteria.map(({name}, place) => [place, name])),
     count,
   );
   byId("filter-box").open = innerWidth > 640;

@@ -7,18 +7,26 @@ const MARKERS = [
 ];
 const DASHES = ["", "7 3", "2 2.5", "9 3 2 3"];
 const HUES = 6;
-const style = index => ({hue: `drawn i${index % HUES}`, marker: MARKERS[index % 4], dash: DASHES[(index + Math.floor(index / 12)) % 4]});
+// The look of an order: hue, marker and dash, of which any tells the orders of a pair apart.
+const style = index => ({
+  hue: `drawn i${index % HUES}`,
+  marker: MARKERS[index % 4],
+  dash: DASHES[(index + Math.floor(index / 12)) % 4],
+});
 const cross = (x, y, r) => `M${x - r},${y - r}l${2 * r},${2 * r}M${x - r},${y + r}l${2 * r},${-2 * r}`;
 
 function steps(low, high, count) {
   const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map(factor => factor * power).find(size => size >= rough * .999);
   const ticks = [];
-  for (let tick = Math.ceil(low / step - 1e-9) * step; tick <= high + step * 1e-9; tick += step) ticks.push(Number(tick.toPrecision(10)));
+  for (let tick = Math.ceil(low / step - 1e-9) * step; tick <= high + step * 1e-9; tick += step) {
+    ticks.push(Number(tick.toPrecision(10)));
+  }
   return ticks;
 }
 function decades(low, high, count) {
-  const first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9), step = Math.max(1, Math.ceil((last - first) / count));
+  const first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9);
+  const step = Math.max(1, Math.ceil((last - first) / count));
   const ticks = [];
   for (let power = first; power <= last; power += step) ticks.push(10 ** power);
   return ticks.length > 1 ? ticks : [low, high];
@@ -31,7 +39,8 @@ function scale(low, high, from, to, logarithmic = false) {
 }
 function tickText(tick) {
   const size = Math.abs(tick);
-  return size >= 1e5 || (size > 0 && size < 1e-3) ? tick.toExponential(0) : String(Number(tick.toPrecision(4))).replace(/^(-?)0\./, "$1.");
+  if (size >= 1e5 || (size > 0 && size < 1e-3)) return tick.toExponential(0);
+  return String(Number(tick.toPrecision(4))).replace(/^(-?)0\./, "$1.");
 }
 // Frame with gridlines and ticks of y; `box` is {left, right, top, bottom} in pixels.
 function frame(box, y, {count = 5, title = ""} = {}) {
@@ -68,7 +77,8 @@ function cursor(figure, places, {keys = true} = {}) {
     const box = figure.getBoundingClientRect(), ratio = figure.viewBox.baseVal.width / box.width;
     const x = (event.clientX - box.left) * ratio, y = (event.clientY - box.top) * ratio;
     const far = place => (place.x - x) ** 2 + (place.y === undefined ? 0 : (place.y - y) ** 2);
-    tell(places.reduce((best, place, index) => far(place) < far(places[best]) ? index : best, 0), event.clientX, event.clientY);
+    const nearest = places.reduce((best, place, index) => far(place) < far(places[best]) ? index : best, 0);
+    tell(nearest, event.clientX, event.clientY);
   });
   figure.addEventListener("pointerleave", leave);
   if (!keys) return;

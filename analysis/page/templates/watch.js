@@ -2,7 +2,10 @@
 // Nobody who is at work in the page has it pulled away: then it offers the news instead.
 const EVERY = 5000, AT_WORK = 15000;
 let touched = -Infinity;
-for (const event of ["pointerdown", "keydown", "wheel"]) addEventListener(event, () => { touched = Date.now(); }, {passive: true});
+for (const event of ["pointerdown", "keydown", "wheel"]) {
+  addEventListener(event, () => { touched = Date.now(); }, {passive: true});
+}
+const offer = () => html("button", {type: "button", onclick: () => location.reload()}, "Show the news");
 async function askForNews() {
   const news = byId("news");
   try {
@@ -10,7 +13,7 @@ async function askForNews() {
     byId("how-far").textContent = progress;
     if (version === data.version) news.replaceChildren();
     else if (Date.now() - touched > AT_WORK) { location.reload(); return; }
-    else if (!news.querySelector("button")) news.replaceChildren(html("button", {type: "button", onclick: () => location.reload()}, "Show the news"));
+    else if (!news.querySelector("button")) news.replaceChildren(offer());
   } catch { news.textContent = "The server does not answer: it was stopped, or the machine is busy."; }
   setTimeout(askForNews, EVERY);
 }

@@ -87,13 +87,14 @@ def test_filters_and_sorting(report: Opened) -> None:
 def test_the_keyboard_reaches_cells_and_values(report: Opened) -> None:
     page = report.page
     page.locator("#grid .cell[tabindex='0']").focus()
+    page.keyboard.press("ArrowRight")  # over wmdp, which was not measured
     page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "detail-title"
+    assert page.locator("#detail-title").inner_text() == "ft × gd on mmlu"
     page.locator("#detail-curves svg.large").focus()
     page.keyboard.press("ArrowRight")
-    assert page.locator("#tip").inner_text().startswith("ft > gd")
+    assert page.locator("#tip").inner_text() == "ft > gd: 0.50 (0.50 … 0.50)"
 
 
 def test_theme_figures_and_tables_leave_the_page(report: Opened) -> None:
