@@ -9,7 +9,7 @@ function cividis(share) {
   return {background: `rgb(${mixed})`, color: bright ? "#111" : "#fff"};
 }
 function drawChains() {
-  const family = longer.find(({name}) => name === byId("chain-methods").value), select = byId("chain-criterion");
+  const family = byName.get(byId("chain-methods").value), select = byId("chain-criterion");
   options(select, Object.keys(family.curves).map(place => [place, criteria[place].name]), select.value);
   const place = Number(select.value), curve = family.curves[place], strength = family.axis?.[0];
   const columns = family.grid.map(gamma => gamma === null ? criteria[place].name : `${strength} ${plain(gamma)}`);

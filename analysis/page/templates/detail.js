@@ -14,7 +14,7 @@ function choose(name, place, show = false) {
   byId("detail-title").focus({preventScroll: true});
 }
 function chosen() {
-  const family = composed.find(held => held.name === state.chosen?.[0]) ?? visible()[0] ?? composed[0];
+  const family = byName.get(state.chosen?.[0]) ?? visible()[0] ?? composed[0];
   const places = Object.keys(family.curves).map(Number);
   return [family, places.includes(state.chosen?.[1]) ? state.chosen[1] : places[0]];
 }

@@ -43,6 +43,7 @@ const tableParts = (head, rows) => [
 // The methods, criteria and values that other files ask for.
 const criteria = data.criteria.slice(0, data.judged);
 const composed = data.families.filter(family => family.methods.length > 1);
+const byName = new Map(composed.map(family => [family.name, family]));
 const cellOf = (family, criterion) => data.cells[family.name]?.[criterion];
 const untouched = data.stages.find(stage => stage.depth === 0);
 const ARROWS = {higher: "↑", lower: "↓", zero: "→ 0"};

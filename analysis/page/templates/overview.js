@@ -25,10 +25,12 @@ function summary(family, place) {
     return `${order}: ${last ? `from ${short(values[0])} to ${short(values[last])}` : short(values[0])}.`;
   }).join(" ");
 }
+const familyOf = row => byName.get(row.dataset.name);
+const placesOf = family => shownCriteria().filter(place => family.curves[place]);
 function drawRow(row) {
-  const family = composed.find(held => held.name === row.dataset.name);
-  const places = shownCriteria().filter(place => family.curves[place]);
-  row.lastChild.replaceChildren(...places.map(place => panel(family, place)));
+  const family = familyOf(row);
+  row.lastChild.replaceChildren(...placesOf(family).map(place => panel(family, place)));
+  row.lastChild.style.minHeight = "";
   if (!performance.getEntriesByName("first-figure").length) performance.mark("first-figure");
 }
 function rowOf(family) {
@@ -51,13 +53,26 @@ function swatch(index) {
   const {hue, marker, dash} = style(index), line = svg("path", {class: "line", d: "M1,6H33", "stroke-dasharray": dash});
   return sample(svg("g", {class: hue}, line, svg("path", {class: "mark", d: marker(17, 6, 4)})));
 }
+// Rows that are not drawn yet take the room that they will take, so that nothing moves below the reader's hand.
+function reserve([drawn, ...rows]) {
+  const panels = drawn.lastChild, look = getComputedStyle(panels), gap = parseFloat(look.rowGap);
+  const columns = look.gridTemplateColumns.split(" ").length, height = panels.firstChild?.offsetHeight ?? 0;
+  for (const row of rows) {
+    const lines = Math.ceil(placesOf(familyOf(row)).length / columns);
+    row.lastChild.style.minHeight = `${lines * (height + gap) - gap}px`;
+  }
+}
 function drawOverview() {
   const pairs = visible().filter(family => family.methods.length === 2), rows = pairs.slice(0, rowsShown).map(rowOf);
   const nothing = html("p", {class: "soft"}, "No pair of methods suits the filters.");
   seen.disconnect();
   byId("rows").classList.toggle("long-names", shownCriteria().some(place => criteria[place].name.length > 18));
   byId("rows").replaceChildren(...(rows.length ? rows : [nothing]));
-  rows.forEach(row => seen.observe(row));
+  if (rows.length) {
+    drawRow(rows[0]);
+    reserve(rows);
+  }
+  rows.slice(1).forEach(row => seen.observe(row));
   byId("more-rows").hidden = pairs.length <= rowsShown;
   byId("more-rows").textContent = `Show all ${pairs.length} pairs (${rows.length} are shown)`;
 }
