@@ -109,7 +109,7 @@ def _way(chains: Chains, grid: Grid, order: Order) -> _Way:
         return _Way([[chains.ending(composition) for composition in compositions]], [])
     stages = [
         [
-            way[level] if len(way) == len(longest) else chains.ending(steps)
+            way[level] if len(way) == len(longest) else After(chains.name(steps), None)
             for way, steps in zip(ways, compositions, strict=True)
         ]
         for level in range(len(longest))

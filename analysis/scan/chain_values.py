@@ -121,8 +121,8 @@ class Chains:
         refuse_mixture(table.columns(["model", "recompress"]).unique().collect())
         rows = table.arrow.combine_chunks()
         self._rows = rows
-        marks = _marks(rows).dictionary_encode()
-        codes = marks.indices.to_numpy()
+        identities = _identities(rows).dictionary_encode()
+        codes = identities.indices.to_numpy()
         firsts = np.unique(codes, return_index=True)[1]
         parsed = [_chain(steps) for steps in rows.column("steps").take(pa.array(firsts)).to_pylist()]
         distinct = list(dict.fromkeys(parsed))
@@ -198,7 +198,7 @@ def _chain(steps: Sequence[dict[str, Any]]) -> Chain:
     return tuple(Applied(step, row["recompression"]) for step, row in zip(plain, steps, strict=True))
 
 
-def _marks(rows: pa.Table) -> pa.Array:
+def _identities(rows: pa.Table) -> pa.Array:
     """Chain and settings of every row as one text, so that steps are parsed once per distinct chain."""
     steps = rows.column("steps").combine_chunks()
     settings = pc.struct_field(steps.flatten(), "settings")

@@ -17,9 +17,9 @@ SURE, BASELINE = "sure", "retrain"
 """A method that is to prevent it; and what published tables list among the unlearners, a model that never knew."""
 
 
-def four_bits_recover(held: Compared) -> Judged:
+def four_bits_recover(compared: Compared) -> Judged:
     """Rule 9: 4-bit quantisation recovers forgotten knowledge, 8-bit does not."""
-    shares = [share for share in _shares(held) if share.unlearner != BASELINE]
+    shares = [share for share in _shares(compared) if share.unlearner != BASELINE]
     at_four, at_eight = ([share.units for share in shares if share.bits == bits] for bits in (4, 8))
     return Judged(
         [
@@ -30,9 +30,9 @@ def four_bits_recover(held: Compared) -> Judged:
     )
 
 
-def sure_prevents(held: Compared) -> Judged:
+def sure_prevents(compared: Compared) -> Judged:
     """Rule 10: SURE prevents it: less is recovered by 4 bits than after the other unlearners."""
-    shares = [share for share in _shares(held) if share.bits == 4 and share.unlearner != BASELINE]
+    shares = [share for share in _shares(compared) if share.bits == 4 and share.unlearner != BASELINE]
     kept = [
         less(share.units, sure.units)
         for sure in shares
@@ -61,9 +61,9 @@ class _Share:
         return self.unlearner.startswith(SURE)
 
 
-def _shares(held: Compared) -> list[_Share]:
+def _shares(compared: Compared) -> list[_Share]:
     """Every recovered share that is known in all units."""
-    frame = recovered(held.table)
+    frame = recovered(compared.table)
     columns = [frame[name].tolist() for name in ("model", "criterion", "quantiser", "unlearner", "bits")]
     units: dict[tuple[str, str, str, str, float], list[float]] = {}
     for *key, share in zip(*columns, frame["recovered"].astype(float), strict=True):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import numpy as np
 
 from rayci.analysis.answering.ordering_rules.compared import AREA, Compared, Judged, less
@@ -17,60 +20,63 @@ SIMILAR = 0.02
 FOUR_BITS = Place(gammas={"bits": 4.0})
 
 
-def edits_fall(held: Compared) -> Judged:
+def edits_fall(compared: Compared) -> Judged:
     """Rule 1: editing criteria fall as compression rises."""
     falls = []
-    for family, compressor, editor in held.of_kinds(Kind.COMPRESS, Kind.EDIT):
+    for family, compressor, editor in compared.of_kinds(Kind.COMPRESS, Kind.EDIT):
         rises = -1 if compressor.strength_name == "bits" else 1
-        for name in held.judging(Kind.EDIT):
+        for name in compared.judging(Kind.EDIT):
             for order in ((compressor, editor), (editor, compressor)) if family.axis == compressor else ():
-                curves = held.curves(family, name, [order], AREA)
+                curves = compared.curves(family, name, [order], AREA)
                 falls.append(-rises * _concord(curves.x, curves.values[:, 0]))
     return Judged([positive("fall of edits with compression (Kendall's tau, 1: at every step)", falls)])
 
 
-def utility_hides_edits(held: Compared) -> Judged:
+def utility_hides_edits(compared: Compared) -> Judged:
     """Rule 4: similar MMLU hides different editing criteria."""
     by_partner: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
-    for kind in (Kind.COMPRESS, Kind.UNLEARN):
-        for family, partner, editor in held.of_kinds(kind, Kind.EDIT):
-            orders = [(partner, editor), (editor, partner)]
-            for general in held.judging(None):
-                utility = held.goodness(family, general, orders)
-                for name in held.judging(Kind.EDIT):
-                    edits = held.goodness(family, name, orders)
-                    if len(utility) and len(edits):
-                        points = zip(utility.mean(axis=0), edits.mean(axis=0), strict=True)
-                        by_partner.setdefault((partner.label, general, name), []).extend(points)
+    for partner, general, edited, points in _utility_and_edits(compared):
+        by_partner.setdefault((partner, general, edited), []).extend(points)
     spreads = []
-    for held_points in by_partner.values():
-        utility, edits = np.array(held_points).T
+    for points in by_partner.values():
+        utility, edits = np.array(points).T
         near = edits[utility >= utility.max() - SIMILAR]
         if len(near) > 1:
             spreads.append(np.array([near.max() - near.min()]))
-    text = "spread of edits among compositions whose utility is within .02 of the best, with one partner"
+    text = f"spread of edits among compositions whose utility is within {SIMILAR:g} of the best, with one partner"
     return Judged([positive(f"{text}, above {MARGIN:g}", spreads, above=MARGIN)])
 
 
-def larger_batches_survive_worse(held: Compared) -> Judged:
+def _utility_and_edits(compared: Compared) -> Iterator[tuple[str, str, str, list[tuple[float, float]]]]:
+    """Partner, general and editing criterion of every editor with a partner, and both values of both orders."""
+    pairs = [pair for kind in (Kind.COMPRESS, Kind.UNLEARN) for pair in compared.of_kinds(kind, Kind.EDIT)]
+    criteria = list(itertools.product(compared.judging(None), compared.judging(Kind.EDIT)))
+    for (family, partner, editor), (general, edited) in itertools.product(pairs, criteria):
+        orders = [(partner, editor), (editor, partner)]
+        utility, edits = (compared.goodness(family, name, orders) for name in (general, edited))
+        if len(utility) and len(edits):
+            yield partner.label, general, edited, list(zip(utility.mean(axis=0), edits.mean(axis=0), strict=True))
+
+
+def larger_batches_survive_worse(compared: Compared) -> Judged:
     """Rule 13: edits survive compression worse the larger the batch."""
     losses: dict[tuple[str, str, str], dict[float, Array]] = {}
-    for family, compressor, editor in held.of_kinds(Kind.COMPRESS, Kind.EDIT):
-        for name in held.named(LEARNED):
-            size = held.items(family, name, (editor,))
-            after = held.goodness(family, name, [(editor,), (editor, compressor)])
+    for family, compressor, editor in compared.of_kinds(Kind.COMPRESS, Kind.EDIT):
+        for name in compared.named(LEARNED):
+            size = compared.items(family, name, (editor,))
+            after = compared.goodness(family, name, [(editor,), (editor, compressor)])
             if size and len(after):
                 losses.setdefault((editor.method, compressor.label, name), {})[size] = after[:, 0] - after[:, 1]
     worse = [less(sizes[max(sizes)], sizes[min(sizes)]) for sizes in losses.values() if len(sizes) > 1]
     return Judged([positive("loss of the largest batch minus that of the smallest", worse)])
 
 
-def lora_survives(held: Compared) -> Judged:
+def lora_survives(compared: Compared) -> Judged:
     """Rule 14: updates in LoRA form survive 4 bits better than full ones."""
     losses: dict[tuple[str, str], dict[str, list[Array]]] = {}
-    for family, quantiser, editor in held.of_kinds("quantisers", Kind.EDIT):
-        for name in held.named(LEARNED):
-            after = held.goodness(family, name, [(editor,), (editor, quantiser)], FOUR_BITS)
+    for family, quantiser, editor in compared.of_kinds("quantisers", Kind.EDIT):
+        for name in compared.named(LEARNED):
+            after = compared.goodness(family, name, [(editor,), (editor, quantiser)], FOUR_BITS)
             if len(after):
                 by_form = losses.setdefault((quantiser.label, name), {})
                 by_form.setdefault(editor.method, []).append(after[:, 0] - after[:, 1])

@@ -32,8 +32,8 @@ def rules(table: ResultTable, at: At = "area") -> pd.DataFrame:
     """
     import pandas as pd
 
-    held = Compared(table, at)
-    judged = {rule.number: _judged(rule, held) for rule in RULES}
+    compared = Compared(table, at)
+    judged = {rule.number: _judged(rule, compared) for rule in RULES}
     answers = {number: together(told.parts) for number, told in judged.items()}
     rows = [
         _row(rule, judged[rule.number], answers[rule.number])
@@ -45,10 +45,10 @@ def rules(table: ResultTable, at: At = "area") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**types, **texts})
 
 
-def _judged(rule: Rule, held: Compared) -> Judged:
-    models = len(held.table.arrow.column("model").unique())
+def _judged(rule: Rule, compared: Compared) -> Judged:
+    models = len(compared.table.arrow.column("model").unique())
     if models == 1 or rule.across_models:
-        return rule.judge(held)
+        return rule.judge(compared)
     return Judged([Part(f"one model at a time, the table holds {models}", Answer.UNDECIDED)])
 
 

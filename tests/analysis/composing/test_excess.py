@@ -99,6 +99,14 @@ def test_a_single_that_is_missing_leaves_no_number_and_says_so() -> None:
     assert told["reason"] == "ft: not in the table"
 
 
+@pytest.mark.parametrize("function", ["interactions", "precedence", "attribution"])
+def test_a_strength_that_was_not_swept_leaves_no_number_and_says_so(function: str) -> None:
+    options = {"size": 2} if function == "precedence" else {}
+    frame = getattr(analysis, function)(table(_rows({0.5: (0.05, 0.6, 0.8)})), at="published", **options)
+    assert set(frame.reason) == {"the sweep has no such strength"}
+    assert (set(frame.n_points), set(frame.strength)) == ({0}, {0.25})
+
+
 def test_one_order_alone_has_its_own_numbers() -> None:
     rows = [entry for entry in _rows({0.5: (0.05, 0.6, 0.8)}) if entry.composition != "wanda@0.5 > ft"]
     told = _only(rows)
