@@ -114,6 +114,12 @@ class Results(ResultTable):
 
         return pair_figure(self, criterion, methods, along)
 
+    def recovered(self, criteria: Sequence[str] | None = None) -> pd.DataFrame:
+        """As `rayci.analysis.recovered`."""
+        from rayci.analysis.composing.recovered import recovered
+
+        return recovered(self, criteria)
+
     def print_figure(self, name: str, path: Path | str) -> Path:
         """As `rayci.analysis.print_figure`."""
         from rayci.analysis.page.printed import print_figure

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,17 +13,24 @@ from rayci.trials import launch
 
 from .conftest import comparable
 
-SPEC = Path(__file__).parents[2] / "trials" / "specs" / "unlearning_vs_quantization_testbed.yaml"
+ROOT = Path(__file__).parents[2]
+SPEC = ROOT / "trials" / "specs" / "unlearning_vs_quantization_testbed.yaml"
 BF16, FP32 = "{storage=bfloat16}", "{storage=float32}"
 COME_BACK = [f"{method}{BF16}" for method in ("npo_klr", "ga_klr")]
 STAY = [*(f"{method}{FP32}" for method in ("npo_klr", "ga_klr")), "sure@90"]
 
 
 @pytest.fixture(scope="module")
-def values(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    run = tmp_path_factory.mktemp("quantization") / "run"
+    assert launch(SPEC, out=run, workers=2).complete
+    return run
+
+
+@pytest.fixture(scope="module")
+def values(folder: Path) -> pd.DataFrame:
     """Chain by seed -> criteria; every row must have a value."""
-    folder = tmp_path_factory.mktemp("quantization") / "run"
-    assert launch(SPEC, out=folder, workers=2).complete
     frame = comparable(folder)
     assert set(frame["status"]) == {"ok"}
     table = frame.pivot_table(index=["chain", "seed"], columns="criterion", values="value", dropna=False)
@@ -63,3 +72,14 @@ def test_at_4_bits_they_stay_forgotten_under_float32_storage_and_with_sure(
     values: pd.DataFrame, unlearner: str
 ) -> None:
     assert (seeds(values, f"{unlearner} > rtn@4")["forget_recall"] <= 0.35).all()
+
+
+@pytest.mark.slow
+def test_the_readme_shows_the_table_of_this_run(folder: Path) -> None:
+    """The same rows and columns; on another processor the values may differ in the last place."""
+    script = [sys.executable, str(ROOT / "docs" / "make_headline.py"), str(folder)]
+    made = subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()
+    shown = (ROOT / "README.md").read_text().splitlines()
+    assert made[0] in shown
+    first = shown.index(made[0])
+    assert [line.split("|")[1] for line in shown[first : first + len(made)]] == [line.split("|")[1] for line in made]

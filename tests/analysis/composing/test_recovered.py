@@ -17,7 +17,7 @@ WITH_UTILITY = ["gd", "ga_klr", "npo_gdr", "npo_klr"]
 
 @pytest.fixture(scope="module")
 def printed() -> pd.DataFrame:
-    return analysis.recovered(analysis.load("published:unlearning_quantization"))
+    return analysis.load("published:unlearning_quantization").recovered()
 
 
 def chain(untouched: float, unlearned: float, quantised: float, both: float, seed: int | None = None) -> list[Row]:
