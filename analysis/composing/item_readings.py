@@ -67,7 +67,8 @@ class ItemReadings:
             return None
         readings = kept.take(self._places[rows].ravel())
         weights = item_values.weights(readings)
-        if readings.select(_SAME).group_by(_SAME).aggregate([]).num_rows > 1 or not _alike(weights):
+        distinct = set(zip(*(readings.column(name).to_pylist() for name in _SAME), strict=True))
+        if len(distinct) > 1 or not _alike(weights):
             return None
         values = np.stack(item_values.values(readings), axis=1)
         return values.reshape(-1, *rows.shape), weights[0]

@@ -61,23 +61,24 @@ def item_curves(values: Array, weights: Array | None = None, *, exponential: boo
 
 def item_scores(curves: ItemCurves, scale: Scale, reach: Reach) -> ItemScores:
     """The metrics of one cell with intervals over its items, as `scoring.scores` has them over units."""
+    coefficients = reach.pieces().whole()
     return ItemScores(
-        _bounded(errors(curves.values, scale, reach), _ends(scale, reach)),
-        paired(spreads(curves.values, reach), _flip(scale, reach)),
-        item_gaps(curves, scale, reach),
+        _bounded(errors(curves.values, scale, reach), _ends(scale, coefficients)),
+        paired(spreads(curves.values, reach), _flip(scale, coefficients)),
+        item_gaps(curves, scale, coefficients),
     )
 
 
-def item_gaps(curves: ItemCurves, scale: Scale, reach: Reach) -> tuple[Summary, ...]:
+def item_gaps(curves: ItemCurves, scale: Scale, coefficients: Array) -> tuple[Summary, ...]:
     """∫(a − b) of every two orders, with interval and p over items, in the order of `itertools.combinations`.
 
-    Where nothing is swept, or at one γ, the p of right or wrong is McNemar's exact one.
+    `coefficients[points]`: what each point counts in the integral. Where nothing is swept, or at one γ, the p of right
+    or wrong is McNemar's exact one.
     """
-    coefficients = reach.pieces().whole()
-    exact = curves.right_or_wrong and len(coefficients) == 1
-    pairs = itertools.combinations(range(curves.values.shape[1]), 2)
-    differences = [(curves.values[:, first] - curves.values[:, second]) @ coefficients for first, second in pairs]
-    return tuple(paired(each, _flip(scale, reach), exact=exact) for each in differences)
+    exact, flip = curves.right_or_wrong and len(coefficients) == 1, _flip(scale, coefficients)
+    areas = curves.values @ coefficients
+    pairs = itertools.combinations(range(areas.shape[1]), 2)
+    return tuple(paired(areas[:, first] - areas[:, second], flip, exact=exact) for first, second in pairs)
 
 
 def paired(differences: Array, flip: float | None = None, *, exact: bool = False) -> Summary:
@@ -115,19 +116,19 @@ def _with_added(values: Array, added: Sequence[float]) -> Summary:
     return Summary(plain.mean, stderr, centre - half, centre + half, p, count)
 
 
-def _flip(scale: Scale, reach: Reach) -> float | None:
+def _flip(scale: Scale, coefficients: Array) -> float | None:
     """What an item that changes its mind moves a gap; None where the range is open."""
     if scale.low is None or scale.high is None:
         return None
-    return (scale.high - scale.low) * float(np.linalg.norm(reach.pieces().whole()))
+    return (scale.high - scale.low) * float(np.linalg.norm(coefficients))
 
 
-def _ends(scale: Scale, reach: Reach) -> tuple[float, float] | None:
+def _ends(scale: Scale, coefficients: Array) -> tuple[float, float] | None:
     """The best and the worst that the order-free error can be; None where it has no end."""
     if scale.low is None or scale.high is None or scale.direction is Direction.ZERO:
         return None
     best, worst = (0.0, scale.high - scale.low) if scale.direction is Direction.HIGHER else (scale.low, scale.high)
-    length = float(reach.pieces().whole().sum())
+    length = float(coefficients.sum())
     return best * length, worst * length
 
 

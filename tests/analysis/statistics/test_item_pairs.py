@@ -14,7 +14,7 @@ from rayci.kinds import Direction, Scale
 
 X = np.array([0.0, 0.2, 0.6, 1.0])
 TRAPEZOID = np.array([0.1, 0.3, 0.4, 0.2])
-ONE = Reach(np.array([4.0]))
+ONE, ONE_POINT = Reach(np.array([4.0])), np.array([1.0])
 OPEN, SHARE, HIGHER = Scale(Direction.LOWER), Scale(Direction.LOWER, 0.0, 1.0), Scale(Direction.HIGHER, 0.0, 1.0)
 
 
@@ -24,7 +24,7 @@ def drawn(items: int, points: int = 4, orders: int = 2, seed: int = 0) -> Array:
 
 def test_an_area_over_items_is_scipy_s_paired_t_test() -> None:
     values = drawn(30)
-    (gap,) = item_gaps(item_curves(values), OPEN, Reach(X))
+    (gap,) = item_gaps(item_curves(values), OPEN, TRAPEZOID)
     first, second = (values[:, order] @ TRAPEZOID for order in (0, 1))
     reference = stats.ttest_rel(first, second)
     interval = reference.confidence_interval(0.95)
@@ -36,8 +36,8 @@ def test_an_area_over_items_is_scipy_s_paired_t_test() -> None:
 def test_every_two_orders_have_their_gap() -> None:
     values = drawn(12, orders=3)
     pairs = [(0, 1), (0, 2), (1, 2)]
-    for summary, (first, second) in zip(item_gaps(item_curves(values), OPEN, Reach(X)), pairs, strict=True):
-        assert summary == item_gaps(item_curves(values[:, [first, second]]), OPEN, Reach(X))[0]
+    for summary, (first, second) in zip(item_gaps(item_curves(values), OPEN, TRAPEZOID), pairs, strict=True):
+        assert summary == item_gaps(item_curves(values[:, [first, second]]), OPEN, TRAPEZOID)[0]
 
 
 @pytest.mark.parametrize(("only_first", "only_second"), [(9, 2), (2, 9), (5, 5), (0, 6), (0, 0), (40, 61)])
@@ -47,7 +47,7 @@ def test_right_or_wrong_at_one_point_is_mcnemar_s_exact_test(only_first: int, on
     assert mcnemar(only_first, only_second) == pytest.approx(expected)
     pairs = [(1, 0)] * only_first + [(0, 1)] * only_second + [(1, 1)] * 30 + [(0, 0)] * 10
     values = np.array(pairs, dtype=np.float64)[:, :, None]
-    (gap,) = item_gaps(item_curves(values), SHARE, ONE)
+    (gap,) = item_gaps(item_curves(values), SHARE, ONE_POINT)
     assert gap.p == pytest.approx(expected)
 
 
@@ -72,8 +72,8 @@ def test_items_that_all_agree_do_not_prove_that_the_orders_are_equal() -> None:
 def test_swapping_the_orders_flips_the_sign_alone() -> None:
     values = np.random.default_rng(3).integers(0, 2, (40, 2, 4)).astype(np.float64)
     for scale in (SHARE, OPEN):
-        (one,) = item_gaps(item_curves(values), scale, Reach(X))
-        (other,) = item_gaps(item_curves(values[:, ::-1]), scale, Reach(X))
+        (one,) = item_gaps(item_curves(values), scale, TRAPEZOID)
+        (other,) = item_gaps(item_curves(values[:, ::-1]), scale, TRAPEZOID)
         assert (one.mean, one.low, one.high) == pytest.approx((-other.mean, -other.high, -other.low))
         assert one.p == pytest.approx(other.p)
 
@@ -81,7 +81,9 @@ def test_swapping_the_orders_flips_the_sign_alone() -> None:
 def test_a_finer_grid_of_the_same_lines_changes_nothing_where_the_range_is_open() -> None:
     values, fine = drawn(20), np.sort(np.concatenate([X, [0.3, 0.5, 0.9]]))
     between = np.stack([[np.interp(fine, X, line) for line in item] for item in values])
-    (coarse,), (refined,) = (item_gaps(item_curves(v), OPEN, Reach(x)) for v, x in ((values, X), (between, fine)))
+    (coarse,), (refined,) = (
+        item_gaps(item_curves(v), OPEN, Reach(x).pieces().whole()) for v, x in ((values, X), (between, fine))
+    )
     assert (coarse.mean, coarse.low, coarse.p) == pytest.approx((refined.mean, refined.low, refined.p))
 
 
@@ -89,11 +91,11 @@ def test_uneven_items_are_a_ratio_of_sums() -> None:
     """Mean and variance of the ratio estimator (Cochran 1977), and exp by the delta method."""
     values, weights = drawn(15, points=1), np.arange(1.0, 16.0)
     means = [np.average(values[:, order, 0], weights=weights) for order in (0, 1)]
-    (logarithm,) = item_gaps(item_curves(values, weights), OPEN, ONE)
+    (logarithm,) = item_gaps(item_curves(values, weights), OPEN, ONE_POINT)
     residuals = weights * (values[:, 0, 0] - values[:, 1, 0] - (means[0] - means[1])) / weights.mean()
     assert logarithm.mean == pytest.approx(means[0] - means[1])
     assert logarithm.stderr == pytest.approx(np.sqrt((residuals**2).sum() / (15 * 14)))
-    (perplexity,) = item_gaps(item_curves(values, weights, exponential=True), OPEN, ONE)
+    (perplexity,) = item_gaps(item_curves(values, weights, exponential=True), OPEN, ONE_POINT)
     tangents = [np.exp(m) * weights * (values[:, o, 0] - m) / weights.mean() for o, m in enumerate(means)]
     assert perplexity.mean == pytest.approx(np.exp(means[0]) - np.exp(means[1]))
     assert perplexity.stderr == pytest.approx((tangents[0] - tangents[1]).std(ddof=1) / np.sqrt(15))
@@ -156,7 +158,7 @@ def test_intervals_of_uneven_items_hold_the_truth() -> None:
     for _ in range(2000):
         weights = draw.integers(20, 129, 40).astype(np.float64)
         losses = draw.normal(1.5, 0.6, (40, 1, 1)) + draw.normal(0, 0.2, (40, 2, 4)) + np.array([[[0.1], [0.0]]])
-        (gap,) = item_gaps(item_curves(losses, weights), OPEN, Reach(X))
+        (gap,) = item_gaps(item_curves(losses, weights), OPEN, TRAPEZOID)
         assert gap.low is not None and gap.high is not None
         held += gap.low <= 0.1 <= gap.high
     assert 0.93 <= held / 2000 <= 0.97
