@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
+    from rayci.analysis.answering.which_order import WhichOrder
+
 BESIDE = ("csv", "md", "tex", "json", "png", "svg", "pdf")
 """What can be written beside the report."""
 
@@ -32,12 +34,14 @@ def report(
     beside: Iterable[str] = (),
     tracebacks: Sequence[tuple[str, str]] = (),
     spec: str | None = None,
+    answer: WhichOrder | None = None,
 ) -> Path:
     """Write `report.html` into a folder and return its path; nothing in it loads from a network.
 
     `at` as in `metrics`. `beside`: further files from BESIDE (`composability.csv`, `overview.png` …). `tracebacks`:
-    (what failed, text), as `rayci.trials.failures` has them. `spec`: the sweep's specification as text. Each file is
-    complete under its name, or not there. Raises RequestError for an unknown `beside`.
+    (what failed, text), as `rayci.trials.failures` has them. `spec`: the sweep's specification as text. `answer`:
+    what `which_order` said of the table, if it was asked. Each file is complete under its name, or not there. Raises
+    RequestError for an unknown `beside`.
     """
     wanted = list(beside)
     for name in wanted:
@@ -45,7 +49,7 @@ def report(
             raise RequestError(f"cannot write {name!r} beside the report", allowed=", ".join(BESIDE))
     target = Path(folder)
     frame = metrics(table, at)
-    _write(target / "report.html", render(table, frame, About(title, at, tuple(tracebacks), spec)))
+    _write(target / "report.html", render(table, frame, About(title, at, tuple(tracebacks), spec, answer)))
     for name in wanted:
         if name in tables.WRITERS:
             _write(target / f"composability.{name}", tables.WRITERS[name](frame))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from rayci.analysis.answering import findings
 from rayci.analysis.answering.order_tables import INDENT, pivots
 from rayci.analysis.answering.usability import ruinous_steps
-from rayci.analysis.answering.which_order import which_order
+from rayci.analysis.answering.which_order import WhichOrder, which_order
 from rayci.analysis.composing.metric_table import METHODS, metrics
 from rayci.analysis.page.cell_data import cell_data, methods_of
 from rayci.analysis.page.compact import Texts, numbers
@@ -55,6 +55,8 @@ class About:
     tracebacks: tuple[tuple[str, str], ...] = ()
     spec: str | None = None
     """The sweep's specification as text."""
+    answer: WhichOrder | None = None
+    """In which order, where that was asked already."""
     news: News | None = None
     """Where the page watches a run; it then asks for more."""
 
@@ -67,7 +69,7 @@ def context(table: ResultTable, frame: pd.DataFrame, about: About) -> dict[str, 
     records = tables.records_of(frame)
     longer = [record for size in _longer(held) for record in tables.records_of(metrics(table, about.at, size=size))]
     data = _data(table, held, [*records, *longer], scales)
-    answer = which_order(table)
+    answer = about.answer or which_order(table)
     sweeps = sorted(table.arrow.column("sweep").unique().to_pylist())
     return {
         "title": about.title or f"{', '.join(sweeps)}: what survives composition",

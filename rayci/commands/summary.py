@@ -45,7 +45,8 @@ def print_run(run: Run, spec: Path) -> bool:
     """Print the result of a run of `spec` and write its report; returns whether anything failed."""
     table = run.table
     print_knowledge(table)
-    print_answer(analysis.which_order(table), most=_ROWS_SHOWN)
+    answer = analysis.which_order(table)
+    print_answer(answer, most=_ROWS_SHOWN)
     counts = run.plan.summary()
     readings = f"{counts['evaluations_asked']} asked, {counts['evaluations_computed']} measured"
     summary: dict[str, Any] = {
@@ -59,7 +60,7 @@ def print_run(run: Run, spec: Path) -> bool:
     for note in (*run.notes, *analysis.ruinous_steps(table)):
         out.print(f" [dim]note[/dim]   {plain(note)}", soft_wrap=True)
     root = run.folder.root
-    report = analysis.report(table, root, tracebacks=tracebacks_of(root), spec=spec_of(root))
+    report = analysis.report(table, root, tracebacks=tracebacks_of(root), spec=spec_of(root), answer=answer)
     for name, path in (("table", run.folder.parts), ("report", report)):
         out.print(f" [dim]{name}[/dim]  {plain(str(path))}", soft_wrap=True)  # whole, so that it can be copied
     return bool(summary["failures"] != "none")

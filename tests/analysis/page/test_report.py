@@ -114,3 +114,9 @@ def test_point_form_and_published_table(tmp_path: Path) -> None:
     assert "not legible in the source" in text
     cells = _data(page)["cells"]["ft × wanda"]
     assert {cell["at"] for cell in cells.values()} == {0.25}
+
+
+def test_an_answer_that_was_asked_is_the_one_that_is_shown(results: ResultTable, tmp_path: Path) -> None:
+    asked = analysis.which_order(results, at="area")
+    text = analysis.report(results, tmp_path, answer=asked).read_text(encoding="utf-8")
+    assert "as areas over the strength" in text and "at the middle of each sweep" not in text
