@@ -130,11 +130,15 @@ def _distinct(cells: FinalCells) -> FinalCells:
 
 def refuse_mixture(rows: pl.DataFrame) -> None:
     """RequestError where rows are of several models or re-compression policies: equal names would not be equal."""
-    for column, noun in (("model", "models"), ("recompress", "re-compression policies")):
+    choose = "choose one with --model, in Python load(…).of_model(name); load(…).metrics() tells all of them apart"
+    for column, noun, hint in (
+        ("model", "models", choose),
+        ("recompress", "re-compression policies", "read the folder of one run at a time"),
+    ):
         held = sorted(rows[column].unique().cast(pl.String).to_list())
         if len(held) > 1:
             raise RequestError(
                 f"the table holds {len(held)} {noun}",
                 allowed=", ".join(held),
-                hint="read the folder of one run at a time",
+                hint=hint,
             )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rayci.commands.console import Format
 from rayci.errors import RequestError
+
+if TYPE_CHECKING:
+    from rayci.analysis.scan.sources import Results
 
 OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
@@ -24,9 +27,15 @@ SpecPath = Annotated[
 ]
 RunPath = Annotated[
     str,
-    typer.Argument(help="A run folder, a Parquet table, or published:llama3_8b.", metavar="RUN", show_default=False),
+    typer.Argument(
+        help="A run folder, a folder of runs, a Parquet table, a glob or URL of these, or published:llama3_8b.",
+        metavar="RUN",
+        show_default=False,
+    ),
 ]
-ModelOption = Annotated[str | None, typer.Option("--model", help="Model of RUN, where it holds several.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Model of RUN, where it holds several: its name or fingerprint.")
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="json and csv go to standard output alone.")]
 
 
@@ -39,6 +48,14 @@ def names(kind: str) -> Any:
         return [name for name in getattr(registry, kind)() if name.startswith(incomplete)]
 
     return complete
+
+
+def loaded(source: str, model: str | None) -> Results:
+    """A result table, or the rows of one of its models."""
+    from rayci import analysis
+
+    table = analysis.load(source)
+    return table if model is None else table.of_model(model)
 
 
 def listed(texts: Iterable[str] | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rayci.commands.console import Format, notes, say
-from rayci.commands.options import FormatOption, ModelOption, RunPath, listed, names, whole
+from rayci.commands.options import FormatOption, ModelOption, RunPath, listed, loaded, names, whole
 
 
 def metrics(
@@ -44,8 +44,7 @@ def metrics(
     from rayci.commands import result_view as view
     from rayci.commands.options import numbers, ranges
 
-    table = analysis.load(folder)
-    table = table.of_model(model) if model else table
+    table = loaded(folder, model)
     chosen = at or ("middle" if axis == "scaled" and not over else "area")
     sizes = [whole(text, "--size") for text in listed(size)] or None
     bounds, areas = numbers(within, "--within") or None, ranges(over, "--over") or None
@@ -53,7 +52,7 @@ def metrics(
         counted = analysis.wins(table, chosen, criteria=listed(criterion) or None, along=along)
         view.print_wins(counted, chosen, format)
         return
-    if format is Format.TABLE and len(table.arrow.column("model").unique()) > 1 and view.print_knowledge(table):
+    if format is Format.TABLE and len(table.models()) > 1 and view.print_knowledge(table):
         return  # no two models are compared, and the orders of each can be asked for
     answer = analysis.which_order(table, chosen, axis, listed(criterion) or None, along, sizes, bounds, over=areas)
     if also:
@@ -81,8 +80,7 @@ def compare(
     from rayci.commands.compare_view import check_part, print_two_tables
 
     check_part(part, format)
-    here, there = analysis.load(folder), analysis.load(other)
-    here, there = (here.of_model(model) if model else here), (there.of_model(other_model) if other_model else there)
+    here, there = loaded(folder, model), loaded(other, other_model)
     print_two_tables(analysis.compare(here, there, at), f"{folder} − {other}", format, part, wide=wide)
 
 
@@ -100,8 +98,7 @@ def recommend(
     from rayci import analysis
     from rayci.commands.recommend_view import print_recommendation
 
-    table = analysis.load(folder)
-    told = analysis.recommend(table.of_model(model) if model else table, needed or (), minimize, maximize)
+    told = analysis.recommend(loaded(folder, model), needed or (), minimize, maximize)
     print_recommendation(told, folder if Path(folder).is_dir() else None, format)
 
 
@@ -125,8 +122,7 @@ def report(
     if watch:
         _watch(Path(folder), port, writes=bool(target or also))
         return
-    table = analysis.load(folder)
-    table = table.of_model(model) if model else table
+    table = loaded(folder, model)
     place = _place(target, folder)
     run, beside = Path(folder), listed(also)
     say(str(analysis.report(table, place, beside=beside, tracebacks=tracebacks_of(run), spec=spec_of(run))))

@@ -6,11 +6,14 @@ import csv
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rayci.commands import cli, console
+from rayci.table import write_part
+from tests.analysis.synthetic_table import SCALES, both_orders
 
 TABLE = "published:llama3_8b"
 
@@ -90,3 +93,18 @@ def test_refused(options: list[str], said: str, metrics, tmp_path: Path) -> None
     code, out, err = metrics(*options, "--out", str(tmp_path))
     assert (code, out) == (cli.WRONG_REQUEST, "") and said in err and len(err.splitlines()) <= 4
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_of_several_models(metrics, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for number, name in enumerate(("small", "large")):
+        rows = both_orders("ft", "wanda", "edit_success", {0.5: 0.4 + number / 2}, {0.5: 0.3}, model=name)
+        rows = [replace(row, stage_fingerprint=f"{name}{row.stage_fingerprint}") for row in rows]
+        write_part(
+            [replace(row, sweep_fingerprint=name, model_fingerprint=name) for row in rows], SCALES, tmp_path / name
+        )
+        (tmp_path / name).rename(tmp_path / f"{name}.parquet")
+    code, _, error = metrics("--format", "csv", source=f"{tmp_path}/*.parquet")
+    assert code == 2 and "large, small" in error and "choose one with --model" in error
+    for name, value in (("small", "0.4"), ("lar", "0.9")):
+        code, out, _ = metrics("--model", name, "--wide", "--format", "csv", source=str(tmp_path))
+        assert code == 0 and [row["value_ij"] for row in csv.DictReader(io.StringIO(out))] == [value]
