@@ -34,13 +34,22 @@ CRITERIA = {
     "edit_locality": "unrelated facts, against the true answers",
     "edit_locality_agreement": "unrelated facts, against the untouched model's answers",
     "edit_success": "new facts as they were edited in",
+    "fluency": "variety of the words that the model writes",
     "forget_recall": "share of the forgotten facts that are still answered",
     "hazard": "accuracy on the questions to be forgotten",
-    "kl_to_base": "KL divergence from the untouched model",
+    "knowmem_forget": "questions about the texts to be forgotten",
+    "knowmem_retain": "questions about the texts to be kept",
     "mmlu": "accuracy on general questions",
     "perplexity": "perplexity on the evaluation text",
+    "privleak": "whether the forgotten texts can be told from unseen ones",
     "retain_recall": "share of the facts to be kept that are answered",
+    "rwku_aa": "facts to be forgotten, asked for by adversarial prompts",
+    "rwku_fb": "facts to be forgotten, asked for by blanks to fill",
+    "rwku_qa": "facts to be forgotten, asked for by questions",
     "sparsity": "share of zeros among the weights",
+    "verbmem": "texts to be forgotten, continued word by word",
+    "triviaqa": "answers to trivia questions",
+    "truthfulqa": "truthful answers where people often err",
     "utility": "accuracy on general questions",
     "wikitext_ppl": "perplexity on WikiText-2",
     "wmdp": "accuracy on hazardous questions",
@@ -57,10 +66,12 @@ def expanded(names: Iterable[str]) -> list[tuple[str, str]]:
 def introduced(sentences: Iterable[str]) -> list[str]:
     """The sentences with every shipped method expanded where it is first used: `ft (fine-tuning) × wanda (…)`."""
     known = dict(METHODS)
-    names = re.compile(rf"(?<![\w.])({'|'.join(sorted(known, key=len, reverse=True))})(?![\w])")
+    names = re.compile(
+        rf"(?<![\w.])({'|'.join(sorted(known, key=len, reverse=True))})(?!\w)((?:@[\w.]*\w)?(?:{{[^}}]*}})?)"
+    )
 
     def expand(match: re.Match[str]) -> str:
         name = match[1]
-        return f"{name} ({known.pop(name)})" if name in known else name
+        return f"{match[0]} ({known.pop(name)})" if name in known else match[0]
 
     return [names.sub(expand, sentence) for sentence in sentences]

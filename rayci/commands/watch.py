@@ -42,7 +42,7 @@ class WatchedRun:
             if self._of != news.version:
                 try:
                     self._page, self._of = self._rendered(news), news.version
-                except RayciError as error:
+                except (RayciError, FileNotFoundError) as error:  # the run brings its files together at its end
                     return waiting(self.folder.root.name, f"{news.progress} {error}")
             return self._page
 

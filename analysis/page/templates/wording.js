@@ -11,7 +11,7 @@ const MEANS = {
   not_shown: "not shown to be more than noise",
   undecided: "undecided, as points are missing that could tell",
 };
-const UNITS = {replicates: "edit batches", seeds: "seeds", items: "items"};
+const UNITS = {replicates: "edit batches", seeds: "seeds"};
 const first = order => `${order.split(" > ")[0]} first`;
 const isShown = cell => cell?.verdict === "matters" && !cell.aside;
 const oneOrder = family => family.orders.length === 1;
@@ -44,7 +44,8 @@ function sentence(family, cell) {
   return `${better}${held && ` (${held})`}${shown}.`;
 }
 function stands(cell) {
-  const units = cell.n > 1 ? `${cell.n} ${UNITS[cell.interval_of ?? "replicates"]}` : "one value each";
+  const alone = cell.interval_of === "items" ? "one value each, intervals over items" : "one value each";
+  const units = cell.n > 1 ? `${cell.n} ${UNITS[cell.interval_of] ?? "replicates"}` : alone;
   const logarithm = cell.unit?.startsWith("ln ") ? `; areas of ${cell.unit}` : "";
   return `${cell.points[0]} of ${cell.points[1]} points, ${units}${logarithm}`;
 }

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from rayci import analysis, item_values
+from rayci import analysis, item_values, registry
 from rayci.analysis.page.cell_data import cell_data
 from rayci.analysis.page.compact import Texts, number
 from rayci.analysis.page.curve_data import curve_data
 from rayci.analysis.page.item_flips import Turned, item_flips
+from rayci.analysis.page.long_names import METHODS, expanded, introduced
 from rayci.analysis.page.provenance import times
 from rayci.analysis.page.stage_data import stage_data
 from rayci.analysis.page.stage_rows import missing, stage_lines
@@ -122,3 +123,12 @@ def test_times_by_the_kind_of_the_last_step() -> None:
     edit = by_kind["edit"]
     assert (edit.stages, edit.apply_total, edit.measure_total, edit.measure_median) == (2, 2.0, 3.0, 1.5)
     assert edit.peak_memory is None
+
+
+def test_every_shipped_method_has_a_long_name_at_its_first_use() -> None:
+    assert set(METHODS) == set(registry.INTERVENTIONS)
+    said = introduced(["ft > rtn@4 before ft and soft", "rmu_lat, rmu: my_ft"])
+    assert said[0] == "ft (fine-tuning) > rtn@4 (rounding to nearest) before ft and soft"
+    assert said[1].startswith("rmu_lat (representation misdirection with latent adversaries), rmu (")
+    assert said[1].endswith(": my_ft")
+    assert expanded(["ft", "plugin", "ft"]) == [("ft", "fine-tuning")]
