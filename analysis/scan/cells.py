@@ -16,9 +16,6 @@ from rayci.errors import RequestError, nearest
 from rayci.kinds import Direction, Scale
 from rayci.table import ResultTable
 
-_COLUMNS = (
-    "final", "model", "recompress", "stage_fingerprint", "replicate", "seed", "criterion", "value", "reason",
-)  # fmt: skip
 _FIRST = ("edit_success", "edit_generalization", "edit_locality", "edit_locality_agreement", "wmdp", "mmlu")
 """The order in which readers of the papers look for criteria; all others follow by name."""
 
@@ -57,20 +54,21 @@ def final_cells(table: ResultTable) -> FinalCells:
     Raises RequestError where the table mixes models or re-compression policies: their
     compositions have the same names, and a curve through both would mean nothing.
     """
-    final = table.columns([*_COLUMNS]).with_row_index("row").filter("final")
-    rows = final.with_columns(stage=pl.col("stage_fingerprint").rle_id()).drop("stage_fingerprint", "final").collect()
-    refuse_mixture(rows)
-    begins = pl.col("stage_fingerprint").ne_missing(pl.col("stage_fingerprint").shift())
-    stages = table.columns(["final", "stage_fingerprint", "steps"]).filter("final").filter(begins).select("steps")
+
+    # One column at a time: of ten million rows, all texts together would not fit into two gigabytes.
+    def column(name: str) -> pl.Series:
+        return table.columns(["final", name]).filter("final").select(name).collect()[name]
+
+    refuse_mixture(table.columns(["final", "model", "recompress"]).filter("final").drop("final").unique().collect())
     return _distinct(
         FinalCells(
-            compositions(stages.collect()).at(rows["stage"].to_numpy()),
-            coded_texts(rows["criterion"]),
-            coded_integers(rows["replicate"]),
-            coded_integers(rows["seed"]),
-            rows["value"].fill_null(np.nan).to_numpy(),
-            coded_texts(rows["reason"]),
-            rows["row"].to_numpy(),
+            compositions(table.columns(["final", "stage_fingerprint", "steps"])),
+            coded_texts(column("criterion")),
+            coded_integers(column("replicate")),
+            coded_integers(column("seed")),
+            column("value").fill_null(np.nan).to_numpy(),
+            coded_texts(column("reason")),
+            table.columns(["final"]).with_row_index("row").filter("final").collect()["row"].to_numpy(),
         )
     )
 

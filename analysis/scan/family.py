@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Family:
     runs: Mapping[str, Runs]
     """Criterion -> what was measured of it."""
 
-    @property
+    @cached_property
     def orders(self) -> tuple[Order, ...]:
         """Every order of the methods, whether it ran or not."""
         return tuple(orders_of(self.pair))

@@ -104,8 +104,9 @@ def _gaps(runs: Runs, ran: Kept, orders: Sequence[Order], grid: Sequence[float |
     row = rows[run, order, point]
     reason = np.where(row < 0, -1, runs.reason.codes[row])
     point = np.where(absent[run, order], -1, point)
-    keys = np.column_stack([order, point, reason])
-    _, first, counts = np.unique(keys, axis=0, return_index=True, return_counts=True)
+    # As one number, of which the distinct ones are found fast.
+    keys = (order * (len(grid) + 1) + point + 1) * (len(runs.reason.names) + 1) + reason + 1
+    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
     gaps: dict[Gap, int] = {}
     for place, count in sorted(zip(first.tolist(), counts.tolist(), strict=True)):
         name = " > ".join(variant.label for variant in orders[order[place]])
