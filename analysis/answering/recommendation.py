@@ -41,6 +41,8 @@ class Option:
     """Probability that it meets every need; None where a value has no interval."""
     chance_best: float | None = None
     """Probability that it does, and that no other chain that does has a better objective."""
+    undominated: bool = False
+    """Whether no other chain is as good in all that is needed and wanted, and better in one."""
 
 
 @dataclass(frozen=True)
@@ -107,20 +109,20 @@ def recommend(
     measured = [chain for chain in chains(table, [q.criterion for q in quantities]) if chain.steps]
     judged = [_option(chain, bounds, quantities) for chain in measured]
     lost = {option.chain.composition: _why(option, quantities) for option in judged if not _complete(option)}
-    complete = _sure([option for option in judged if _complete(option)], bounds, objective)
-    options = sorted((option for option in complete if option.met), key=lambda option: _rank(option, objective))
+    complete = _weighed([option for option in judged if _complete(option)], bounds, objective)
+    ranked = sorted(complete, key=lambda option: _rank(option, objective))
+    options = [option for option in ranked if option.met]
     if not options:
         raise _nobody(complete, bounds, lost)
     first = options[0]
-    others = [o for o in complete if o.chain.members == first.chain.members and o is not first]
     least = objective.cost(first.estimates[str(objective.quantity)].mean or 0.0)
     longest = max((first.chain.endings[q.criterion] for q in quantities), key=lambda ending: len(ending.by_unit))
     return Recommendation(
         needs=bounds,
         objective=objective,
         options=options,
-        pareto=_pareto(complete, bounds, objective),
-        other_orders=sorted(others, key=lambda option: _rank(option, objective)),
+        pareto=sorted((o for o in ranked if o.undominated), key=lambda option: _rank(option, objective)[1:]),
+        other_orders=[o for o in ranked if o.chain.members == first.chain.members and o is not first],
         between=strengths_between([option.chain for option in complete], bounds, objective, least),
         units=len(longest.by_unit),
         interval_of=longest.units,
@@ -130,21 +132,22 @@ def recommend(
     )
 
 
-def _sure(options: Sequence[Option], needs: Sequence[Need], objective: Objective) -> list[Option]:
-    """The options with their chances, where it is known how sure their values are."""
+def _weighed(options: Sequence[Option], needs: Sequence[Need], objective: Objective) -> list[Option]:
+    """The options beside each other: whom nobody dominates, and their chances where it is known how sure values are."""
     if not options:
         return []
+    free = undominated(_costs(options, needs, objective))
     told = chances(sampled([option.chain for option in options], needs, objective))
     quantities = [*(need.quantity for need in needs), objective.quantity]
-    return [
-        replace(option, chance_meets=float(told.meets[place]), chance_best=float(told.best[place]))
-        if _uncertain(option, quantities)
-        else option
-        for place, option in enumerate(options)
-    ]
+    weighed = []
+    for place, option in enumerate(options):
+        sure = _errors_known(option, quantities)
+        meets, best = (float(share[place]) if sure else None for share in (told.meets, told.best))
+        weighed.append(replace(option, undominated=bool(free[place]), chance_meets=meets, chance_best=best))
+    return weighed
 
 
-def _uncertain(option: Option, quantities: Sequence[Quantity]) -> bool:
+def _errors_known(option: Option, quantities: Sequence[Quantity]) -> bool:
     """Whether every value of a chain that was not measured on the weights has a standard error."""
     endings = [option.chain.endings[quantity.criterion] for quantity in quantities if not quantity.exact]
     return all(ending.summary.stderr is not None for ending in endings)
@@ -179,10 +182,11 @@ def _why(option: Option, quantities: Sequence[Quantity]) -> str:
     return "; ".join(f"{name}: {reason}" for name, reason in reasons.items() if reason)
 
 
-def _rank(option: Option, objective: Objective) -> tuple[bool, float, int, str]:
+def _rank(option: Option, objective: Objective) -> tuple[bool, float, bool, int, str]:
+    """Shown first, then by the objective; of equal ones whom nobody dominates, with the fewest steps."""
     mean = option.estimates[str(objective.quantity)].mean
     cost = math.inf if mean is None else objective.cost(mean)
-    return not option.shown, cost, len(option.chain.steps), option.chain.composition
+    return not option.shown, cost, not option.undominated, len(option.chain.steps), option.chain.composition
 
 
 def _nobody(complete: Sequence[Option], needs: Sequence[Need], lost: Mapping[str, str]) -> RequestError:
@@ -220,9 +224,3 @@ def _costs(options: Sequence[Option], needs: Sequence[Need], objective: Objectiv
     signs = [(str(bound.quantity), 1.0 if bound.at_most else -1.0) for bound in needs]
     signs.append((str(objective.quantity), objective.cost(1.0)))
     return np.array([[sign * (o.estimates[name].mean or 0.0) for name, sign in signs] for o in options])
-
-
-def _pareto(options: Sequence[Option], needs: Sequence[Need], objective: Objective) -> list[Option]:
-    free = undominated(_costs(options, needs, objective))
-    kept = [option for option, stays in zip(options, free, strict=True) if stays]
-    return sorted(kept, key=lambda option: _rank(option, objective)[1:])

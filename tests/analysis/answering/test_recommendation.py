@@ -58,6 +58,11 @@ def test_the_pareto_set_by_hand() -> None:
     assert _names(_told("wmdp<=0.9", "edit_success>=0.1", table=beaten, minimize="avg_bits").pareto) == ["ft > rtn@8"]
 
 
+def test_of_chains_that_cost_the_same_one_that_nothing_dominates_comes_first() -> None:
+    rows = [*_rows("rtn@4", 4.0, wmdp=0.4), *_rows("gd > rtn@4", 4.0, wmdp=0.2)]
+    assert _names(_told("wmdp<=0.5", table=table(rows), minimize="avg_bits").options) == ["gd > rtn@4", "rtn@4"]
+
+
 def test_strengths_between_are_whole_where_the_sweep_is() -> None:
     # of ft > rtn, edit success is .80 + .04 (bits − 4) from 4 to 8: .90 at 6.5 bits, so at 7 whole ones
     told = _told("edit_success>=0.9", "wmdp<=0.3", minimize="avg_bits")
