@@ -34,6 +34,7 @@ def metrics(
     over: Annotated[list[str] | None, typer.Option(help="Range of areas, for all alike: bits=3:8,…")] = None,
     model: ModelOption = None,
     wins: Annotated[bool, typer.Option("--wins", help="Which method of its kind is best, how often.")] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="Which ordering rules of the literature hold.")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="Intervals, p and n as well; in csv and json all.")] = False,
     also: Annotated[list[str] | None, typer.Option(help="Write files as well: csv,md,tex,json.")] = None,
     target: Annotated[Path | None, typer.Option("--out", help="Folder of those files. [default: the run's]")] = None,
@@ -51,6 +52,9 @@ def metrics(
     if wins:
         counted = analysis.wins(table, chosen, criteria=listed(criterion) or None, along=along)
         view.print_wins(counted, chosen, format)
+        return
+    if rules:
+        view.print_rules(analysis.rules(table, at or "area"), folder, format)
         return
     if format is Format.TABLE and len(table.models()) > 1 and view.print_knowledge(table):
         return  # no two models are compared, and the orders of each can be asked for

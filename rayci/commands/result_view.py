@@ -89,6 +89,18 @@ def print_wins(counted: pd.DataFrame, at: str, format: Format) -> None:
         say("No category holds two methods with a partner in both orders: nobody to win against.")
 
 
+def print_rules(rules: pd.DataFrame, source: str, format: Format) -> None:
+    """Which ordering rules hold, from `rayci.analysis.rules`."""
+    from rayci.analysis.text import tables
+    from rayci.analysis.text.rules_pivot import rules_pivot
+
+    if format is Format.TABLE:
+        print_pivot(rules_pivot(rules), f"Ordering rules of the literature in {source}")
+    else:
+        text = {Format.CSV: tables.to_csv, Format.JSON: tables.to_json}[format]
+        print(text(rules, all_columns=True), end="")
+
+
 def write_beside(answer: WhichOrder, folder: Path, names: tuple[str, ...]) -> list[Path]:
     """Write `composability.csv` … into a folder; RequestError, and nothing written, for a name that is no format."""
     from rayci.analysis.text import tables

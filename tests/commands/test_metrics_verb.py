@@ -67,6 +67,14 @@ def test_wins(metrics) -> None:  # type: ignore[no-untyped-def]
     }
 
 
+def test_rules(metrics) -> None:  # type: ignore[no-untyped-def]
+    held = json.loads(metrics("--rules", "--format", "json")[1])
+    assert [rule["rule"] for rule in held] == list(range(1, 15))
+    assert (held[6]["answer"], held[9]["answer"], held[9]["statistic"]) == ("yes", "undecided", None)
+    text = " ".join(metrics("--rules", "--at", "published")[1].split())
+    assert "10. SURE prevents that undecided" in text and "needs SURE and another unlearner" in text
+
+
 def test_files_beside(metrics, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     metrics("--also", "csv,md", "--also", "tex", "--out", str(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {f"composability.{name}" for name in ("csv", "md", "tex")}

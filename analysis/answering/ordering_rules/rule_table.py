@@ -49,7 +49,7 @@ def _judged(rule: Rule, compared: Compared) -> Judged:
     models = len(compared.table.arrow.column("model").unique())
     if models == 1 or rule.across_models:
         return rule.judge(compared)
-    return Judged([Part(f"one model at a time, the table holds {models}", Answer.UNDECIDED)])
+    return Judged([Part(f"one model of the {models} at a time", Answer.UNDECIDED)])
 
 
 def _row(rule: Rule, judged: Judged, answer: Answer) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def test_the_paper_s_own_points() -> None:
 def test_recovery_in_the_paper_that_found_it() -> None:
     told = analysis.rules(analysis.load("published:unlearning_quantization")).set_index("rule")
     assert told.answer[told.answer != "undecided"].to_dict() == {9: "yes", 10: "yes"}
-    assert told.sentence[1].startswith("one model at a time, the table holds 3")
+    assert told.sentence[1].startswith("one model of the 3 at a time")
 
 
 @pytest.mark.parametrize(
