@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from rayci.errors import CorruptionError
 from rayci.storage import sealed
-from rayci.storage.compaction import files_of
+from rayci.storage.compaction import COMPACTED, files_of
 from rayci.storage.sealed import File, each
 
 Array = npt.NDArray[np.float64]
@@ -200,7 +200,14 @@ def read(sources: Path | Sequence[File]) -> pa.Table | None:
     paths: Sequence[File] = files(sources) if isinstance(sources, Path) else sources
     if not paths:
         return None
-    parts = each(paths, read_part)
+    try:
+        parts = each(paths, read_part)
+    except CorruptionError:
+        gone = [path for path in paths if isinstance(path, Path) and not path.exists()]
+        compacted = {path.parent / COMPACTED for path in gone} - set(gone)
+        if not compacted or not all(path.exists() for path in compacted):
+            raise
+        return read([*compacted, *(path for path in paths if path not in gone)])  # the run ended meanwhile
     rows = pa.concat_tables(parts)
     return rows if _distinct(rows) == rows.num_rows else _once(parts, paths)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rayci import item_values
+from rayci.analysis.statistics.verdicts import MARGIN
 from rayci.errors import RequestError
 from rayci.table import ResultTable, Source, gather, merge
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rayci.analysis.answering.two_tables import TwoTables
+    from rayci.analysis.answering.which_order import WhichOrder
     from rayci.analysis.scan.curve import Curve
     from rayci.analysis.scan.reading_point import At
     from rayci.analysis.scan.several_models import Model
@@ -90,6 +92,8 @@ class Results(ResultTable):
         along: str | None = None,
         size: int = 2,
         within: Mapping[str, float] | None = None,
+        margin: float = MARGIN,
+        over: Mapping[str, tuple[float, float]] | None = None,
     ) -> pd.DataFrame:
         """As `rayci.analysis.metrics`, of every model of the table.
 
@@ -98,12 +102,11 @@ class Results(ResultTable):
         """
         from rayci.analysis.composing.metric_table import metrics
 
+        def read(table: Results) -> pd.DataFrame:
+            return metrics(table, at, axis, criteria, along, size, within, margin, over)
+
         held = self.models()
-        if len(held) == 1:
-            return metrics(self, at, axis, criteria, along, size, within)
-        return _beside(
-            (model, metrics(self.of_model(model.name), at, axis, criteria, along, size, within)) for model in held
-        )
+        return read(self) if len(held) == 1 else _beside((model, read(self.of_model(model.name))) for model in held)
 
     def plot(self, criterion: str, methods: Sequence[str] = (), along: str | None = None) -> go.Figure:
         """An interactive figure of one criterion over γ, both orders of the pair that has these methods.
@@ -126,11 +129,17 @@ class Results(ResultTable):
 
         return print_figure(self, name, path)
 
-    def wins(self, at: At = "published", digits: int = 2, criteria: Sequence[str] | None = None) -> pd.DataFrame:
+    def wins(
+        self,
+        at: At = "published",
+        digits: int = 2,
+        criteria: Sequence[str] | None = None,
+        along: str | None = None,
+    ) -> pd.DataFrame:
         """As `rayci.analysis.wins`."""
         from rayci.analysis.composing.win_counts import wins
 
-        return wins(self, at, digits, criteria)
+        return wins(self, at, digits, criteria, along)
 
     def interactions(
         self, at: At = "area", criteria: Sequence[str] | None = None, along: str | None = None, scale: str = "plain"
@@ -198,11 +207,12 @@ class Results(ResultTable):
         beside: Iterable[str] = (),
         tracebacks: Sequence[tuple[str, str]] = (),
         spec: str | None = None,
+        answer: WhichOrder | None = None,
     ) -> Path:
         """As `rayci.analysis.report`."""
         from rayci.analysis.page.html_report import report
 
-        return report(self, folder, title, at, beside, tracebacks, spec)
+        return report(self, folder, title, at, beside, tracebacks, spec, answer)
 
 
 def load(source: Source) -> Results:

@@ -158,3 +158,15 @@ def test_a_reader_is_not_disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(reading, "open_part", open_late)
     assert rows_of(tmp_path).equals(expected)
+
+
+def test_items_are_found_though_their_files_were_compacted(tmp_path: Path) -> None:
+    for stage in STAGES:
+        write_rows(tmp_path / "table", stage)
+        write_items(tmp_path / "items", stage)
+    held, expected = table.read(tmp_path), items_of(tmp_path / "items")
+    compact_items(tmp_path / "items")
+    assert held.item_values is not None
+    assert held.item_values.sort_by("stage_fingerprint").equals(expected)
+    (tmp_path / "items" / COMPACTED).unlink()
+    assert table.read(tmp_path).item_values is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rayci import analysis
+from rayci.analysis.scan.sources import Results
 from rayci.errors import RequestError
 from rayci.table import write_part
 from tests.analysis.synthetic_table import SCALES, both_orders
@@ -59,3 +61,11 @@ def test_public_functions_stay_functions_after_their_modules_load() -> None:
 def test_unknown_attribute() -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         _ = analysis.nonsense  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", sorted(set(dir(Results)) & set(analysis.__all__)))
+def test_a_method_takes_what_the_function_of_its_name_takes(name: str) -> None:
+    method, function = (
+        inspect.signature(call).parameters.values() for call in (getattr(Results, name), getattr(analysis, name))
+    )
+    assert [(each.name, each.default) for each in method][1:] == [(each.name, each.default) for each in function][1:]
