@@ -9,6 +9,7 @@ from typing import Any
 from rayci.analysis.answering.findings import concerns
 from rayci.analysis.composing.metric_table import METHODS
 from rayci.analysis.page.compact import Texts, number, numbers
+from rayci.analysis.scan.curve import ABSENT
 from rayci.kinds import Scale
 
 _METRICS = {"error": "order_free_error", "sensitivity": "order_sensitivity"}
@@ -40,6 +41,16 @@ def methods_of(record: Mapping[str, Any]) -> str:
     return " × ".join(record[name] for name in METHODS if record.get(name))
 
 
+def reason_of(record: Mapping[str, Any]) -> str | None:
+    """What a row has to say, for a page that shows which orders ran: those that did not are counted."""
+    if record["reason"] == f"{record['criterion']} was not measured":
+        return "not measured"
+    parts = (record["reason"] or "").split("; ")
+    never = [part for part in parts if part.endswith(f": {ABSENT}") and " at " not in part]
+    rest = [part for part in parts if part and part not in never]
+    return "; ".join([*rest, *(never if len(never) < 2 else [f"{len(never)} orders were not run"])]) or None
+
+
 def _cell(record: Mapping[str, Any], shades: list[float], reasons: Texts) -> dict[str, Any]:
     cell: dict[str, Any] = {
         short: numbers(record[f"{metric}{end}"] for end in _ENDS)
@@ -48,7 +59,8 @@ def _cell(record: Mapping[str, Any], shades: list[float], reasons: Texts) -> dic
     }
     cell |= {"shade": numbers(shades) if concerns(record) else [0, 0], "aside": not concerns(record) or None}
     cell |= {"points": [record["n_points"], record["points_asked"]], "n": record["n_replicates"]}
-    cell |= {"reason": reasons.place(record["reason"]) if record["reason"] else None}
+    reason = reason_of(record)
+    cell |= {"reason": reasons.place(reason) if reason else None}
     cell |= {"p": number(record.get("gap_p_adjusted")), "at": number(record["strength"])}
     cell |= {name: record.get(name) for name in ("best_order", "verdict", "interval_of", "unit")}
     return {name: value for name, value in cell.items() if value is not None}

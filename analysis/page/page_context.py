@@ -13,7 +13,7 @@ from rayci.analysis.answering.order_tables import INDENT, pivots
 from rayci.analysis.answering.usability import ruinous_steps
 from rayci.analysis.answering.which_order import WhichOrder, which_order
 from rayci.analysis.composing.metric_table import METHODS, metrics
-from rayci.analysis.page.cell_data import cell_data, methods_of
+from rayci.analysis.page.cell_data import cell_data, methods_of, reason_of
 from rayci.analysis.page.compact import Texts, numbers
 from rayci.analysis.page.curve_data import curve_data
 from rayci.analysis.page.downloads import downloads
@@ -84,6 +84,7 @@ def context(table: ResultTable, frame: pd.DataFrame, about: About) -> dict[str, 
         "interval_of": {record["interval_of"] for record in [*records, *longer]} - {None},
         "is_area": bool(frame["strength"].isna().all()),
         "composed": any(len(family.pair) > 1 for family in held),
+        "pairs": any(len(family.pair) == 2 for family in held),
         "chains": any(len(family.pair) > 2 for family in held),
         "recovered": list(knowledge_tables(table)),
         "recovered_legend": LEGEND,
@@ -163,9 +164,7 @@ def _gaps(records: Sequence[Mapping[str, Any]], held: Sequence[Mapping[str, Any]
     criteria_by_reason: dict[tuple[str, str], list[str]] = {}
     for record in records:
         only = alone.get(methods_of(record))
-        reason = f"only {only} was run: there is no other order to compare with" if only else record["reason"]
-        if reason == f"{record['criterion']} was not measured":
-            reason = "not measured"
+        reason = f"only {only} was run: there is no other order to compare with" if only else reason_of(record)
         if reason:
             criteria_by_reason.setdefault((tables.pair_name(record), reason), []).append(record["criterion"])
     return [(methods, reason, names) for (methods, reason), names in criteria_by_reason.items()]

@@ -1,13 +1,17 @@
 // The curves of every order of one set of methods for one criterion, small or large.
 const finite = Number.isFinite;
 const LETTER = 6.4; // pixels of a letter, about
-// The methods on their own: a curve where they have the swept γ, a level where they have none or a fixed one.
+// The methods on their own: a curve where they have the swept γ, as far as that goes here, else a level.
 const references = (family, place) => family.methods.flatMap(method => {
   const alone = data.families[method.alone], curve = alone?.curves[place];
   if (!curve) return [];
   const means = curve.mean[0].map(number), name = `${method.label} alone`;
-  if (method.strength !== null) return [{name, level: means[alone.grid.indexOf(method.strength)]}];
-  return alone.axis ? [{name, grid: alone.grid, means}] : [{name, level: means[0]}];
+  const at = gamma => means[alone.grid.indexOf(gamma)];
+  if (method.strength !== null) return [{name, level: at(method.strength)}];
+  if (!alone.axis || !family.axis) return [{name, level: means[0]}];
+  if (family.grid.length === 1) return [{name, level: at(family.grid[0])}];
+  const grid = alone.grid.filter(gamma => gamma >= family.grid[0] && gamma <= family.grid.at(-1));
+  return [{name, grid, means: grid.map(at)}];
 });
 const unitsName = curve => curve.of === "seeds" ? "seeds" : "edit batches";
 function intervalName(curve) {

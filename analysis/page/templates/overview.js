@@ -1,6 +1,8 @@
 // Small multiples: a row for each pair, a panel for each criterion, drawn when it comes into view.
 const PAGE = 24;
 let rowsShown = PAGE;
+// Pairs; longer sets have a grid of their own, and stand here where there is no pair.
+const isSmall = family => family.methods.length === 2 || composed.every(({methods}) => methods.length > 2);
 const seen = new IntersectionObserver(entries => entries.filter(entry => entry.isIntersecting).forEach(entry => {
   seen.unobserve(entry.target);
   drawRow(entry.target);
@@ -40,7 +42,7 @@ function rowOf(family) {
     family.axis ? `${family.axis[0]} of ${family.axis[1]}` : "no strength is swept",
     [...new Set(units)].filter(Boolean).join(" or "),
     family.axis || goesFirst(family, 0) !== "A" ? "" : letters.join(", "),
-    family.unasked ? `only ${family.orders.join(", ")} was run` : "",
+    family.unasked ? `only ${family.orders.join(", ")} ran` : "",
   ].filter(Boolean).join(" · ");
   const columns = shownCriteria().length;
   return html("div", {class: "set", "data-name": family.name},
@@ -63,8 +65,8 @@ function reserve([drawn, ...rows]) {
   }
 }
 function drawOverview() {
-  const pairs = visible().filter(family => family.methods.length === 2), rows = pairs.slice(0, rowsShown).map(rowOf);
-  const nothing = html("p", {class: "soft"}, "No pair of methods suits the filters.");
+  const sets = visible().filter(isSmall), rows = sets.slice(0, rowsShown).map(rowOf);
+  const nothing = html("p", {class: "soft"}, "No methods suit the filters.");
   seen.disconnect();
   byId("rows").classList.toggle("long-names", shownCriteria().some(place => criteria[place].name.length > 18));
   byId("rows").replaceChildren(...(rows.length ? rows : [nothing]));
@@ -73,8 +75,8 @@ function drawOverview() {
     reserve(rows);
   }
   rows.slice(1).forEach(row => seen.observe(row));
-  byId("more-rows").hidden = pairs.length <= rowsShown;
-  byId("more-rows").textContent = `Show all ${pairs.length} pairs (${rows.length} are shown)`;
+  byId("more-rows").hidden = sets.length <= rowsShown;
+  byId("more-rows").textContent = `Show all ${sets.length} rows (${rows.length} are shown)`;
 }
 function drawLegend() {
   const counts = new Set(composed.flatMap(family => Object.values(family.curves).map(curve => curve.n)));

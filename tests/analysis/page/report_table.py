@@ -12,7 +12,12 @@ EVIL = "</script><script>alert('x')</script> & \"quotes\""
 
 def report_table() -> ResultTable:
     """Three edit batches; `ft × wanda` and `wanda × gd` swept, `ft × gd` not, `ft × wanda × gd` in three orders."""
-    rows = [row("", "mmlu", 0.9), row("wanda@0.25", "mmlu", 0.8), row("wanda@0.5", "mmlu", 0.7)]
+    rows = [
+        row("", "mmlu", 0.9),
+        row("wanda@0.25", "mmlu", 0.8),
+        row("wanda@0.5", "mmlu", 0.7),
+        row("wanda@0.75", "mmlu", 0.4),
+    ]
     for k in (0, 1, 2):
         first, second = {0.25: 0.9 - k / 50, 0.5: 0.6}, {0.25: 0.95, 0.5: EVIL if k == 2 else 0.9}
         rows += both_orders("ft", "wanda", "edit_success", first, second, replicate=k)

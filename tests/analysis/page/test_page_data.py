@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rayci import analysis, item_values, registry
-from rayci.analysis.page.cell_data import cell_data
+from rayci.analysis.page.cell_data import cell_data, reason_of
 from rayci.analysis.page.compact import Texts, number
 from rayci.analysis.page.curve_data import curve_data
 from rayci.analysis.page.item_flips import Turned, item_flips
@@ -66,6 +66,13 @@ def test_cells_with_their_shade() -> None:
     assert cell["gap"] == [0.1, 0.1, 0.1]
     assert cell["sensitivity"][0] == cell["shade"][1] == 0.1
     assert (cell["best_order"], cell["verdict"], cell["points"]) == ("ft > gd", "matters", [1, 1])
+
+
+def test_orders_that_never_ran_are_counted() -> None:
+    [longer] = records_of(analysis.metrics(TABLE, size=3, criteria=["mmlu"]))
+    assert reason_of(longer) == "3 orders were not run"
+    [success] = [row for row in records_of(analysis.metrics(TABLE)) if row["reason"] and EVIL in row["reason"]]
+    assert reason_of(success) == success["reason"]
 
 
 def test_stages_show_recompression_before_and_after() -> None:
