@@ -156,12 +156,13 @@ def _by_order(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _ends(record: Mapping[str, Any], by_order: Mapping[str, float]) -> tuple[float | None, float | None]:
-    """The best and the worst value that an order reached; None where one has no value."""
+    """The values of the best and the worst order; None where one has no value."""
     if not by_order or len(by_order) < sum(name.startswith("value_") for name in record):
         return None, None
     reached = np.array(list(by_order.values()))
     cost = badness(reached, Scale(Direction(record["direction"])))
-    return float(reached[cost.argmin()]), float(reached[cost.argmax()])
+    best, worst = float(reached[cost.argmin()]), float(reached[cost.argmax()])  # where several orders share the place
+    return by_order.get(record["best_order"] or "", best), by_order.get(record["worst_order"] or "", worst)
 
 
 def _apart(best: float | None, worst: float | None) -> float | None:

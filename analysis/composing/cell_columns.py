@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayci.analysis.composing.family_reading import FamilyReading, Reading
-from rayci.analysis.statistics.composability import badness
 from rayci.analysis.statistics.intervals import LEAST_UNITS, Summaries, Summary
 from rayci.analysis.statistics.item_pairs import ItemScores
 from rayci.analysis.statistics.lost_points import Bounds
@@ -78,7 +77,7 @@ class CellColumns:
                 self.numbers[f"{metric}_bound_{end}"][rows] = column
         self.evidence.lost[rows] = lost.gap
 
-    def write_scores(self, rows: Rows, scored: Scores, scale: Scale) -> None:
+    def write_scores(self, rows: Rows, scored: Scores) -> None:
         """Metrics with their intervals, the criterion after every order, and what the gaps show."""
         for metric in METRICS:
             self._interval(rows, metric, getattr(scored, metric))
@@ -93,7 +92,7 @@ class CellColumns:
         evidence.gap[rows] = np.where(np.isnan(gaps.mean).any(axis=1), np.nan, gaps.mean[:, 0])
         evidence.inside[rows] = gaps.within(evidence.margin[rows][:, None]).all(axis=1)
         self._by_order(rows, scored.by_order)
-        for name, place in zip(("best_order", "worst_order"), _ends(scored.by_order, scale), strict=True):
+        for name, place in zip(("best_order", "worst_order"), _ends(scored.costs), strict=True):
             self.texts[name][rows] = [
                 None if order < 0 else self.where[row].orders[order] for row, order in zip(rows, place, strict=True)
             ]
@@ -153,12 +152,11 @@ class CellColumns:
             self.numbers[name + column][rows] = values
 
 
-def _ends(by_order: Array, scale: Scale) -> list[NDArray[np.intp]]:
+def _ends(costs: Array) -> list[NDArray[np.intp]]:
     """The best and the worst order of each cell; −1 where several share that place, or one has no value."""
-    cost = badness(by_order, scale)
     ends = []
-    for place in (cost.argmin(axis=1), cost.argmax(axis=1)):
-        end = np.take_along_axis(cost, place[:, None], axis=1)
-        alone = np.isclose(cost, end, rtol=1e-9, atol=1e-12).sum(axis=1) == 1
-        ends.append(np.where(alone & ~np.isnan(cost).any(axis=1), place, -1))
+    for place in (costs.argmin(axis=1), costs.argmax(axis=1)):
+        end = np.take_along_axis(costs, place[:, None], axis=1)
+        alone = np.isclose(costs, end, rtol=1e-9, atol=1e-12).sum(axis=1) == 1
+        ends.append(np.where(alone & ~np.isnan(costs).any(axis=1), place, -1))
     return ends

@@ -148,7 +148,7 @@ class _Batch:
         scored = scores(values, self.scale, reach)
         some = [self.cells[cell] for cell in cells]
         gammas = np.stack([cell.where.gammas for cell in some])
-        columns.write_scores(self.rows[cells], scored, self.scale)
+        columns.write_scores(self.rows[cells], scored)
         if values.shape[1] == 1:
             self._pair_items(cells, points, values[:, 0], reach, columns)
         counted = np.take_along_axis(inside[cells], points, axis=1).sum(axis=1)

@@ -67,6 +67,8 @@ class Scores:
     """`[cells]`: order sensitivity without the noise of the mean, √max(0, d² − se²) at each γ; of two orders."""
     by_order: Array
     """`[cells, orders]`: the criterion itself after each order."""
+    costs: Array
+    """`[cells, orders]`: how bad each order is, less is better; closer to zero: the area of its distance from zero."""
     sensitivity_points: NDArray[np.int64]
     """`[cells]`: fewer than all where every order is infinite."""
 
@@ -85,13 +87,15 @@ def scores(values: Array, scale: Scale, reach: Reach) -> Scores:
         per_replicate[alike] = spreads(some[:, :, None], there.of_units())[..., 0].mean(axis=-1)
         if orders == 2 and units > 1:
             corrected[alike] = _corrected(some, there)
+    by_order = weigh(mean, reach.pieces().whole()[:, None])
     return Scores(
         summaries(errors(values, scale, reach)),
         summaries(spread),
         summaries(gaps),
         per_replicate,
         corrected,
-        weigh(mean, reach.pieces().whole()[:, None]),
+        by_order,
+        _distances(mean, reach) if scale.direction is Direction.ZERO else badness(by_order, scale),
         finite.sum(axis=-1),
     )
 
@@ -132,6 +136,12 @@ def highest(curves: Array, reach: Reach) -> Array:
     parts = reach.pieces(curves)
     average = parts.means(curves)
     return _weigh(curves[..., None, :, :], parts.coefficients(_one_of(average.argmax(axis=-3), average)))[..., 0]
+
+
+def _distances(mean: Array, reach: Reach) -> Array:
+    """∫|κ| `[cells, orders]` of mean curves `[cells, orders, points]`: on both sides of zero it adds up."""
+    parts = reach.pieces(mean, zeros=True)
+    return weigh(mean, parts.coefficients(np.sign(parts.means(mean))))
 
 
 def _gaps(values: Array, reach: Reach) -> Array:

@@ -95,3 +95,12 @@ def test_three_orders_closer_to_zero_in_closed_form() -> None:
     assert cell["order_free_error"] == pytest.approx(3 / 4 / 8 + 3 / 8 * 3 / 8 + 1 / 3 / 12 + 1 / 3 / 6)
     # the highest is 1 throughout, the lowest 2γ − 1 up to ⅔ and 1 − γ after it
     assert cell["order_sensitivity"] == pytest.approx(1 + 2 / 9 - 1 / 18)
+
+
+def test_the_best_order_is_closest_to_zero_all_along_the_curve() -> None:
+    # 2γ − 1 has the mean 0, but is ½ away from zero on average
+    held = table(both_orders("gd", "wanda", "privleak", {0: -1.0, 1: 1.0}, {0: 0.3, 1: 0.3}))
+    (cell,) = analysis.metrics(held).to_dict("records")
+    assert (cell["best_order"], cell["worst_order"]) == ("wanda > gd", "gd > wanda")
+    (compared,) = analysis.which_order(held, at="area").compared[2]
+    assert (compared.best, compared.worst) == (pytest.approx(0.3), pytest.approx(0.0))

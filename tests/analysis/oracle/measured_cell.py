@@ -14,7 +14,6 @@ from rayci.analysis.scan.variant import Variant
 from rayci.kinds import Scale
 from tests.analysis.oracle.average_bits import Places, bits_of
 from tests.analysis.oracle.bounded import Bounds
-from tests.analysis.oracle.composability import badness
 from tests.analysis.oracle.curve import Family, Order
 from tests.analysis.oracle.intervals import LEAST_UNITS, Summary
 from tests.analysis.oracle.lost_points import Bounds as LostBounds
@@ -154,7 +153,7 @@ def _numbers(measured: Score, held: Samples, scale: Scale) -> dict[str, Any]:
         "order_sensitivity_per_replicate": measured.per_replicate,
         "order_sensitivity_corrected": measured.corrected,
         "sensitivity_points": measured.sensitivity_points,
-        **_ends(measured.by_order, held.orders, scale),
+        **_ends(measured.costs, held.orders),
         **dict(zip(value_columns(held.orders[0]), measured.by_order, strict=True)),
         "gap_p": Evidence(measured.gaps, None, None, 0).p,
         "interval_of": held.units if len(held.values) >= LEAST_UNITS else None,
@@ -181,13 +180,11 @@ def value_columns(pair: Sequence[Variant]) -> list[str]:
     return list(columns.values())
 
 
-def _ends(by_order: Sequence[float | None], orders: Sequence[Order], scale: Scale) -> dict[str, str | None]:
+def _ends(costs: Sequence[float], orders: Sequence[Order]) -> dict[str, str | None]:
     """The best and the worst order; None where several share that place, or one has no value."""
-    known = [value for value in by_order if value is not None]
-    if len(known) < len(orders):
+    if np.isnan(costs).any():
         return {"best_order": None, "worst_order": None}
-    cost = badness(np.array(known), scale)
-    ends = [[o for o, c in zip(orders, cost, strict=True) if same(c, end)] for end in (cost.min(), cost.max())]
+    ends = [[o for o, c in zip(orders, costs, strict=True) if same(c, end)] for end in (min(costs), max(costs))]
     named = [" > ".join(variant.label for variant in alike[0]) if len(alike) == 1 else None for alike in ends]
     return {"best_order": named[0], "worst_order": named[1]}
 

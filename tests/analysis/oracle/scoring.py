@@ -58,6 +58,8 @@ class Score:
     """Order sensitivity without the noise of the mean, √max(0, d² − se²) at each γ; null for more than two orders."""
     by_order: tuple[float | None, ...]
     """The criterion itself after each order."""
+    costs: tuple[float, ...]
+    """How bad each order is; closer to zero: the area of its distance from zero."""
     sensitivity_points: int
     """Fewer than all where every order is infinite."""
     notes: tuple[str, ...] = ()
@@ -84,6 +86,7 @@ def score(values: Array, scale: Scale, reach: Reach) -> Score:
         _plain(np.mean([_spread(unit[None], differing[1])[0] for unit in differing[0]])) if finite.any() else None,
         _plain(_corrected(*differing)) if two and len(values) > 1 else None,
         tuple(_plain(value) for value in _areas(mean, reach)),
+        tuple(_distances(mean, reach) if scale.direction is Direction.ZERO else badness(_areas(mean, reach), scale)),
         int(finite.sum()),
         tuple(_notes(scale, finite, reach)),
     )
@@ -135,6 +138,12 @@ def _corrected(values: Array, reach: Reach) -> Array:
 def _areas(mean: Array, reach: Reach) -> Array:
     places, weight = reach.refined(reach.x)
     return weigh(segments(at(reach.x, mean, places)), weight)
+
+
+def _distances(mean: Array, reach: Reach) -> Array:
+    """∫|κ| of every order `[orders]`."""
+    places, weight = reach.refined(cut(reach.x, mean, zeros=True))
+    return weigh(np.abs(segments(at(reach.x, mean, places))), weight)
 
 
 def _taken(lines: Array, order: np.ndarray) -> Array:
