@@ -276,3 +276,14 @@ def test_a_row_in_two_files_counts_once(tmp_path: Path) -> None:
     table.write_part([replace(later, n=5)], SCALES, tmp_path / "b.parquet")
     with pytest.raises(CorruptionError, match=r"all\.parquet and .*b\.parquet differ in mmlu of stage a: n 4 and 5"):
         table.read(tmp_path)
+
+
+def test_many_rows_with_the_checksum_of_few_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As versions before the checksum by column wrote them."""
+    rows = many(sealed.FEW + 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(sealed, "FEW", len(rows))
+        table.write_part(rows, SCALES, tmp_path / "p.parquet")
+    assert not pq.read_schema(tmp_path / "p.parquet").metadata[b"rayci.checksum"].startswith(b"columns:")
+    assert table.read(tmp_path).arrow.equals(table.from_rows(rows, SCALES).arrow)
+    assert sealed.read(tmp_path / "p.parquet", ["value"]).schema.names == ["value"]

@@ -150,7 +150,7 @@ def fault(sweep: Sweep, stage: Stage, part: Part) -> str | None:
 def items_fault(sweep: Sweep, stage: Stage, part: Part, items: pa.Table) -> str | None:
     """Why a file does not hold the items of this part's readings, all of them and no others; None where it does."""
     own = set(items.column("stage_fingerprint").to_pylist())
-    ok = part.rows.filter(pc.field("status") == Status.OK.value)
+    ok = part.rows.filter(pc.equal(part.rows.column("status"), Status.OK.value))
     measured, held = (_readings(rows) for rows in (ok, items))
     itemised = {criterion.name for criterion in sweep.criteria if criterion.item}
     due = {reading for reading in measured if reading[0] in itemised}

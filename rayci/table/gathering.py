@@ -34,7 +34,13 @@ def gather(source: Source) -> dict[str, ResultTable]:
     A file without a mark of ours may be anyone's, see `foreign`; the parts of a run must be ours and whole.
     Raises RequestError where there is no table, or where two contradict each other; CorruptionError for damage.
     """
-    return {name: table for place in dict.fromkeys(places(source)) for name, table in _tables(place).items()}
+    meant = dict.fromkeys(places(source))
+    try:
+        return {name: table for place in meant for name, table in _tables(place).items()}
+    except CorruptionError:
+        if all(file.exists() for place in meant for file in place.files):
+            raise
+        return gather(source)  # a run ended meanwhile, and its parts were brought into one file
 
 
 def merge(tables: Mapping[str, ResultTable]) -> ResultTable:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from rayci.errors import CorruptionError
 from rayci.item_values import ItemRow, Items
 from rayci.storage import compaction, sealed
 from rayci.storage.compaction import COMPACTED, by_stage, compact, remove, stages_in
-from rayci.table import reading
+from rayci.table import gathering, part_file, reading
 from tests.test_table import ROW, SCALES
 
 STAGES = ("a", "b", "c")
@@ -144,20 +145,27 @@ def test_the_rows_of_each_stage(tmp_path: Path) -> None:
     assert all(part.column("stage_fingerprint").to_pylist() == [stage] * 2 for stage, part in parts.items())
 
 
-def test_a_reader_is_not_disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+READERS: dict[ModuleType, Callable[[Path], pa.Table]] = {
+    reading: lambda run: table.read(run).arrow,
+    gathering: lambda run: table.merge(table.gather(run)).arrow,
+}
+
+
+@pytest.mark.parametrize("module", READERS)
+def test_a_reader_is_not_disturbed(module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run ends, and is compacted, while somebody reads its parts."""
     for stage in STAGES:
-        write_rows(tmp_path, stage)
-    expected, opened = rows_of(tmp_path), reading.open_part
+        write_rows(tmp_path / "table", stage)
+    expected, opened = READERS[module](tmp_path), part_file.open_part
 
     def open_late(path: Path) -> table.Part:
-        if not (tmp_path / COMPACTED).exists():
+        if not (tmp_path / "table" / COMPACTED).exists():
             monkeypatch.undo()
-            compact_rows(tmp_path)
+            compact_rows(tmp_path / "table")
         return opened(path)
 
-    monkeypatch.setattr(reading, "open_part", open_late)
-    assert rows_of(tmp_path).equals(expected)
+    monkeypatch.setattr(module, "open_part", open_late)
+    assert READERS[module](tmp_path).equals(expected)
 
 
 def test_items_are_found_though_their_files_were_compacted(tmp_path: Path) -> None:
