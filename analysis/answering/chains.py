@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rayci.analysis.scan.asked import Asked, asked_steps
+from rayci.analysis.scan.asked import Asked, Composition, compositions
 from rayci.analysis.scan.cells import refuse_mixture
+from rayci.analysis.scan.coded import Coded
+from rayci.analysis.scan.variant import labels
 from rayci.analysis.statistics.intervals import Summary, of_items, summarise
 from rayci.kinds import Direction, Scale
 from rayci.table import ResultTable
 
-_IDENTITY = ("stage_fingerprint", "composition", "steps")
-_UNIT = ["composition", "criterion", "replicate", "seed"]
+_UNIT = ["asked", "criterion", "replicate", "seed"]
 
 
 @dataclass(frozen=True)
@@ -65,40 +68,59 @@ def chains(table: ResultTable, criteria: Sequence[str] | None = None) -> list[Ch
     rows = table.arrow.filter(pc.field("final") | (pc.field("stage") == 0))
     if criteria is not None:
         rows = rows.filter(pc.field("criterion").isin(list(criteria)))
-    endings: dict[str, dict[str, Ending]] = {}
-    for (composition, criterion), units in _units(rows).items():
-        endings.setdefault(composition, {})[criterion] = _ending(units, table.scales.get(criterion))
-    identities = _identities(rows)
-    return [Chain(composition, *identities[composition], endings[composition]) for composition in endings]
+    asked = _asked(rows)
+    rows = rows.append_column("asked", pa.array(asked.codes))
+    endings: dict[int, dict[str, Ending]] = {}
+    for (code, criterion), units in _units(rows).items():
+        endings.setdefault(code, {})[criterion] = _ending(units, table.scales.get(criterion))
+    firsts = _firsts(rows)
+    names = _names({code: (asked.names[code], text) for code, (text, _) in firsts.items()})
+    return [Chain(names[code], asked.names[code], firsts[code][1], held) for code, held in endings.items()]
 
 
-def _identities(rows: pa.Table) -> dict[str, tuple[tuple[Asked, ...], str]]:
-    """Composition -> its steps and the fingerprint of its last stage, of the first edit batch and seed."""
-    where = [rows.column(name).to_pylist() for name in ("composition", "replicate", "seed")]
-    first: dict[str, tuple[int, int, int]] = {}
-    for place, (composition, replicate, seed) in enumerate(zip(*where, strict=True)):
+def _asked(rows: pa.Table) -> Coded[Composition]:
+    """The composition of every row, settings and all: its text alone may be that of another sweep's."""
+    stages = pl.DataFrame(pl.from_arrow(rows.select(["stage_fingerprint", "steps"])))
+    return compositions(stages.lazy().with_columns(final=pl.lit(True)))
+
+
+def _firsts(rows: pa.Table) -> dict[int, tuple[str, str]]:
+    """Composition -> its text and the fingerprint of its last stage, of the first edit batch and seed."""
+    where = [rows.column(name).to_pylist() for name in ("asked", "replicate", "seed")]
+    first: dict[int, tuple[int, int, int]] = {}
+    for place, (code, replicate, seed) in enumerate(zip(*where, strict=True)):
         run = (-1 if replicate is None else replicate, -1 if seed is None else seed, place)
-        first[composition] = min(run, first.get(composition, run))
-    picked = rows.select(list(_IDENTITY)).take([place for _, _, place in first.values()]).to_pylist()
-    return {row["composition"]: (asked_steps(row["steps"]), row["stage_fingerprint"]) for row in picked}
+        first[code] = min(run, first.get(code, run))
+    picked = rows.select(["composition", "stage_fingerprint"]).take([place for _, _, place in first.values()])
+    return dict(zip(first, (tuple(row.values()) for row in picked.to_pylist()), strict=True))
 
 
-def _units(rows: pa.Table) -> dict[tuple[str, str], list[dict[str, Any]]]:
+def _names(known: Mapping[int, tuple[Composition, str]]) -> dict[int, str]:
+    """The text of every composition; with the settings in which methods differ where several have one text."""
+    counts = Counter(text for _, text in known.values())
+    labelled = labels({step.variant for steps, _ in known.values() for step in steps}, {})
+    names = {}
+    for code, (steps, text) in known.items():
+        told = [_step(step, labelled[step.variant]) for step in steps]
+        names[code] = text if counts[text] == 1 else " > ".join(told)
+    return names
+
+
+def _step(step: Asked, label: str) -> str:
+    """`rtn@4{group_size=64}` of the label `rtn{group_size=64}`."""
+    strength = "" if step.strength is None else f"@{step.strength:g}"
+    return step.variant.method + strength + label.removeprefix(step.variant.method)
+
+
+def _units(rows: pa.Table) -> dict[tuple[int, str], list[dict[str, Any]]]:
     """(composition, criterion) -> its units: seeds are averaged within an edit batch."""
     seed = pc.if_else(pc.is_valid(rows.column("replicate")), pa.scalar(None, pa.int32()), rows.column("seed"))
     keyed = rows.set_column(rows.schema.get_field_index("seed"), "seed", seed)
-    sums = [
-        ("value", "mean"),
-        ("value", "count"),
-        ("stderr", "mean"),
-        ("n", "sum"),
-        ("reason", "list"),
-        ([], "count_all"),
-    ]
-    grouped = keyed.group_by(_UNIT, use_threads=False).aggregate(sums)
-    units: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    sums = [("value", "mean"), ("value", "count"), ("stderr", "mean"), ("n", "sum")]
+    grouped = keyed.group_by(_UNIT, use_threads=False).aggregate([*sums, ("reason", "list"), ([], "count_all")])
+    units: dict[tuple[int, str], list[dict[str, Any]]] = {}
     for unit in grouped.to_pylist():
-        units.setdefault((unit["composition"], unit["criterion"]), []).append(unit)
+        units.setdefault((unit["asked"], unit["criterion"]), []).append(unit)
     return units
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 from rayci.analysis.answering.chains import Chain, Ending, chains
 from rayci.analysis.statistics.intervals import of_items
 from rayci.errors import RequestError
-from tests.analysis.synthetic_table import row, table
+from tests.analysis.synthetic_table import row, step, table
 
 
 def ending(*rows: object, criterion: str = "wmdp") -> Ending:
@@ -49,6 +49,21 @@ def test_a_lost_unit_leaves_no_mean_and_says_why() -> None:
 def test_orders_of_the_same_steps_have_the_same_members() -> None:
     held = {chain.composition: chain for chain in chains(table(_both()))}
     assert held["ft > rtn@4"].members == held["rtn@4 > ft"].members != held["rtn@8 > ft"].members
+
+
+def test_chains_of_one_text_and_different_settings_stay_apart() -> None:
+    made = [[step("gd", {"lr": lr}), step("rtn@4", {"size": 64})] for lr in (0.1, 0.2)]
+    held = {chain.composition: chain for chain in chains(table([row(steps, "wmdp", 0.2) for steps in made]))}
+    assert list(held) == ["gd{lr=0.1} > rtn@4", "gd{lr=0.2} > rtn@4"]
+    assert len({chain.stage for chain in held.values()}) == 2
+
+
+def test_the_stage_is_that_of_the_first_edit_batch() -> None:
+    rows = [
+        row("ft", "wmdp", 0.1, replicate=k, stage_fingerprint=mark) for k, mark in ((2, "aa"), (0, "zz"), (1, "mm"))
+    ]
+    (chain,) = chains(table(rows))
+    assert chain.stage == "zz"
 
 
 def test_two_models_are_refused() -> None:

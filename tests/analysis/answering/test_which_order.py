@@ -124,6 +124,14 @@ def test_a_sweep_of_one_order_shows_what_chains_end_with() -> None:
     assert gaps(answer) == ["Only some orders ran of rtn × gd @ 4: nothing to compare."]
 
 
+def test_beside_a_single_order_stand_its_single_methods_and_no_compared_pair() -> None:
+    rows = [
+        row(text, "mmlu", 0.5) for text in ("", "ft", "gd", "wanda@0.5", "ft > rtn@4 > gd", "ft > rtn@4", "rtn@4 > ft")
+    ]
+    endings = analysis.which_order(table(rows)).endings
+    assert {chain.composition for chain in endings} == {"", "ft", "gd", "ft > rtn@4 > gd"}
+
+
 def test_a_table_with_one_method_only_shows_it() -> None:
     answer = analysis.which_order(table([row("", "mmlu", 0.9), row("rtn@4", "mmlu", 0.8), row("rtn@8", "mmlu", 0.9)]))
     assert answer.sentences == []
