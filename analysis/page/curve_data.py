@@ -15,23 +15,30 @@ from rayci.analysis.scan.variant import Variant, without_strength
 from rayci.analysis.statistics.intervals import LEAST_UNITS, summarise
 from rayci.analysis.statistics.piecewise import Array
 
+Ends = Mapping[tuple[str, float | None, str], tuple[float, float]]
+"""Order, γ and criterion -> ends of the interval over items, of what was measured once."""
+
 
 def set_name(family: Family) -> str:
     """`ft × wanda`, whatever the order."""
     return " × ".join(variant.label for variant in family.pair)
 
 
-def curve_data(families: Sequence[Family], criteria: Sequence[str], reasons: Texts) -> list[dict[str, Any]]:
+def curve_data(
+    families: Sequence[Family], criteria: Sequence[str], over_items: Ends, reasons: Texts
+) -> list[dict[str, Any]]:
     """Every set of methods, those of one method as well: they are the references of the others.
 
     `name`, `methods`, `axis` ([name of γ, method], or None), `grid`, `orders` (those that were asked for), `unasked`
     (how many orders were not), `curves` (place of the criterion -> values of every order, see `_curve`).
     """
     alone = {without_strength(f.pair[0]): place for place, f in enumerate(families) if len(f.pair) == 1}
-    return [_family(family, criteria, alone, reasons) for family in families]
+    return [_family(family, criteria, alone, over_items, reasons) for family in families]
 
 
-def _family(family: Family, criteria: Sequence[str], alone: Mapping[Variant, int], reasons: Texts) -> dict[str, Any]:
+def _family(
+    family: Family, criteria: Sequence[str], alone: Mapping[Variant, int], over_items: Ends, reasons: Texts
+) -> dict[str, Any]:
     measured = {place: samples(family, criterion) for place, criterion in enumerate(criteria)}
     measured = {place: held for place, held in measured.items() if len(held.values)}
     orders = next((held.orders for held in measured.values()), ())
@@ -43,7 +50,10 @@ def _family(family: Family, criteria: Sequence[str], alone: Mapping[Variant, int
         "grid": list(family.grid),
         "orders": [_text(orders[index]) for index in asked],
         "unasked": len(orders) - len(asked),
-        "curves": {place: _curve(held, asked, reasons) for place, held in measured.items()},
+        "curves": {
+            place: _curve(held, asked, reasons) | _item_ends(held, asked, criteria[place], over_items)
+            for place, held in measured.items()
+        },
     }
 
 
@@ -74,6 +84,18 @@ def _curve(held: Samples, asked: Sequence[int], reasons: Texts) -> dict[str, Any
         if gap.order in texts
     ]
     return curve
+
+
+def _item_ends(held: Samples, asked: Sequence[int], criterion: str, over_items: Ends) -> dict[str, Any]:
+    """Of a single measurement: `low` and `high` of the 95 % interval over its items, and that they are (`items`)."""
+    if len(held.values) > 1:
+        return {}
+    names = [_text(held.orders[order]) for order in asked]
+    ends = [[over_items.get((name, gamma, criterion), (None, None)) for gamma in held.grid] for name in names]
+    if all(low is None for line in ends for low, _ in line):
+        return {}
+    low, high = ([numbers(point[end] for point in line) for line in ends] for end in (0, 1))
+    return {"low": low, "high": high, "items": True}
 
 
 def _spread(values: Array) -> tuple[float | None, float | None, float | None]:

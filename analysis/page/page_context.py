@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from rayci.analysis.answering import findings
+from rayci.analysis.answering.chains import chains
 from rayci.analysis.answering.order_tables import INDENT, pivots
 from rayci.analysis.answering.usability import ruinous_steps
 from rayci.analysis.answering.which_order import WhichOrder, which_order
 from rayci.analysis.composing.metric_table import METHODS, metrics
 from rayci.analysis.page.cell_data import cell_data, methods_of, reason_of
 from rayci.analysis.page.compact import Texts, numbers
-from rayci.analysis.page.curve_data import curve_data
+from rayci.analysis.page.curve_data import Ends, curve_data
 from rayci.analysis.page.downloads import downloads
 from rayci.analysis.page.drawing import better
 from rayci.analysis.page.item_flips import item_flips
@@ -107,14 +108,26 @@ def _data(
     judged, reasons = list(scales), Texts()
     others = sorted(set(table.arrow.column("criterion").unique().to_pylist()) - set(judged))
     lines, walks = stage_lines(table)
+    stages = stage_data(lines, walks, item_flips(table, lines), held, [*judged, *others])
     every = {name: scale_of(table, name) for name in [*judged, *others]}
     return {
         "criteria": [_criterion(name, scale) for name, scale in every.items()],
         "judged": len(judged),
-        "families": curve_data(held, judged, reasons),
+        "families": curve_data(held, judged, _over_items(table, stages["walks"]), reasons),
         "cells": cell_data(records, judged, scales, reasons),
-        **stage_data(lines, walks, item_flips(table, lines), held, list(every)),
+        **stages,
         "reasons": reasons.held,
+    }
+
+
+def _over_items(table: ResultTable, walks: Sequence[Mapping[str, Any]]) -> Ends:
+    """Intervals over items of what was measured once."""
+    endings = {chain.composition: chain.endings for chain in chains(table)}
+    return {
+        (walk["order"], walk["strength"], criterion): (ending.summary.low, ending.summary.high)
+        for walk in walks
+        for criterion, ending in endings.get(walk["name"], {}).items()
+        if len(ending.by_unit) == 1 and ending.summary.low is not None and ending.summary.high is not None
     }
 
 

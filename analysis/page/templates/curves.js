@@ -16,6 +16,7 @@ const references = (family, place) => family.methods.flatMap(method => {
 const unitsName = curve => curve.of === "seeds" ? "seeds" : "edit batches";
 function intervalName(curve) {
   if (curve.n > 2) return `bars: 95 % interval of the mean (Student-t, ${curve.n} ${unitsName(curve)})`;
+  if (curve.items) return "bars: 95 % interval over the items of one measurement";
   return curve.n === 2 ? `bars: the values of the 2 ${unitsName(curve)}` : "one value each, no interval";
 }
 // The ends of an axis: the criterion's range where all of it is wanted, else what is there, on a logarithm over decades.

@@ -80,6 +80,7 @@ function drawOverview() {
 }
 function drawLegend() {
   const counts = new Set(composed.flatMap(family => Object.values(family.curves).map(curve => curve.n)));
+  const overItems = composed.some(family => Object.values(family.curves).some(curve => curve.items));
   const mark = d => svg("path", {class: "mark", d});
   const line = name => svg("path", {class: name, d: "M0,6H34"});
   const coloured = (...drawn) => svg("g", {class: "drawn i0"}, ...drawn);
@@ -92,6 +93,7 @@ function drawLegend() {
     [line("chance"), "chance"],
     ...([...counts].some(n => n > 2) ? [[bar(), "95 % interval of the mean (Student-t)"]] : []),
     ...(counts.has(2) ? [[bar(), "both values, where there are two"]] : []),
+    ...(overItems ? [[bar(), "95 % interval over items, where measured once"]] : []),
     [coloured(svg("path", {class: "lost", d: cross(17, 6, 4)})), "no value"],
     [coloured(svg("path", {class: "lost", d: MARKERS[2](17, 6, 4)})), "infinite"],
   ];

@@ -39,7 +39,9 @@ def test_numbers_of_the_data(value: float | None, plain: Any) -> None:
 
 def test_curves_of_every_order() -> None:
     reasons = Texts()
-    held = {family["name"]: family for family in curve_data(FAMILIES, ["edit_success", "perplexity", "mmlu"], reasons)}
+    held = {
+        family["name"]: family for family in curve_data(FAMILIES, ["edit_success", "perplexity", "mmlu"], {}, reasons)
+    }
     pair = held["ft × wanda"]
     assert (pair["orders"], pair["axis"], pair["grid"]) == (
         ["ft > wanda", "wanda > ft"],
@@ -57,6 +59,18 @@ def test_curves_of_every_order() -> None:
     assert pair["curves"][1]["mean"] == [[4.0, "Infinity"], [5.0, 900.0]]
     assert [method["alone"] for method in pair["methods"]] == [None, list(held).index("wanda")]
     assert held["ft × wanda × gd"]["orders"] == ["ft > wanda > gd", "wanda > ft > gd", "gd > ft > wanda"]
+
+
+def test_a_single_measurement_has_the_interval_over_its_items() -> None:
+    ends = {("wanda > gd", 0.5, "wmdp"): (0.1, 0.4)}
+    held = {family["name"]: family for family in curve_data(FAMILIES, ["wmdp", "mmlu"], ends, Texts())}
+    once = held["wanda × gd"]["curves"][0]
+    assert (once["low"], once["high"], once["items"]) == (
+        [[None, 0.1], [None, None]],
+        [[None, 0.4], [None, None]],
+        True,
+    )
+    assert "items" not in held["ft × gd"]["curves"][1]
 
 
 def test_cells_with_their_shade() -> None:
