@@ -65,7 +65,7 @@ def compare(here: ResultTable, there: ResultTable, at: At = "area") -> TwoTables
     noise it is. Infinite on both sides is no difference that has a value. `at`: where the ordering rules compare pairs.
     Raises RequestError where the tables have no cell in common, or one of them holds several models.
     """
-    sides = [_Side(table, f"the {which} table") for which, table in (("first", here), ("second", there))]
+    sides = [_Side(here, "the first table", "--model"), _Side(there, "the second table", "--other-model")]
     names = [side.compositions.keys() for side in sides]
     common = [name for name in names[0] if name in names[1]]
     criteria = [name for name in sides[0].criteria if name in sides[1].criteria]
@@ -92,11 +92,12 @@ def compare(here: ResultTable, there: ResultTable, at: At = "area") -> TwoTables
 class _Side:
     """One of the two tables."""
 
-    def __init__(self, table: ResultTable, name: str) -> None:
+    def __init__(self, table: ResultTable, name: str, option: str) -> None:
         try:
             self.chains = Chains(table)
         except RequestError as error:  # several models or policies
-            raise error.located(name) from None
+            hint = error.hint and error.hint.replace("--model", option)
+            raise RequestError(error.problem, at=name, allowed=error.allowed, hint=hint) from None
         self.table = table
         self.compositions: Mapping[str, Composition] = {self.chains.name(steps): steps for steps in self.chains.finals}
         self.criteria = sorted(table.arrow.column("criterion").unique().to_pylist())

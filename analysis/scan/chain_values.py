@@ -27,6 +27,7 @@ Transform = Callable[[Array, Array], Array]
 """Values and numbers of items (NaN where not known) to values on another scale; NaN where there is none."""
 
 UNSCALED = "no value on this scale"
+_COLUMNS = ("final", "criterion", "replicate", "seed", "value", "stderr", "n", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +120,16 @@ class Chains:
 
     def __init__(self, table: ResultTable) -> None:
         refuse_mixture(table.columns(["model", "recompress"]).unique().collect())
-        rows = table.arrow.combine_chunks()
-        self._rows = rows
-        identities = _identities(rows).dictionary_encode()
+        self._rows = table.arrow.select(list(_COLUMNS))
+        stages, firsts = _stages(table.arrow.column("stage_fingerprint"))
+        identities = _identities(table.arrow.select(["chain", "steps"]).take(pa.array(firsts))).dictionary_encode()
         codes = identities.indices.to_numpy()
-        firsts = np.unique(codes, return_index=True)[1]
-        parsed = [_chain(steps) for steps in rows.column("steps").take(pa.array(firsts)).to_pylist()]
+        firsts = firsts[np.unique(codes, return_index=True)[1]]
+        parsed = [_chain(steps) for steps in table.arrow.column("steps").take(pa.array(firsts)).to_pylist()]
         distinct = list(dict.fromkeys(parsed))
         self.places: dict[Chain, int] = {chain: place for place, chain in enumerate(distinct)}
-        self._codes = np.array([self.places[chain] for chain in parsed], dtype=np.intp)[codes]
-        final = np.unique(self._codes[rows.column("final").to_numpy()])
+        self._codes = np.array([self.places[chain] for chain in parsed], dtype=np.intp)[codes][stages]
+        final = np.unique(self._codes[self._rows.column("final").to_numpy()])
         self.finals: dict[Composition, Chain] = {asked(distinct[code]): distinct[code] for code in final}
         """Composition -> the chain at which it ends under the sweep's policy."""
         self._ends: dict[Composition, After] = {}
@@ -198,13 +199,20 @@ def _chain(steps: Sequence[dict[str, Any]]) -> Chain:
     return tuple(Applied(step, row["recompression"]) for step, row in zip(plain, steps, strict=True))
 
 
-def _identities(rows: pa.Table) -> pa.Array:
-    """Chain and settings of every row as one text, so that steps are parsed once per distinct chain."""
-    steps = rows.column("steps").combine_chunks()
+def _stages(fingerprints: pa.ChunkedArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which stage each row is of `[rows]`, and the first row of each: rows of a stage follow each other."""
+    begins = np.ones(len(fingerprints), dtype=bool)
+    begins[1:] = pc.not_equal(fingerprints[1:], fingerprints[:-1]).to_numpy()
+    return np.cumsum(begins) - 1, np.flatnonzero(begins)
+
+
+def _identities(stages: pa.Table) -> pa.Array:
+    """Chain and settings as one text, so that steps are parsed once per distinct chain."""
+    chain, steps = (stages.column(name).combine_chunks() for name in ("chain", "steps"))
     settings = pc.struct_field(steps.flatten(), "settings")
     offsets = pc.subtract(steps.offsets, steps.offsets[0])
     joined = pc.binary_join(pa.ListArray.from_arrays(offsets, settings), "\n")
-    return pc.binary_join_element_wise(rows.column("chain").combine_chunks(), joined, "\n")
+    return pc.binary_join_element_wise(chain, joined, "\n")
 
 
 def _numbers(column: pa.ChunkedArray) -> Array:

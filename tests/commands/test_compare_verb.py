@@ -62,7 +62,7 @@ def test_programs_get_every_part(compare, runs: list[str]) -> None:  # type: ign
     ("arguments", "said"),
     [
         ((PAPER, "nowhere"), "no result table"),
-        ((PAPER, "published:unlearning_quantization"), "the second table"),
+        ((PAPER, "published:unlearning_quantization"), "choose one with --other-model"),
         ((PAPER, "published:unlearning_quantization", "--other-model", "RWKU's model"), "in common"),
         ((PAPER, PAPER, "--part", "cells", "--format", "csv"), "differences, correlations, rules"),
         ((PAPER, PAPER, "--part", "rules"), "table and json hold all parts"),

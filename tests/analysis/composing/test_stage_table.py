@@ -7,6 +7,7 @@ import pytest
 
 from rayci import analysis
 from rayci.errors import RequestError
+from rayci.table import Row
 from tests.analysis.synthetic_table import both_orders, row, table
 
 
@@ -50,3 +51,12 @@ def test_one_measurement_has_the_interval_of_its_items() -> None:
     assert set(last.interval_of) == {"items"}
     assert (last.value_low["wmdp"], last.value_high["wmdp"]) == pytest.approx((0.2189, 0.3958), abs=1e-4)  # Wilson
     assert last.value_high["perplexity"] == pytest.approx(7.0 + 1.959963984540054 * 0.5)
+
+
+@pytest.mark.parametrize("rows", [[], [row("ft", "mmlu", 0.5)]], ids=["empty", "one method"])
+def test_a_table_without_pairs_has_nothing_to_compare(rows: list[Row]) -> None:
+    for function in (analysis.interactions, analysis.precedence, analysis.attribution, analysis.ranked_orders):
+        assert function(table(rows)).empty
+    assert analysis.wins(table(rows)).empty
+    assert set(analysis.rules(table(rows)).answer) == {"undecided"}
+    assert len(analysis.final_values(table(rows))) == 2 * len(rows)
