@@ -21,14 +21,13 @@ _OVER = {"replicates": "edit batches", "seeds": "seeds"}
 
 def sentences(told: Recommendation) -> list[str]:
     """What to build, whether that is shown, how sure it is that nothing measured is better, what other orders cost."""
-    wanted, count = str(told.objective.quantity), len(told.ranked)
-    asked = " and ".join(map(str, told.needs)) or "nothing else"
-    best = f"{wanted} {short(told.first.estimates[wanted].mean)}"
-    degree = "lowest" if told.objective.minimize else "highest"
-    several = f"the {degree} of the {count} chains that meet {asked}"
-    best += f", {several if count > 1 else f'the only chain that meets {asked}'}"
+    wanted, count, of = str(told.objective.quantity), len(told.ranked), f"of {len(told.candidates)} measured"
+    degree, asked = "lowest" if told.objective.minimize else "highest", " and ".join(map(str, told.needs))
+    among = f"the {degree} of the {count} chains that meet {asked}, {of}" if asked else f"the {degree} {of}"
+    if asked and count == 1:
+        among = f"the only chain that meets {asked}, {of}"
     return [
-        f"{told.first.chain.composition}: {best}, of {len(told.candidates)} measured.",
+        f"{told.first.chain.composition}: {wanted} {short(told.first.estimates[wanted].mean)}, {among}.",
         *([_shown(told)] if told.needs else []),
         *_chance(told),
         *(_instead(told, option) for option in told.other_orders[:_ORDERS]),
@@ -42,13 +41,12 @@ def _chance(told: Recommendation) -> Iterable[str]:
         return
     over = f"{told.units} {_OVER[told.interval_of]}" if told.interval_of else "the items of one measurement"
     meets = f"that it meets the needs: {first.chance_meets:.2f}; " if told.needs else ""
-    yield f"Probability {meets}that it is the best that does: {first.chance_best:.2f} ({DRAWS} draws over {over})."
+    best = "that it is the best that does" if told.needs else "that it is the best"
+    yield f"Probability {meets}{best}: {first.chance_best:.2f} ({DRAWS} draws over {over})."
     rival = max(told.candidates, key=lambda option: option.chance_best or 0.0)
     if (rival.chance_best or 0.0) > first.chance_best:
-        yield (
-            f"{rival.chain.composition} is the best with probability {rival.chance_best:.2f}, but meets the needs with"
-            f" {rival.chance_meets:.2f} only."
-        )
+        only = f", but meets the needs with {rival.chance_meets:.2f} only" if told.needs else ""
+        yield f"{rival.chain.composition} is the best with probability {rival.chance_best:.2f}{only}."
 
 
 def _shown(told: Recommendation) -> str:

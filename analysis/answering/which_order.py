@@ -114,10 +114,10 @@ def _one_order(ended: Sequence[Chain], sizes: Sequence[int] | None) -> list[Chai
     alone = [chain for chain in alone if sizes is None or len(chain.steps) in sizes]
     if not alone and any(len(chain.steps) > 1 for chain in ended):
         return []
-    told = {chain.composition for chain in alone}
     singles = {step for chain in alone for step in chain.steps}
-    beside = {chain.composition for chain in ended if len(chain.steps) < 2 and set(chain.steps) <= singles}
-    return [chain for chain in ended if not alone or chain.composition in told | beside]
+    beside = [chain for chain in ended if len(chain.steps) < 2 and set(chain.steps) <= singles]
+    told = {chain.composition for chain in (*alone, *beside)}
+    return [chain for chain in ended if not alone or chain.composition in told]
 
 
 def _methods(chain: Chain) -> object:

@@ -16,18 +16,18 @@ def metrics(
     at: Annotated[
         str | None,
         typer.Option(
-            help="Strength to read: middle (of each sweep), area, published (γ .25, 4 bits), a γ, or name=γ,…"
-            " [default: middle; area with --axis or --over]"
+            help="Strength to read: middle (of each sweep), area, published (γ .25, 4 bits), a γ, or name=γ,…",
+            show_default="middle; area with --axis or --over",
         ),
     ] = None,
     size: Annotated[
-        list[str] | None, typer.Option("--size", help="Numbers of methods, 2,3,4. [default: all there are]")
+        list[str] | None, typer.Option("--size", help="Numbers of methods, 2,3,4.", show_default="all there are")
     ] = None,
     criterion: Annotated[
         list[str] | None, typer.Option("--criterion", "-c", help="Only these.", autocompletion=names("criteria"))
     ] = None,
     axis: Annotated[str, typer.Option(help="γ axis of areas: scaled to [0, 1], gamma, or avg_bits.")] = "scaled",
-    along: Annotated[str | None, typer.Option(help="Method whose γ is the axis. [default: the compressor]")] = None,
+    along: Annotated[str | None, typer.Option(help="Method whose γ is the axis.", show_default="compressor")] = None,
     within: Annotated[
         list[str] | None, typer.Option(help="Only γ at which a criterion decays by at most so much: mmlu=0.05,…")
     ] = None,
@@ -37,7 +37,7 @@ def metrics(
     rules: Annotated[bool, typer.Option("--rules", help="Which ordering rules of the literature hold.")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="Intervals, p and n as well; in csv and json all.")] = False,
     also: Annotated[list[str] | None, typer.Option(help="Write files as well: csv,md,tex,json.")] = None,
-    target: Annotated[Path | None, typer.Option("--out", help="Folder of those files. [default: the run's]")] = None,
+    target: Annotated[Path | None, typer.Option("--out", help="Their folder.", show_default="the run's")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """In which order? Composability of every set of methods and criterion, then which order is better."""
@@ -94,7 +94,7 @@ def recommend(
         list[str] | None, typer.Option("--need", help='"wmdp<=0.30", "abs(privleak)<=10"; may be repeated.')
     ] = None,
     minimize: Annotated[str | None, typer.Option(help="Criterion to have as low as the needs allow.")] = None,
-    maximize: Annotated[str | None, typer.Option(help="As high. [default: general utility, in its direction]")] = None,
+    maximize: Annotated[str | None, typer.Option(help="As high.", show_default="general utility")] = None,
     model: ModelOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:

@@ -136,6 +136,15 @@ def test_general_utility_is_wanted_where_nothing_is_said() -> None:
     assert told.interval_of is None and told.command() == "rayci apply tiny rtn@8 --out DIR"
 
 
+def test_text_without_needs() -> None:
+    told = _told(minimize="avg_bits")
+    assert sentences(told)[:2] == [
+        "ft > rtn@3: avg_bits 3.00, the lowest of 5 measured.",
+        "Probability that it is the best: 1.00 (10000 draws over 3 edit batches).",
+    ]
+    assert pivot(told).rows[0][0] == "All" and pivot(told).header == ("chain", "avg_bits", "P(best)")
+
+
 def test_text() -> None:
     told = _told("wmdp<=0.30", "edit_success>=0.7", minimize="avg_bits")
     said = sentences(told)
