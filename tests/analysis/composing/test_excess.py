@@ -48,6 +48,21 @@ def test_the_better_single_is_chosen_where_the_curves_cross() -> None:
     assert told["better_single"] is None  # areas .8 and .8
 
 
+@pytest.mark.parametrize("criterion", ["mmlu", "wmdp", "privleak"])
+def test_a_finer_grid_of_the_same_lines_changes_nothing(criterion: str) -> None:
+    def on(grid: tuple[float, ...]) -> dict[str, Any]:
+        def line(start: float, end: float) -> dict[float, float]:
+            return {gamma: start + (gamma - 0.2) / 0.4 * (end - start) for gamma in grid}
+
+        rows = [row("", criterion, 1.0), row("ft", criterion, 0.3)]
+        rows += [row(f"wanda@{gamma:g}", criterion, value) for gamma, value in line(0.8, -0.4).items()]
+        return _only(rows + both_orders("ft", "wanda", criterion, line(-0.5, 0.9), line(0.7, 0.1)))
+
+    coarse, fine = on((0.2, 0.6)), on((0.2, 0.3, 0.35, 0.6))
+    for column in ("value_ij", "excess_ij", "excess_ji", "interaction_ij", "interaction_ji"):
+        assert coarse[column] == pytest.approx(fine[column])
+
+
 def test_closer_to_zero_is_better_on_either_side() -> None:
     rows = [row("", "privleak", -60.0), row("gd", "privleak", 20.0), row("wanda@0.5", "privleak", -50.0)]
     rows += both_orders("gd", "wanda", "privleak", {0.5: -30.0}, {0.5: 10.0})
