@@ -10,6 +10,8 @@ from rayci.analysis.answering.needs import Estimate
 from rayci.analysis.answering.recommendation import Option, Recommendation
 from rayci.analysis.text.tables import Pivot, ranged, short
 
+_NOISE = 0.02
+"""Below this the difference of two probabilities may be that of their draws."""
 _ORDERS = 3
 """Other orders that are told in words."""
 _MOST = 10
@@ -44,7 +46,7 @@ def _chance(told: Recommendation) -> Iterable[str]:
     best = "that it is the best that does" if told.needs else "that it is the best"
     yield f"Probability {meets}{best}: {first.chance_best:.2f} ({DRAWS} draws over {over})."
     rival = max(told.candidates, key=lambda option: option.chance_best or 0.0)
-    if (rival.chance_best or 0.0) > first.chance_best:
+    if (rival.chance_best or 0.0) > first.chance_best + _NOISE:
         only = f", but meets the needs with {rival.chance_meets:.2f} only" if told.needs else ""
         yield f"{rival.chain.composition} is the best with probability {rival.chance_best:.2f}{only}."
 

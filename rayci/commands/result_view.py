@@ -119,7 +119,9 @@ def write_beside(answer: WhichOrder, folder: Path, names: tuple[str, ...]) -> li
 
 def print_pivot(pivot: Pivot, title: str = "", most: int | None = None) -> None:
     """A table with its notes; of more than `most` rows the first, and how many are left out."""
-    out.print(_drawn(pivot, title, most), crop=False)
+    if title:
+        say(title, "bold")  # rich would wrap it to the width of the table
+    out.print(_drawn(pivot, most), crop=False)
     if most is not None and len(pivot.rows) > most:
         say(f"… and {len(pivot.rows) - most} more rows: rayci metrics RUN, or the report")
     for note in pivot.notes:
@@ -132,7 +134,7 @@ def fits(pivot: Pivot) -> bool:
     return _width(_columns(pivot)) <= out.width
 
 
-def _drawn(pivot: Pivot, title: str, most: int | None) -> Table:
+def _drawn(pivot: Pivot, most: int | None) -> Table:
     """The table as wide as it is, else with its words wrapped; never with a number cut off.
 
     Where even that leaves no room it is wider than the terminal, which wraps its lines.
@@ -141,8 +143,7 @@ def _drawn(pivot: Pivot, title: str, most: int | None) -> Table:
     width = _width(columns)
     narrow = sum(column.least for column in columns) + len(columns) - 1 <= out.width
     tight = narrow and width > out.width
-    heading = f"[bold]{plain(title)}[/bold]" if title else None
-    drawn = Table(title=heading, title_justify="left", box=None, pad_edge=False)
+    drawn = Table(box=None, pad_edge=False)
     drawn.collapse_padding = tight
     drawn.width = None if narrow else width
     for column in columns:
