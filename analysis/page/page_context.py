@@ -1,4 +1,4 @@
-"""What the report's page is filled with: texts, and the data that its scripts draw."""
+"""What the report's page is filled with: its texts, beside the data that its scripts draw."""
 
 from __future__ import annotations
 
@@ -9,27 +9,22 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from rayci.analysis.answering import findings
-from rayci.analysis.answering.chains import chains
 from rayci.analysis.answering.order_tables import INDENT, pivots
 from rayci.analysis.answering.usability import ruinous_steps
 from rayci.analysis.answering.which_order import WhichOrder, which_order
 from rayci.analysis.composing.metric_table import METHODS, metrics
-from rayci.analysis.page.cell_data import cell_data, methods_of, reason_of
-from rayci.analysis.page.compact import Texts, numbers
-from rayci.analysis.page.curve_data import Ends, curve_data
+from rayci.analysis.page.cell_data import methods_of, reason_of
 from rayci.analysis.page.downloads import downloads
-from rayci.analysis.page.drawing import better
-from rayci.analysis.page.item_flips import item_flips
 from rayci.analysis.page.long_names import expanded, introduced
+from rayci.analysis.page.page_data import page_data
 from rayci.analysis.page.provenance import provenance, times
-from rayci.analysis.page.stage_data import stage_data
-from rayci.analysis.page.stage_rows import missing, stage_lines
+from rayci.analysis.page.stage_rows import missing
 from rayci.analysis.scan.cells import chosen_criteria, final_cells, scale_of
 from rayci.analysis.scan.family import Family, families
 from rayci.analysis.scan.reading_point import At
 from rayci.analysis.text import tables
 from rayci.analysis.text.precisions import LEGEND, knowledge_tables
-from rayci.kinds import Scale, Status
+from rayci.kinds import Status
 from rayci.table import ResultTable
 
 if TYPE_CHECKING:
@@ -69,7 +64,7 @@ def context(table: ResultTable, frame: pd.DataFrame, about: About) -> dict[str, 
     scales = {name: scale_of(table, name) for name in judged}
     records = tables.records_of(frame)
     longer = [record for size in _longer(held) for record in tables.records_of(metrics(table, about.at, size=size))]
-    data = _data(table, held, [*records, *longer], scales)
+    data = page_data(table, held, [*records, *longer], scales)
     answer = about.answer or which_order(table)
     sweeps = sorted(table.arrow.column("sweep").unique().to_pylist())
     return {
@@ -98,47 +93,6 @@ def context(table: ResultTable, frame: pd.DataFrame, about: About) -> dict[str, 
             "files": downloads(table, frame),
             "version": about.news and about.news.version,
         },
-    }
-
-
-def _data(
-    table: ResultTable, held: Sequence[Family], records: Sequence[Mapping[str, Any]], scales: Mapping[str, Scale]
-) -> dict[str, Any]:
-    """What the scripts read: criteria, families with curves and cells, stages, and the reasons that they refer to."""
-    judged, reasons = list(scales), Texts()
-    others = sorted(set(table.arrow.column("criterion").unique().to_pylist()) - set(judged))
-    lines, walks = stage_lines(table)
-    stages = stage_data(lines, walks, item_flips(table, lines), held, [*judged, *others])
-    every = {name: scale_of(table, name) for name in [*judged, *others]}
-    return {
-        "criteria": [_criterion(name, scale) for name, scale in every.items()],
-        "judged": len(judged),
-        "families": curve_data(held, judged, _over_items(table, stages["walks"]), reasons),
-        "cells": cell_data(records, judged, scales, reasons),
-        **stages,
-        "reasons": reasons.held,
-    }
-
-
-def _over_items(table: ResultTable, walks: Sequence[Mapping[str, Any]]) -> Ends:
-    """Intervals over items of what was measured once."""
-    endings = {chain.composition: chain.endings for chain in chains(table)}
-    return {
-        (walk["order"], walk["strength"], criterion): (ending.summary.low, ending.summary.high)
-        for walk in walks
-        for criterion, ending in endings.get(walk["name"], {}).items()
-        if len(ending.by_unit) == 1 and ending.summary.low is not None and ending.summary.high is not None
-    }
-
-
-def _criterion(name: str, scale: Scale) -> dict[str, Any]:
-    return {
-        "name": name,
-        "direction": scale.direction,
-        "better": better(scale),
-        "range": numbers([scale.low, scale.high]),
-        "chance": scale.chance,
-        "unit": scale.unit,
     }
 
 
