@@ -74,7 +74,7 @@ def families(cells: FinalCells, along: str | None = None) -> list[Family]:
             tuple(grid),
             measured,
         )
-        for (pair, axis), grid, measured in zip(grouped, grids, runs, strict=True)
+        for (pair, axis), grid, measured in zip(grouped, grids, runs[:-1], strict=True)
     ]
     return sorted(held, key=lambda family: (len(family.pair), [variant.rank for variant in family.pair]))
 
@@ -89,8 +89,9 @@ def _places(
     grouped: Mapping[tuple[Order, Variant | None], Sequence[_Member]],
     grids: Sequence[list[float | None]],
 ) -> Places:
-    """Where in the arrays of its family each composition stands."""
-    family, order, point = np.full((3, len(cells.composition.names)), -1)
+    """Where in the arrays of its family each composition stands; the untouched model in a last one of its own."""
+    family, order, point = np.zeros((3, len(cells.composition.names)), dtype=np.int32)
+    family[:] = len(grouped)
     counts = []
     for number, (((pair, _), members), grid) in enumerate(zip(grouped.items(), grids, strict=True)):
         orders = {order: place for place, order in enumerate(orders_of(pair))}
@@ -99,7 +100,7 @@ def _places(
         for member in members:
             family[member.composition] = number
             order[member.composition], point[member.composition] = orders[member.order], points[member.gamma]
-    return Places(family, order, point, np.array(counts, dtype=np.int64).reshape(-1, 2))
+    return Places(family, order, point, np.array([*counts, (1, 1)], dtype=np.int64))
 
 
 def _rising(gamma: float | None) -> tuple[bool, float]:
