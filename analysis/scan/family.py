@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def families(cells: FinalCells, along: str | None = None) -> list[Family]:
     _check_along(composed.values(), along)
     by_bases: dict[Order, list[int]] = {}
     for code, steps in composed.items():
-        by_bases.setdefault(_sorted(step.variant for step in steps), []).append(code)
+        by_bases.setdefault(_sorted(tuple(step.variant for step in steps)), []).append(code)
     grouped: dict[tuple[Order, Variant | None], list[_Member]] = {}
     for bases, codes in by_bases.items():
         axis = _axis(bases, [composed[code] for code in codes], along)
@@ -107,7 +107,8 @@ def _rising(gamma: float | None) -> tuple[bool, float]:
     return gamma is not None, gamma or 0.0
 
 
-def _sorted(variants: Iterable[Variant]) -> Order:
+@lru_cache(maxsize=2**16)  # the same orders come at every γ
+def _sorted(variants: Order) -> Order:
     return tuple(sorted(variants, key=lambda variant: variant.rank))
 
 
