@@ -134,10 +134,16 @@ def with_intervals(frame: pd.DataFrame) -> Pivot:
         points = f"{record['n_points']}/{record['points_asked']}"
         bounds = [_bounds(record, metric) for metric in _METRICS if lost]
         about = (points, str(record["n_replicates"]), UNITS.get(record["interval_of"], "–"), *bounds)
-        lines.setdefault(pair_name(record), []).append((f"  {record['criterion'].replace('_', ' ')}", *values, *about))
+        lines.setdefault(pair_name(record), []).append((f"  {_title(record)}", *values, *about))
     header += ["error between", "sensitivity between"] if lost else []
     blank = ("",) * (len(header) - 1)
     return Pivot(tuple(header), tuple(row for pair, held in lines.items() for row in [(pair, *blank), *held]), ())
+
+
+def _title(record: Mapping[str, Any]) -> str:
+    """The criterion in words; areas of perplexities are those of their logarithm, and say so."""
+    unit = record["unit"] or ""
+    return unit if unit.startswith("ln ") else str(record["criterion"]).replace("_", " ")
 
 
 def ranged(value: float | None, low: float | None, high: float | None) -> str:

@@ -103,6 +103,7 @@ def test_intervals_stand_in_a_table_of_lines(frame: pd.DataFrame) -> None:
     )
     lost = tables.with_intervals(frame)
     assert lost.header[-2:] == ("error between", "sensitivity between")
+    assert "  ln perplexity" in [line[0] for line in lost.rows]
     assert ("  edit success", "0.30", "0.60", "1/2", "1", "–", "[0.15, 0.60]", "[0.20, 0.65]") in lost.rows
 
 
