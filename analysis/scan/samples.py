@@ -50,11 +50,6 @@ class Samples:
         return np.asarray(~np.isnan(self.values).any(axis=(0, 1)))
 
     @property
-    def ran(self) -> bool:
-        """Whether every order has a value somewhere."""
-        return bool(self.values.size) and not np.isnan(self.values).all(axis=(0, 2)).any()
-
-    @property
     def asked(self) -> bool:
         """Whether every order has rows, be they failures: else nobody asked for a comparison."""
         return not any(gap.strength is None and gap.reason == ABSENT for gap in self.gaps)
@@ -64,11 +59,6 @@ class Samples:
         grid = tuple(self.grid[point] for point in points)
         gaps = {gap: count for gap, count in self.gaps.items() if gap.strength in grid or gap.strength is None}
         return Samples(self.orders, grid, self.values[..., list(points)], self.units, gaps, self.runs)
-
-    def logarithm(self) -> Samples:
-        """The same with natural logarithms in the place of the values."""
-        with np.errstate(divide="ignore"):
-            return Samples(self.orders, self.grid, np.log(self.values), self.units, self.gaps, self.runs)
 
 
 def samples(family: Family, criterion: str) -> Samples:

@@ -14,7 +14,7 @@ from rayci.table import ResultTable
 from tests.analysis.oracle import curve, epsilon, metric_table
 from tests.analysis.random_table import random_table
 
-SEEDS = (6, 8)
+SEEDS = [6, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6))]
 READINGS: tuple[dict[str, Any], ...] = (
     {},
     {"size": 3},
