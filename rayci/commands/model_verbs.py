@@ -34,9 +34,11 @@ def apply(
     data: Annotated[str | None, typer.Option(help="Folder with edits.jsonl, calibration.jsonl, …")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of method: {setting: value}.")] = None,
     assigned: Annotated[list[str] | None, typer.Option("--set", help="awq.group_size=64; may be repeated.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Preset of every method. [default: published]")] = None,
-    recompress: Annotated[Recompress | None, typer.Option(help="After compress, then edit. [default: refit]")] = None,
-    dtype: Annotated[Dtype | None, typer.Option(help="Weights and arithmetic. [default: float32]")] = None,
+    preset: Annotated[str | None, typer.Option(help="Preset of every method.", show_default="published")] = None,
+    recompress: Annotated[
+        Recompress | None, typer.Option(help="After compress, then edit.", show_default="refit")
+    ] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Weights and arithmetic.", show_default="float32")] = None,
     measure: Annotated[
         list[str] | None, typer.Option(help="Criteria for the card, with commas.", autocompletion=names("criteria"))
     ] = None,
@@ -82,7 +84,7 @@ def inspect(
     top: Annotated[int, typer.Option(help="How many tokens.", min=1)] = 5,
     replicate: Annotated[int, typer.Option(help="The edit batch.")] = 0,
     seed: Annotated[int, typer.Option(help="The seed index.")] = 0,
-    store: Annotated[str | None, typer.Option(help="Stored stages. [default: those of runs/<name>]")] = None,
+    store: Annotated[str | None, typer.Option(help="Stored stages.", show_default="those of runs/<name>")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the most probable next tokens after a prompt, on the untouched model and after every step."""

@@ -108,7 +108,9 @@ def recommend(
 
 def report(
     folder: RunPath,
-    target: Annotated[Path | None, typer.Option("--out", help="Folder of the report. [default: the run's]")] = None,
+    target: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the report.", show_default="the run's")
+    ] = None,
     also: Annotated[
         list[str] | None, typer.Option(help="Beside it: csv,md,tex,json; svg,pdf,png: figures for print.")
     ] = None,
@@ -116,7 +118,7 @@ def report(
     watch: Annotated[
         bool, typer.Option("--watch", help="Show it in a browser of this machine, always as the run is now.")
     ] = False,
-    port: Annotated[int, typer.Option(help="Port of --watch. [default: any free one]", min=0, max=65535)] = 0,
+    port: Annotated[int, typer.Option(help="Port of --watch.", show_default="any free one", min=0, max=65535)] = 0,
 ) -> None:
     """Write the self-contained HTML report of a run, or show it while the run goes on."""
     from rayci import analysis

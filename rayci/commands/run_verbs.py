@@ -16,7 +16,7 @@ def plan(
     spec: SpecPath,
     trials: Annotated[bool, typer.Option("--trials", help="List every trial instead of the counts.")] = False,
     times: Annotated[
-        str | None, typer.Option(help="A run whose measured times to use. [default: runs/<name>, if there]")
+        str | None, typer.Option(help="A run whose measured times to use.", show_default="runs/<name>, if there")
     ] = None,
     price: Annotated[float | None, typer.Option(help="USD a GPU-hour; wins over the spec's.", min=0)] = None,
     format: FormatOption = Format.TABLE,
@@ -54,15 +54,16 @@ def plan(
 
 def run(
     spec: SpecPath,
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Run folder. [default: runs/<name>]")] = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="runs/<name>")] = None,
     store: Annotated[
-        str | None, typer.Option(help="Stage store to share with other runs, a folder or a URL. [default: <out>/store]")
+        str | None,
+        typer.Option(help="Stage store to share with other runs, a folder or a URL.", show_default="<out>/store"),
     ] = None,
     storage: Annotated[
-        str | None, typer.Option(help="Folder or URL that all nodes see, for rows and stages. [default: <out>]")
+        str | None, typer.Option(help="Folder or URL that all nodes see, for rows and stages.", show_default="<out>")
     ] = None,
     store_limit: Annotated[float | None, typer.Option(help="GiB that stored weights may take.", min=0)] = None,
-    workers: Annotated[int | None, typer.Option(help="Trials at a time. [default: what the cores allow]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at a time.", show_default="what the cores allow")] = None,
     address: Annotated[str | None, typer.Option(help="Join a running Ray cluster.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this composition; may be repeated.")] = None,
     replicate: Annotated[int | None, typer.Option(help="Only this edit batch.")] = None,

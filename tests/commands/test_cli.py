@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from rayci import __version__, registry
 from rayci.commands import cli
@@ -44,13 +45,33 @@ def rayci(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     "verb",
-    ["", "plan", "run", "status", "report", "metrics", "compare", "apply", "inspect", "methods", "criteria", "doctor"],
+    [
+        "",
+        "plan",
+        "run",
+        "status",
+        "report",
+        "metrics",
+        "compare",
+        "recommend",
+        "apply",
+        "inspect",
+        "methods",
+        "criteria",
+        "doctor",
+    ],
 )
 def test_help(verb: str, rayci) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = rayci(*([verb] if verb else []), "--help")
     assert code == 0
     assert "Usage: rayci" in out
     assert len(out) > 300
+
+
+def test_help_shows_every_word() -> None:
+    """Rich takes text in square brackets for markup and shows nothing of it."""
+    for verb in typer.main.get_command(cli.app).commands.values():  # type: ignore[attr-defined]
+        assert [option.name for option in verb.params if "[" in (getattr(option, "help", "") or "")] == []
 
 
 def test_help_names_exit_codes_and_version(rayci) -> None:  # type: ignore[no-untyped-def]
