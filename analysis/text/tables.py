@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rayci.analysis.composing.metric_table import COLUMNS, METHODS
@@ -66,32 +66,43 @@ def stacked(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
-    """The pivot as a Markdown table, notes below."""
-    table = pivot(frame)
-    lines = [_row(map(markdown, table.header)), _row(["---", *["---:"] * (len(table.header) - 1)])]
-    lines += [_row(map(markdown, row)) for row in table.rows]
-    lines += [
-        "",
-        "Cells: order-free error \\| order sensitivity.",
-        "",
-        *(f"- {markdown(note)}" for note in table.notes),
-    ]
-    return "\n".join(lines) + "\n"
+    """The composability table as a Markdown table, notes below."""
+    return markdown_of(composability_pivot(frame))
 
 
 def to_latex(frame: pd.DataFrame) -> str:
-    """The pivot as a LaTeX `tabular` (package booktabs), notes as comments."""
-    table = pivot(frame)
+    """The composability table as a LaTeX `tabular` (package booktabs), notes as comments."""
+    return latex_of(composability_pivot(frame))
+
+
+def markdown_of(table: Pivot) -> str:
+    """A table for people as a Markdown table, notes below."""
+    lines = [_row(map(markdown, table.header)), _row(["---", *["---:"] * (len(table.header) - 1)])]
+    lines += [_row(map(markdown, row)) for row in table.rows]
+    return "\n".join([*lines, "", *(f"- {markdown(note)}" for note in table.notes)]) + "\n"
+
+
+def latex_of(table: Pivot) -> str:
+    """A table for people as a LaTeX `tabular` (package booktabs), notes as comments."""
     lines = [rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}", r"\toprule"]
     lines += [" & ".join(map(latex, table.header)) + r" \\", r"\midrule"]
     lines += [" & ".join(map(latex, row)) + r" \\" for row in table.rows]
-    return (
-        "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *(f"% {one_line(note)}" for note in table.notes)]) + "\n"
-    )
+    notes = [f"% {one_line(note)}" for note in table.notes]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes]) + "\n"
 
 
 WRITERS = {"csv": to_csv, "json": to_json, "md": to_markdown, "tex": to_latex}
 """Format -> the composability table as its text."""
+OF_FRAMES = {"csv": to_csv, "json": to_json}
+"""Format for programs -> any frame as its text."""
+OF_PIVOTS = {"md": markdown_of, "tex": latex_of}
+"""Format for people -> any table for people as its text."""
+
+
+def composability_pivot(frame: pd.DataFrame) -> Pivot:
+    """The table in its compact form, with what its cells are."""
+    table = pivot(frame)
+    return replace(table, notes=("Cells: order-free error | order sensitivity.", *table.notes))
 
 
 def pivot(frame: pd.DataFrame, criteria: Sequence[str] | None = None) -> Pivot:

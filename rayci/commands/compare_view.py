@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from rayci.analysis.text import tables, two_table_pivots
+from rayci.commands.beside import Beside
 from rayci.commands.console import Format
 from rayci.commands.result_view import print_pivot
 from rayci.errors import RequestError
@@ -22,6 +23,16 @@ def check_part(part: str, format: Format) -> None:
         raise RequestError(f"no part {part!r}", at="--part", allowed=", ".join(PARTS))
     if part != PARTS[0] and format is not Format.CSV:
         raise RequestError("--part chooses a table for CSV", at="--part", hint="table and json hold all parts")
+
+
+def parts_beside(told: TwoTables) -> list[Beside]:
+    """All parts as tables that can be written."""
+    pivots = {
+        "differences": two_table_pivots.cells_pivot(told.differences),
+        "correlations": two_table_pivots.criteria_pivot(told),
+        "rules": two_table_pivots.rules_pivot(told.rules, wide=True),
+    }
+    return [Beside(f"compared_{part}", getattr(told, part), pivots[part]) for part in PARTS]
 
 
 def print_two_tables(told: TwoTables, title: str, format: Format, part: str, *, wide: bool) -> None:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rayci.commands.beside import Beside
 from rayci.commands.console import Format, out, print_json, say, show
 from rayci.commands.result_view import fits, print_pivot
 
 if TYPE_CHECKING:
     from rayci.analysis.answering.recommendation import Recommendation
+
+
+def chains_beside(told: Recommendation) -> Beside:
+    """Every chain that was judged as a table that can be written."""
+    import pandas as pd
+
+    from rayci.analysis.answering import recommendation_table as texts
+
+    return Beside("recommendation", pd.DataFrame(texts.records(told)), texts.pivot(told))
 
 
 def print_recommendation(told: Recommendation, run: str | None, format: Format) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rayci.commands.beside import AlsoOption, Files, OutOption, folder_of_files
 from rayci.commands.console import Format, notes, say
 from rayci.commands.options import FormatOption, ModelOption, RunPath, listed, loaded, names, whole
+from rayci.errors import RequestError
 
 
 def metrics(
@@ -36,8 +39,8 @@ def metrics(
     wins: Annotated[bool, typer.Option("--wins", help="Which method of its kind is best, how often.")] = False,
     rules: Annotated[bool, typer.Option("--rules", help="Which ordering rules of the literature hold.")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="Intervals, p and n as well; in csv and json all.")] = False,
-    also: Annotated[list[str] | None, typer.Option(help="Write files as well: csv,md,tex,json.")] = None,
-    target: Annotated[Path | None, typer.Option("--out", help="Their folder.", show_default="the run's")] = None,
+    also: AlsoOption = None,
+    target: OutOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """In which order? Composability of every set of methods and criterion, then which order is better."""
@@ -45,22 +48,29 @@ def metrics(
     from rayci.commands import result_view as view
     from rayci.commands.options import numbers, ranges
 
-    table = loaded(folder, model)
+    unused = {"size": size, "axis": axis != "scaled", "within": within, "over": over, "wide": wide}
+    if wins:
+        _refuse("--wins", unused | {"rules": rules})
+    elif rules:
+        _refuse("--rules", unused | {"criterion": criterion, "along": along})
+    files, table = Files.asked(also, target, folder), loaded(folder, model)
     chosen = at or ("middle" if axis == "scaled" and not over else "area")
     sizes = [whole(text, "--size") for text in listed(size)] or None
     bounds, areas = numbers(within, "--within") or None, ranges(over, "--over") or None
     if wins:
         counted = analysis.wins(table, chosen, criteria=listed(criterion) or None, along=along)
+        files.write(view.wins_beside(counted))
         view.print_wins(counted, chosen, format)
         return
     if rules:
-        view.print_rules(analysis.rules(table, at or "area"), folder, format)
+        held = analysis.rules(table, at or "area")
+        files.write(view.rules_beside(held))
+        view.print_rules(held, folder, format)
         return
     if format is Format.TABLE and len(table.models()) > 1 and view.print_knowledge(table):
         return  # no two models are compared, and the orders of each can be asked for
     answer = analysis.which_order(table, chosen, axis, listed(criterion) or None, along, sizes, bounds, over=areas)
-    if also:
-        view.write_beside(answer, _place(target, folder), listed(also))
+    files.write(view.composability_beside(answer))
     if format is not Format.TABLE:
         view.print_frames(answer, format, wide=wide)
     else:
@@ -76,16 +86,20 @@ def compare(
     model: ModelOption = None,
     other_model: Annotated[str | None, typer.Option(help="Model of OTHER, likewise.")] = None,
     wide: Annotated[bool, typer.Option("--wide", help="Every common cell, and the numbers of every rule.")] = False,
-    part: Annotated[str, typer.Option(help="For csv: differences, correlations or rules.")] = "differences",
+    part: Annotated[str, typer.Option(help="For --format csv: differences, correlations or rules.")] = "differences",
+    also: AlsoOption = None,
+    target: OutOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Where two results differ, whether they rank alike, and which ordering rules hold in each."""
     from rayci import analysis
-    from rayci.commands.compare_view import check_part, print_two_tables
+    from rayci.commands.compare_view import check_part, parts_beside, print_two_tables
 
     check_part(part, format)
-    here, there = loaded(folder, model), loaded(other, other_model)
-    print_two_tables(analysis.compare(here, there, at), f"{folder} − {other}", format, part, wide=wide)
+    files, here, there = Files.asked(also, target, folder), loaded(folder, model), loaded(other, other_model)
+    told = analysis.compare(here, there, at)
+    files.write(*parts_beside(told))
+    print_two_tables(told, f"{folder} − {other}", format, part, wide=wide)
 
 
 def recommend(
@@ -96,13 +110,17 @@ def recommend(
     minimize: Annotated[str | None, typer.Option(help="Criterion to have as low as the needs allow.")] = None,
     maximize: Annotated[str | None, typer.Option(help="As high.", show_default="general utility")] = None,
     model: ModelOption = None,
+    also: AlsoOption = None,
+    target: OutOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Which chain to build: those that meet the needs, how sure that is, and what other orders would cost."""
     from rayci import analysis
-    from rayci.commands.recommend_view import print_recommendation
+    from rayci.commands.recommend_view import chains_beside, print_recommendation
 
+    files = Files.asked(also, target, folder)
     told = analysis.recommend(loaded(folder, model), needed or (), minimize, maximize)
+    files.write(chains_beside(told))
     print_recommendation(told, folder if Path(folder).is_dir() else None, format)
 
 
@@ -129,7 +147,7 @@ def report(
         _watch(Path(folder), port, writes=bool(target or also))
         return
     table = loaded(folder, model)
-    place = _place(target, folder)
+    place = folder_of_files(target, folder)
     run, beside = Path(folder), listed(also)
     say(str(analysis.report(table, place, beside=beside, tracebacks=tracebacks_of(run), spec=spec_of(run))))
     if suffixes := [name for name in beside if name in SUFFIXES]:
@@ -140,7 +158,6 @@ def report(
 def _watch(folder: Path, port: int, *, writes: bool) -> None:
     """Serve the report until Ctrl-C."""
     from rayci.commands.watch import WatchedRun, serve
-    from rayci.errors import RequestError
 
     if writes:
         raise RequestError("--watch writes no files", at="--watch", hint="leave out --out and --also, or --watch")
@@ -152,8 +169,10 @@ def _watch(folder: Path, port: int, *, writes: bool) -> None:
             say("Stopped.")
 
 
-def _place(target: Path | None, source: str) -> Path:
-    """Where files about a table go: the folder asked for, else the run's, else the working folder."""
-    from rayci.storage.user_paths import folder_to_write
-
-    return folder_to_write(target or (source if Path(source).is_dir() else Path.cwd()), "--out")
+def _refuse(choice: str, options: Mapping[str, object]) -> None:
+    """RequestError where an option is given that says nothing beside this choice."""
+    for option, given in options.items():
+        if given:
+            raise RequestError(
+                f"--{option} does not go with {choice}", at=f"--{option}", hint="leave out one of the two"
+            )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from rayci.commands.beside import Beside
 from rayci.commands.console import Format, out, plain, say
-from rayci.errors import RequestError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,20 +100,26 @@ def print_rules(rules: pd.DataFrame, source: str, format: Format) -> None:
         print(text(rules, all_columns=True), end="")
 
 
-def write_beside(answer: WhichOrder, folder: Path, names: tuple[str, ...]) -> list[Path]:
-    """Write `composability.csv` … into a folder; RequestError, and nothing written, for a name that is no format."""
+def composability_beside(answer: WhichOrder) -> Beside:
+    """The composability tables of all sizes as one that can be written."""
     from rayci.analysis.text import tables
-    from rayci.storage.atomic import replacing
 
-    for name in names:
-        if name not in tables.WRITERS:
-            raise RequestError(f"cannot write {name!r}", at="--also", allowed=", ".join(tables.WRITERS))
     frame = tables.stacked(answer.frames.values())
-    paths = [folder / f"composability.{name}" for name in names]
-    for name, path in zip(names, paths, strict=True):
-        with replacing(path) as temporary:
-            temporary.write_text(tables.WRITERS[name](frame), encoding="utf-8")
-    return paths
+    return Beside("composability", frame, tables.composability_pivot(frame))
+
+
+def wins_beside(counted: pd.DataFrame) -> Beside:
+    """The wins as a table that can be written."""
+    from rayci.analysis.text.win_pivot import win_pivot
+
+    return Beside("wins", counted, win_pivot(counted))
+
+
+def rules_beside(rules: pd.DataFrame) -> Beside:
+    """The ordering rules as a table that can be written."""
+    from rayci.analysis.text.rules_pivot import rules_pivot
+
+    return Beside("ordering_rules", rules, rules_pivot(rules))
 
 
 def print_pivot(pivot: Pivot, title: str = "", most: int | None = None) -> None:

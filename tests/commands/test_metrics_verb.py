@@ -21,7 +21,8 @@ TABLE = "published:llama3_8b"
 @pytest.fixture
 def metrics(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> object:
     def call(*options: str, source: str = TABLE) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["rayci", "metrics", source, "-c", "edit_success", *options])
+        short = () if "--rules" in options else ("-c", "edit_success")
+        monkeypatch.setattr(sys, "argv", ["rayci", "metrics", source, *short, *options])
         with pytest.raises(SystemExit) as stop:
             cli.main()
             raise SystemExit(0)
