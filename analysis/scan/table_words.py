@@ -17,7 +17,7 @@ _LONG = 60
 
 
 def words_of(table: ResultTable, models: Sequence[Model]) -> str:
-    """The text, a line for each of: rows and sweeps, models, criteria, methods, what is missing, files of items."""
+    """The text, a line for each of: rows and sweeps, models, criteria, methods, what is missing, items kept or not."""
     sweeps = _distinct(table, "sweep")
     steps = {step for text in _distinct(table, "composition") for step in text.split(" > ") if step}
     lines = {
@@ -25,7 +25,7 @@ def words_of(table: ResultTable, models: Sequence[Model]) -> str:
         "criteria": _listed(_distinct(table, "criterion")),
         "methods": _listed(sorted({step.split("@")[0].split("{")[0] for step in steps})),
         "missing": _missing(table),
-        "items": f"{len(table.item_files)} files" if table.item_files else "none kept",
+        "items": "kept" if table.item_files else "none kept",
     }
     head = f"{len(table)} rows of {len(sweeps)} sweep{'s' * (len(sweeps) != 1)}: {_listed(sweeps)}"
     return "\n".join([head, *(f"  {name:<9}{text}" for name, text in lines.items() if text)])
