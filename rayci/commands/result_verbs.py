@@ -29,7 +29,7 @@ def metrics(
     criterion: Annotated[
         list[str] | None, typer.Option("--criterion", "-c", help="Only these.", autocompletion=names("criteria"))
     ] = None,
-    axis: Annotated[str, typer.Option(help="γ axis of areas: scaled to [0, 1], gamma, or avg_bits.")] = "scaled",
+    axis: Annotated[str, typer.Option(help="γ axis of areas: scaled from 0 to 1, gamma, or avg_bits.")] = "scaled",
     along: Annotated[str | None, typer.Option(help="Method whose γ is the axis.", show_default="compressor")] = None,
     within: Annotated[
         list[str] | None, typer.Option(help="Only γ at which a criterion decays by at most so much: mmlu=0.05,…")
