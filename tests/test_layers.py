@@ -26,6 +26,8 @@ FLOORS = (
     {"commands", "__main__"},
 )
 """Rooms from the ground up; a module that is named itself stands there, not with its room."""
+ANALYSIS_FLOORS = ({"statistics"}, {"scan"}, {"composing"}, {"text"}, {"answering"}, {"page"}, {"scan.sources"})
+"""Rooms of analysis from the ground up; what `load` returns offers all of them as methods and stands above."""
 ANALYSIS_STANDS_ON = {"errors", "item_values", "kinds", "table", "storage.atomic"}
 
 
@@ -65,12 +67,17 @@ def floor(module: str) -> int | None:
     if module == "rayci":
         return None
     inside = module.removeprefix("rayci.")
-    for name in (inside, inside.split(".")[0]):
-        standing = [index for index, rooms in enumerate(FLOORS) if name in rooms]
-        if standing:
-            assert len(standing) == 1, f"{name} stands on two floors"
-            return standing[0]
-    raise AssertionError(f"{module} has no floor: give it one in FLOORS")
+    return standing(inside, FLOORS)
+
+
+def standing(module: str, floors: tuple[set[str], ...]) -> int:
+    """The one floor on which a module, or else its room, stands."""
+    for name in (module, module.split(".")[0]):
+        places = [index for index, rooms in enumerate(floors) if name in rooms]
+        if places:
+            assert len(places) == 1, f"{name} stands on two floors"
+            return places[0]
+    raise AssertionError(f"{module} has no floor: give it one")
 
 
 def own(module: str) -> list[str]:
@@ -108,6 +115,15 @@ def test_analysis_stands_on_five_modules(module: str) -> None:
         inside = imported.removeprefix("rayci.")
         known = inside in ANALYSIS_STANDS_ON or inside == "rayci" or inside.split(".")[0] == "analysis"
         assert known, f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("rayci.analysis.")])
+def test_imports_go_down_within_analysis(module: str) -> None:
+    here = standing(module.removeprefix("rayci.analysis."), ANALYSIS_FLOORS)
+    for imported in own(module):
+        if imported.startswith("rayci.analysis."):
+            there = standing(imported.removeprefix("rayci.analysis."), ANALYSIS_FLOORS)
+            assert there <= here, f"{module} imports {imported}, which is upstairs"
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("rayci.trials")])
