@@ -45,7 +45,7 @@ class Option:
     """Whether no other chain is as good in all that is needed and wanted, and better in one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recommendation:
     """Chains that meet the needs, best first, and what stands around them."""
 
@@ -68,6 +68,11 @@ class Recommendation:
     lost: Mapping[str, str]
     """Chain -> why it could not be judged."""
     model: str
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {short(estimate.mean)}" for name, estimate in self.first.estimates.items())
+        met = f"{len(self.options)} of {len(self.candidates)} chains meet the needs"
+        return f"Recommendation({self.first.chain.composition}: {values}; {met}, {len(self.lost)} not judged)"
 
     @property
     def quantities(self) -> list[Quantity]:

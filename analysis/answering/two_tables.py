@@ -40,7 +40,7 @@ LEAST_RANKED = 3
 """Cells below which nothing is ranked."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TwoTables:
     """What two tables say of the same things."""
 
@@ -53,6 +53,10 @@ class TwoTables:
     only_here: tuple[str, ...]
     """Compositions that the other table lacks."""
     only_there: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        cells = f"{len(self.differences)} common cells of {len(self.correlations)} criteria"
+        return f"TwoTables({cells}; {len(self.only_here)} compositions only here, {len(self.only_there)} only there)"
 
 
 def compare(here: ResultTable, there: ResultTable, at: At = "area") -> TwoTables:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+_SENTENCES_SHOWN = 4
+
+
+@dataclass(frozen=True, repr=False)
 class WhichOrder:
     """Orders compared where both ran; what chains end with where one did."""
 
@@ -42,6 +45,13 @@ class WhichOrder:
     criteria: Sequence[str]
     where: str
     """` at …`: which strengths were read."""
+
+    def __repr__(self) -> str:
+        cells = sum(len(held) for held in self.compared.values())
+        told = [f"WhichOrder({cells} cells compared{self.where}, {len(self.apart)} that cannot be)"]
+        more = len(self.sentences) - _SENTENCES_SHOWN
+        told += [*self.sentences[:_SENTENCES_SHOWN], *([f"… {more} more in .sentences"] if more > 0 else [])]
+        return "\n  ".join(told)
 
     @cached_property
     def sentences(self) -> list[str]:

@@ -11,6 +11,7 @@ from rayci.analysis.scan.cells import final_cells
 from rayci.analysis.scan.family import Family, Order, families
 from rayci.analysis.scan.runs import Runs
 from rayci.analysis.scan.variant import Variant
+from rayci.errors import RequestError, nearest
 from rayci.table import ResultTable
 
 ABSENT = "not in the table"
@@ -25,7 +26,7 @@ class Point:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Curve:
     """One criterion over γ for one order of methods."""
 
@@ -42,6 +43,15 @@ class Curve:
     points: tuple[Point, ...]
     """By rising γ; every γ that any order or replicate of these methods has."""
 
+    def __repr__(self) -> str:
+        unit = "".join(
+            f", {name} {place}"
+            for name, place in (("replicate", self.replicate), ("seed", self.seed))
+            if place is not None
+        )
+        known = sum(point.value is not None for point in self.points)
+        return f"Curve({self.name}: {self.criterion}{unit}, {known} of {len(self.points)} points)"
+
     @property
     def name(self) -> str:
         """The order as text, `memit > wanda`."""
@@ -53,8 +63,12 @@ def curves(table: ResultTable, criteria: Sequence[str] | None = None, along: str
 
     The axis is the γ of the compressor, or of the method `along`; other γ and all settings
     tell curves apart. Rows with no replicate (or seed) join every replicate (or seed).
-    Raises RequestError where `along` is no method with a γ.
+    Raises RequestError where `along` is no method with a γ, and for a criterion that the table lacks.
     """
+    for name in criteria or ():
+        if name not in table.scales:
+            near = nearest(name, table.scales)
+            raise RequestError(f"criterion {name!r} is not in the table", allowed=", ".join(table.scales), hint=near)
     return [
         curve
         for family in families(final_cells(table), along)

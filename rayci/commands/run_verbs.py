@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rayci.commands.console import Format, notes, pairs, print_json, say, show
-from rayci.commands.options import INTERRUPTED, OK, SOME_FAILED, FormatOption, RunPath, SpecPath, finite
+from rayci.commands.options import INTERRUPTED, OK, SOME_FAILED, FormatOption, SpecPath, finite
 from rayci.errors import refuse
 
 
@@ -114,7 +114,7 @@ def run(
 
 
 def status(
-    folder: RunPath,
+    folder: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN", show_default=False)],
     failures: Annotated[bool, typer.Option("--failures", help="What failed, with tracebacks.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -122,8 +122,11 @@ def status(
     from rayci.commands.summary import print_failures
     from rayci.trials.run_folder import RunFolder
 
-    state = RunFolder(Path(folder)).state()
+    state = RunFolder(folder).state()
     if failures:
-        print_failures(Path(folder), format)
+        print_failures(folder, format)
         return
-    pairs(state, title=folder) if format is Format.TABLE else print_json(state)
+    if format is Format.TABLE:
+        pairs(state, title=str(folder))
+    else:
+        print_json(state) if format is Format.JSON else show([state], format)

@@ -25,7 +25,8 @@ from rayci.table.stored_rows import Rows, StoredRows, with_schema
 _ATTRIBUTES = b"PANDAS_ATTRS"
 """Where pandas keeps `frame.attrs` in a Parquet file."""
 _OURS = "rayci.scales"
-_HINT = "load(…).frame has all columns: frame.to_parquet(path) writes them"
+_COLUMNS = "load(…).frame has all columns: frame.to_parquet(path) writes them"
+_CELLS = "a row with a value (infinite ones too) has status ok; one without has another status and a reason; never NaN"
 
 
 def attributes(scales: Mapping[str, Scale]) -> dict[str, Any]:
@@ -48,11 +49,13 @@ def read_foreign(file: File) -> tuple[Rows, dict[str, Scale]]:
     with _readable(file), pq.ParquetFile(source(file)) as opened:
         known, rows = opened.schema_arrow, None if isinstance(file, Path) else opened.read()
     if missing := [name for name in SCHEMA.names if name not in known.names]:
-        raise RequestError(f"{file} is no result table: it has no column {', '.join(missing)}", hint=_HINT)
+        raise RequestError(f"{file} is no result table: it has no column {', '.join(missing)}", hint=_COLUMNS)
     with_schema(known.empty_table(), file)
     held = StoredRows(file) if isinstance(file, Path) else with_schema(rows, file)
-    if problems := check(held) if held.num_rows else ["it has no rows"]:
-        raise RequestError(f"{file} is no result table: " + "; ".join(problems), hint=_HINT)
+    if not held.num_rows:
+        raise RequestError(f"{file} is no result table: it has no rows", hint="rayci run SPEC makes one that has")
+    if problems := check(held):
+        raise RequestError(f"{file} is no result table: " + "; ".join(problems), allowed=_CELLS)
     return held, _scales(known.metadata or {}, held)
 
 

@@ -75,8 +75,8 @@ def fitting(rows: pa.Table, name: str, source: object) -> pa.ChunkedArray:
     try:
         return column.cast(pa.dictionary(pa.int32(), kind) if pa.types.is_dictionary(column.type) else kind)
     except (pa.ArrowException, NotImplementedError) as error:
-        problem = f"{source} is no result table: its column {name} is {column.type}, not {kind}"
-        raise RequestError(problem, hint=str(error)) from None
+        problem = f"{source} is no result table: its column {name} is {column.type}, not {kind} ({error})"
+        raise RequestError(problem, hint="cast that column before it is written") from None
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

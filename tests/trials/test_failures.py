@@ -67,6 +67,8 @@ def test_the_traceback_of_a_failure_is_kept_and_shown(
     assert shown.stdout.count("Traceback (most recent call last)") == 1, "what was skipped has none of its own"
     (failure,) = json.loads(rayci("status", str(run), "--failures", "--format", "json").stdout)
     assert "in _apply" in failure["traceback"] and "rayci.errors.InterventionError: ft left" in failure["traceback"]
+    header, row = rayci("status", str(run), "--format", "csv").stdout.splitlines()
+    assert dict(zip(header.split(","), row.split(","), strict=True))["state"] == "finished"
     for again in (False, True):
         assert not again or rayci("report", str(run)).returncode == 0
         page = (run / "report.html").read_text()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rayci import analysis
 from rayci.analysis.scan.curve import Curve, Point
+from rayci.errors import RequestError
 from tests.analysis.synthetic_table import both_orders, row, step, table
 
 
@@ -59,3 +62,6 @@ def test_the_same_method_twice_has_no_axis() -> None:
 def test_criteria_can_be_chosen() -> None:
     rows = [row("ft", "mmlu", 0.5), row("ft", "wmdp", 0.5)]
     assert {curve.criterion for curve in analysis.curves(table(rows), ["wmdp"])} == {"wmdp"}
+    with pytest.raises(RequestError, match="'wmpd' is not in the table") as caught:
+        analysis.curves(table(rows), ["wmpd"])
+    assert caught.value.hint == "wmdp"

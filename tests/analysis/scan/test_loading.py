@@ -165,12 +165,21 @@ def bad(frame: pd.DataFrame, **cells: Any) -> pd.DataFrame:
     return frame.assign(**cells)
 
 
+def with_nan(rows: pa.Table) -> pa.Table:
+    values = pa.array([float("nan")] * len(rows))
+    return rows.set_column(rows.schema.get_field_index("value"), "value", values)
+
+
 BAD_FILES: dict[str, tuple[Callable[[pd.DataFrame, Path], Any], str]] = {
     "empty": (lambda frame, path: path.write_bytes(b""), "complete Parquet file"),
     "truncated": (lambda frame, path: path.write_bytes(b"PAR1" + bytes(99)), "complete Parquet file"),
     "text": (lambda frame, path: frame.to_csv(path), "complete Parquet file"),
     "foreign": (lambda frame, path: pl.DataFrame({"a": [1]}).write_parquet(path), "no column schema_version, sweep"),
     "no rows": (lambda frame, path: pq.write_table(SCHEMA.empty_table(), path), "it has no rows"),
+    "no number for a value": (
+        lambda frame, path: pq.write_table(with_nan(pa.Table.from_pandas(frame)), path),
+        "a value is NaN(.|\n)*allowed: a row with a value",
+    ),
     "texts for values": (lambda frame, path: bad(frame, value="x").to_parquet(path), "its column value is"),
     "a row twice": (lambda frame, path: pd.concat([frame, frame]).to_parquet(path), "4 rows occur twice"),
     "another status": (lambda frame, path: bad(frame, status="perhaps").to_parquet(path), "unknown status 'perhaps'"),
