@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from rayci.context import Context
-from rayci.criteria.knowledge import Hazard, Utility, option_log_probs
+from rayci.criteria.evaluation.question_tokens import Question, tokenised
+from rayci.criteria.knowledge import Hazard, Utility
 from rayci.data.records import Choice
 from rayci.errors import DataError, MeasurementError
 from rayci.interventions.compression.wanda import Wanda
+from rayci.model.encoding import prompt_ids, target_ids
 from rayci.subject import Subject
 from rayci.testbed import collection
-from tests.models import ARCHITECTURES, testbed, tiny
+from tests.models import testbed, tiny
 
 CONTEXT = Context(replace(collection(), hazard=collection().hazard[:40], utility=collection().utility[:40]))
 MIXED = (
@@ -76,18 +79,29 @@ def test_letters_list_the_options_and_score_their_letters(pruned: Subject) -> No
     assert reading.value == pytest.approx(letters_accuracy(pruned, CONTEXT.data.hazard))
 
 
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_options_of_several_tokens_are_summed_and_padding_does_not_count(kind: str) -> None:
-    subject = tiny(kind)
-    pairs = [(question.question, option) for question in MIXED for option in question.options]
-    found = option_log_probs(
-        subject,
-        [subject.tokenizer(prompt)["input_ids"] for prompt, _ in pairs],
-        [subject.tokenizer(" " + option, add_special_tokens=False)["input_ids"] for _, option in pairs],
-    )
-    expected = [log_prob(subject, prompt, option) for prompt, option in pairs]
-    assert found == pytest.approx(expected, rel=1e-4)
-    assert len({len(subject.tokenizer(option)["input_ids"]) for _, option in pairs}) > 2
+def test_text_per_character_divides_by_the_length_of_the_option(pruned: Subject) -> None:
+    right = 0
+    for question in CONTEXT.data.hazard:
+        scores = [log_prob(pruned, question.question, option) / len(option) for option in question.options]
+        right += scores.index(max(scores)) == question.answer
+    assert Hazard(scoring="text_per_character").measure(pruned, CONTEXT).value == pytest.approx(right / 40)
+
+
+@pytest.mark.parametrize("scoring", ["text", "letters"])
+def test_one_row_at_a_time_gives_the_same_items(pruned: Subject, scoring: Literal["text", "letters"]) -> None:
+    together = Utility(scoring=scoring).measure(pruned, CONTEXT)
+    assert Utility(scoring=scoring, forward_tokens=1).measure(pruned, CONTEXT) == together
+
+
+def test_prompt_and_option_together_are_their_tokens_one_after_the_other() -> None:
+    """As version 1 made them of the testbed's questions: its values are those of version 2."""
+    subject = testbed()
+    choices = (*collection().hazard, *collection().utility)
+    asked = tuple(Question(choice.question, tuple(f" {option}" for option in choice.options)) for choice in choices)
+    for choice, tokens in zip(choices, tokenised(subject.tokenizer, asked), strict=True):
+        assert tokens.context.tolist() == prompt_ids(subject.tokenizer, choice.question)
+        targets = [target_ids(subject.tokenizer, option) for option in choice.options]
+        assert [option.tolist() for option in tokens.options] == targets
 
 
 def test_questions_with_other_numbers_of_options_are_scored() -> None:

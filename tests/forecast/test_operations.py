@@ -91,6 +91,6 @@ def test_answers_take_the_memory_of_answers(work: Workload) -> None:
     assert answer < text
 
 
-def test_option_texts_take_more_memory_than_letters(work: Workload) -> None:
+def test_fewer_tokens_in_a_forward_pass_take_less_memory(work: Workload) -> None:
     mmlu = registry.criterion("mmlu")
-    assert mmlu.model_validate({"scoring": "letters"}).memory(work) < mmlu().memory(work)
+    assert mmlu.model_validate({"forward_tokens": 4096}).memory(work) < mmlu().memory(work)

@@ -1,0 +1,1 @@
+"""Many questions in few forward passes: options of a question together, shared beginnings computed once."""

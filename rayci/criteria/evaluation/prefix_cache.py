@@ -1,0 +1,42 @@
+"""Keys and values of a shared prefix, computed once and read by every batch of its group."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from rayci.criteria.evaluation.question_tokens import Ids
+from rayci.criteria.evaluation.scored_positions import projecting
+from rayci.subject import Subject
+
+_REPEATABLE = (DynamicLayer, DynamicSlidingWindowLayer)
+"""Layers that hold nothing but keys and values; subclasses may hold recurrent states."""
+
+
+def prefix_cache(subject: Subject, prefix: Ids) -> DynamicCache | None:
+    """The cache after a prefix, one row; None where the model keeps none that can be repeated.
+
+    Not every model reads its past from such a cache: states of recurrent and linear-attention
+    layers are others, and a model's own code may know no cache at all.
+    """
+    model = subject.model
+    if "past_key_values" not in inspect.signature(model.forward).parameters:
+        return None
+    cache = DynamicCache(config=model.config)
+    if any(type(layer) not in _REPEATABLE for layer in cache.layers):
+        return None
+    ids = torch.from_numpy(prefix).long().unsqueeze(0).to(subject.device)
+    with projecting(model, torch.zeros(1, dtype=torch.int64)):
+        model(input_ids=ids, past_key_values=cache, use_cache=True)
+    return cache if cache.layers and cache.get_seq_length() == len(prefix) else None
+
+
+def repeated(cache: DynamicCache, rows: int) -> DynamicCache:
+    """A cache for so many rows, which a forward pass may write to; the one given stays as it is."""
+    own = copy.deepcopy(cache)
+    own.batch_repeat_interleave(rows)
+    return own

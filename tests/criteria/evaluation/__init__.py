@@ -1,0 +1,1 @@
+"""Tests of the fast paths against one option at a time."""
