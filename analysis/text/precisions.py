@@ -21,12 +21,16 @@ _SHOWN = 5
 """Most values that stand in a cell one by one; of more, the mean and the ends."""
 
 
-def knowledge_tables(table: ResultTable) -> Iterator[tuple[str, Pivot]]:
-    """(criterion, with its model where there are several; its table); none where no quantiser follows unlearning."""
+def knowledge_tables(table: ResultTable, criteria: Sequence[str] = ()) -> Iterator[tuple[str, Pivot]]:
+    """(criterion, with its model where there are several; its table); none where no quantiser follows unlearning.
+
+    `criteria`: only those of them that say what was forgotten; all where none is named.
+    """
     frame = recovered(table)
     models = frame["model"].nunique()
     for (model, criterion), part in frame.groupby(["model", "criterion"], sort=False):
-        yield f"{criterion}, {model}" if models > 1 else str(criterion), knowledge(part)
+        if not criteria or criterion in criteria:
+            yield f"{criterion}, {model}" if models > 1 else str(criterion), knowledge(part)
 
 
 def knowledge(frame: pd.DataFrame) -> Pivot:

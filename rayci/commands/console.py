@@ -87,6 +87,4 @@ def _cell(value: Any) -> str:
 
 def print_json(value: Any) -> None:
     """A single JSON value on standard output."""
-    import json
-
     print(json.dumps(value, indent=1, ensure_ascii=False))

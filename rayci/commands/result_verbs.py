@@ -67,7 +67,7 @@ def metrics(
         files.write(view.rules_beside(held))
         view.print_rules(held, folder, format)
         return
-    if format is Format.TABLE and len(table.models()) > 1 and view.print_knowledge(table):
+    if format is Format.TABLE and len(table.models()) > 1 and view.print_knowledge(table, listed(criterion)):
         return  # no two models are compared, and the orders of each can be asked for
     answer = analysis.which_order(table, chosen, axis, listed(criterion) or None, along, sizes, bounds, over=areas)
     files.write(view.composability_beside(answer))
@@ -75,7 +75,7 @@ def metrics(
         view.print_frames(answer, format, wide=wide)
     else:
         view.print_composability(answer, folder, wide=wide)
-        view.print_knowledge(table)
+        view.print_knowledge(table, listed(criterion))
         view.print_answer(answer, wide=wide)
 
 

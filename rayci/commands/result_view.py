@@ -52,11 +52,11 @@ def print_composability(answer: WhichOrder, source: str, *, wide: bool = False) 
         print_pivot(pivot, f"Composability of {source}{answer.where}")
 
 
-def print_knowledge(table: ResultTable) -> bool:
+def print_knowledge(table: ResultTable, criteria: Sequence[str] = ()) -> bool:
     """What quantisation brings back of what was unlearned; returns whether there was anything to show."""
     from rayci.analysis.text.precisions import LEGEND, knowledge_tables
 
-    shown = list(knowledge_tables(table))
+    shown = list(knowledge_tables(table, criteria))
     for title, pivot in shown:
         out.print(f"[bold]What quantisation brings back: {plain(title)}[/bold]", soft_wrap=True)
         print_pivot(pivot)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from rayci import analysis
-from rayci.analysis.text.precisions import knowledge
+from rayci.analysis.text.precisions import knowledge, knowledge_tables
 from rayci.table import Row
 from tests.analysis.synthetic_table import row, table
 
@@ -51,3 +51,9 @@ def test_metrics_shows_it(source: str) -> None:
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "What quantisation brings back: verbmem, LLaMA-2-7B on MUSE NEWS\n" in shown
     assert any(line.split()[:2] == ["ga_klr", "14.10"] and "33.80 (98 %)" in line for line in shown.splitlines())
+
+
+def test_only_the_criteria_that_are_asked_for() -> None:
+    held = analysis.load("published:unlearning_quantization").of_model("RWKU's model")
+    assert [title for title, _ in knowledge_tables(held, ["rwku_qa", "mmlu"])] == ["rwku_qa"]
+    assert list(knowledge_tables(held, ["mmlu"])) == []
