@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from rayci.analysis.answering.recommendation import Recommendation
     from rayci.analysis.answering.two_tables import TwoTables
     from rayci.analysis.answering.which_order import WhichOrder
     from rayci.analysis.scan.curve import Curve
@@ -198,6 +199,30 @@ class Results(ResultTable):
         from rayci.analysis.answering.two_tables import compare
 
         return compare(self, there, at)
+
+    def which_order(
+        self,
+        at: At = "middle",
+        axis: str = "scaled",
+        criteria: Sequence[str] | None = None,
+        along: str | None = None,
+        sizes: Sequence[int] | None = None,
+        within: Mapping[str, float] | None = None,
+        margin: float = MARGIN,
+        over: Mapping[str, tuple[float, float]] | None = None,
+    ) -> WhichOrder:
+        """As `rayci.analysis.which_order`."""
+        from rayci.analysis.answering.which_order import which_order
+
+        return which_order(self, at, axis, criteria, along, sizes, within, margin, over)
+
+    def recommend(
+        self, needs: Sequence[str] = (), minimize: str | None = None, maximize: str | None = None
+    ) -> Recommendation:
+        """As `rayci.analysis.recommend`."""
+        from rayci.analysis.answering.recommendation import recommend
+
+        return recommend(self, needs, minimize, maximize)
 
     def report(
         self,
