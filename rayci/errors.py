@@ -87,6 +87,11 @@ class StorageError(RayciError):
     """A place to write to is full, or a remote store does not answer; what to do is in the text."""
 
 
+def each(error: RequestError) -> tuple[RequestError, ...]:
+    """The faults that stand in one error."""
+    return error.faults if isinstance(error, Faults) else (error,)
+
+
 def gathered(faults: Iterable[RequestError]) -> list[RequestError]:
     """Faults as they are found, each text once; one that ends the search by being raised is the last of them."""
     by_text: dict[str, RequestError] = {}
@@ -94,7 +99,7 @@ def gathered(faults: Iterable[RequestError]) -> list[RequestError]:
         for fault in faults:
             by_text.setdefault(str(fault), fault)
     except RequestError as error:
-        for fault in error.faults if isinstance(error, Faults) else (error,):
+        for fault in each(error):
             by_text.setdefault(str(fault), fault)
     return list(by_text.values())
 
@@ -103,10 +108,8 @@ def caught(attempt: Callable[..., object], *arguments: object) -> Iterator[Reque
     """The faults that a call raises, for a search that goes on after them."""
     try:
         attempt(*arguments)
-    except Faults as several:
-        yield from several.faults
     except RequestError as error:
-        yield error
+        yield from each(error)
 
 
 def refuse(faults: Iterable[RequestError]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
+from rayci.data.part_source import relocated
 from rayci.errors import RequestError
 from rayci.model.folder import Hashes
 from rayci.planning.plan import Plan, Trial
@@ -111,8 +112,5 @@ def absolute(spec: Spec) -> Spec:
     changes: dict[str, Any] = {}
     if (folder := path_of(spec.model)).is_dir():
         changes["model"] = str(folder)
-    if isinstance(spec.data, Mapping):
-        changes["data"] = {part: str(path_of(path)) for part, path in spec.data.items()}
-    elif spec.data is not None and spec.data != "testbed":
-        changes["data"] = str(path_of(spec.data))
+    changes["data"] = relocated(spec.data, lambda path: str(path_of(path)))
     return spec.model_copy(update=changes)

@@ -6,7 +6,7 @@ import copy
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache, wraps
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rayci.context import Context
-from rayci.data.records import Collection
+from rayci.data.records import PARTS, Collection
 from rayci.model import loading
 from rayci.subject import Subject
 from rayci.testbed import checkpoint, collection
@@ -61,7 +61,7 @@ def small_context() -> Context:
 
 def only(data: Collection, parts: frozenset[str]) -> Collection:
     """The collection with every part emptied that is neither named nor stands in for a named one."""
-    empty: dict[str, Any] = {part.name: () for part in fields(data) if part.name != "sources"}
+    empty: dict[str, Any] = dict.fromkeys(PARTS, ())
     return replace(data, **empty | {part: data.part(part) for part in parts})
 
 

@@ -25,7 +25,7 @@ from rayci.conformance.settings_rules import SettingsRules, with_value
 from rayci.conformance.wrapped import unidentified, watching
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
-from rayci.data.records import Collection
+from rayci.data.records import PARTS
 from rayci.errors import MeasurementError, RequestError
 from rayci.item_values import Items
 from rayci.kinds import Scale
@@ -54,7 +54,7 @@ class CriterionConformance(SettingsRules, CostRules):
         assert made.name, "no name"
         assert isinstance(made.scale, Scale), f"scale is {made.scale!r}"
         assert made.version >= 1, f"version is {made.version}"
-        strange = made.needs - set(Collection.__dataclass_fields__) | made.needs & {"sources"}
+        strange = made.needs - set(PARTS)
         assert not strange, f"needs names no part of a Collection: {sorted(strange)}"
         assert not (made.compares and made.seeded), "the untouched model is measured once, so what compares cannot draw"
 

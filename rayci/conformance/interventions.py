@@ -23,7 +23,7 @@ from rayci.conformance.emulated_device import FIRST, on_a_device
 from rayci.conformance.settings_rules import SettingsRules, with_value
 from rayci.conformance.wrapped import unidentified, watching
 from rayci.context import Context
-from rayci.data.records import Collection
+from rayci.data.records import PARTS
 from rayci.intervention import Compressor, Intervention, Receipt
 from rayci.kinds import Kind
 from rayci.settings import Settings
@@ -94,7 +94,7 @@ class InterventionConformance(SettingsRules, CostRules, CheckRules):
         assert made.name, "no name"
         assert isinstance(made.kind, Kind), f"kind is {made.kind!r}"
         assert made.version >= 1, f"version is {made.version}"
-        strange = made.needs - set(Collection.__dataclass_fields__) | made.needs & {"sources"}
+        strange = made.needs - set(PARTS)
         assert not strange, f"needs names no part of a Collection: {sorted(strange)}"
         if made.strength is not None:
             assert made.strength.name in type(made).model_fields, f"there is no setting {made.strength.name!r}"

@@ -1,30 +1,84 @@
-"""Data of a sweep: the testbed's, or the user's own files, in the schema of `rayci.data.records`."""
+"""Data of a sweep: the testbed's, the user's own files, or data sets of the literature, all as `rayci.data.records`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from rayci.data import local
-from rayci.data.records import Collection
-from rayci.errors import DataError
+from rayci.data.hub_files import AbsentDataError as AbsentDataError
+from rayci.data.local import RECORDS
+from rayci.data.part_source import PartSource
+from rayci.data.records import PARTS, Collection
+from rayci.data.supply import supply
+from rayci.errors import DataError, RequestError, nearest, refuse
+from rayci.storage.user_paths import path_of
 
 TESTBED = "testbed"
 
 
-def collect(data: str | Mapping[str, str] | None, model: str) -> Collection:
-    """The collection a spec names: `testbed`, a folder, or part -> file.
+def collect(data: str | Mapping[str, Any] | None, model: str, *, fetch: bool = True) -> Collection:
+    """The collection a spec names: `testbed`, a folder, or part -> source, see `rayci.data.part_source`.
 
-    Without a `data:` key the testbed model reads the testbed's data. Raises DataError.
+    Without a `data:` key the testbed model reads the testbed's data. What lies on the hub and not in its
+    cache is downloaded, unless `fetch` is off. Raises DataError with all that is wrong, each fault with
+    the part as its `key`; AbsentDataError alone where nothing is wrong but that data are not here.
     """
     if data is None and model != TESTBED:
         raise DataError(
             f"model {model} needs data",
             at="data",
-            allowed="a folder with edits.jsonl, forget.jsonl, …, a mapping part: file, or testbed",
+            allowed="a folder with edits.jsonl, forget.jsonl, …, a mapping part: source, or testbed",
             hint="add `data: <folder>`; rayci/data/local.py has the fields of its files",
         )
     if data is None or data == TESTBED:
         from rayci.testbed import collection
 
         return collection()
-    return local.folder(data) if isinstance(data, str) else local.files(data)
+    return _collection(asked(data), fetch)
+
+
+def asked(data: str | Mapping[str, Any]) -> dict[str, PartSource]:
+    """Part -> source of a folder or a mapping; RequestError for a folder without data, an unknown part, source or key.
+
+    Of a mapping nothing is opened.
+    """
+    if isinstance(data, str):
+        return _folder(data)
+    for part in data:
+        if part not in PARTS:
+            raise DataError(f"no data part {part!r}", allowed=", ".join(PARTS), hint=nearest(part, PARTS), key=(part,))
+    return {part: PartSource.of(part, source) for part, source in data.items()}
+
+
+def _folder(path: str) -> dict[str, PartSource]:
+    """Every `<part>.jsonl` of a folder; parts without a file stay empty."""
+    root = path_of(path, "data")
+    if not root.is_dir():
+        raise AbsentDataError(f"no data folder {path}", at="data", hint="a folder with edits.jsonl, forget.jsonl, …")
+    files = {part: root / f"{part}.jsonl" for part in PARTS}
+    present = {part: PartSource(source=RECORDS.name, path=str(file)) for part, file in files.items() if file.exists()}
+    if not present:
+        raise DataError(
+            f"{path} holds none of the data files", at="data", allowed=", ".join(f"{p}.jsonl" for p in PARTS)
+        )
+    return present
+
+
+def _collection(sources: Mapping[str, PartSource], fetch: bool) -> Collection:
+    records: dict[str, tuple[Any, ...]] = {}
+    origins: dict[str, str] = {}
+    commits: dict[str, str] = {}
+    faults: list[RequestError] = []
+    for part, source in sources.items():
+        try:
+            supplied = supply(part, source, fetch=fetch)
+        except RequestError as error:
+            faults.append(
+                type(error)(error.problem, at=error.at, allowed=error.allowed, hint=error.hint, key=(part, *error.key))
+            )
+            continue
+        records[part], origins[part] = supplied.records, supplied.origin
+        if supplied.commits:
+            commits[part] = ", ".join(supplied.commits)
+    refuse([fault for fault in faults if not isinstance(fault, AbsentDataError)] or faults)
+    return Collection(**records, sources=origins, commits=commits)

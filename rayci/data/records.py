@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 
@@ -37,6 +37,10 @@ class Choice:
     question: str
     options: tuple[str, ...]
     answer: int
+    subject: str = field(default="", metadata={"later": True})
+    """What the question is about, as a prompt names it: `abstract algebra`."""
+    topic: str = field(default="", metadata={"later": True})
+    """Group of subjects: `bio`, `stem`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,15 @@ class Passage:
 
     prompt: str
     continuation: str
+
+
+def identity(record: Any) -> dict[str, Any]:
+    """The values of a record that are hashed.
+
+    A field marked `later` counts only where it says something: hashes from before it was there stand.
+    """
+    silent = {own.name for own in fields(record) if own.metadata.get("later") and not getattr(record, own.name)}
+    return {name: value for name, value in asdict(record).items() if name not in silent}
 
 
 STANDS_IN: Mapping[str, str] = {"covariance_text": "calibration"}
@@ -80,6 +93,8 @@ class Collection:
     retain_questions: tuple[QuestionAnswer, ...] = ()
     sources: dict[str, str] = field(default_factory=dict, compare=False)
     """Part name -> where it came from, for error messages."""
+    commits: dict[str, str] = field(default_factory=dict, compare=False)
+    """Part name -> `owner/name@commit` of what came from the hub."""
 
     def __repr__(self) -> str:
         return f"Collection({', '.join(f'{len(getattr(self, name))} {name}' for name in self.supplied)})"
@@ -92,4 +107,8 @@ class Collection:
     @property
     def supplied(self) -> list[str]:
         """Names of the parts that were supplied."""
-        return [name for name in self.__dataclass_fields__ if name != "sources" and getattr(self, name)]
+        return [name for name in PARTS if getattr(self, name)]
+
+
+PARTS = tuple(name for name in Collection.__dataclass_fields__ if name not in ("sources", "commits"))
+"""Names of the parts, in the order in which they are listed."""

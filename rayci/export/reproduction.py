@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from rayci.data.part_source import relocated
 from rayci.export.origin import FINGERPRINT_SHOWN
 from rayci.export.wanted import Wanted, interventions
 from rayci.planning.composition import parse
@@ -33,10 +34,8 @@ def reproduce(wanted: Wanted) -> str:
         "compose": {"pairs": "none", "singles": False, "also": [composition]},
         **said,
     }
-    if isinstance(spec.data, str):
-        values["data"] = _from_home(spec.data)
-    elif spec.data is not None:
-        values["data"] = {part: _from_home(file) for part, file in spec.data.items()}
+    if spec.data is not None:
+        values["data"] = relocated(spec.data, _from_home)
     resources = spec.resources.model_dump(mode="json", include=_RESOURCES, exclude_defaults=True)
     values |= {"resources": resources} if resources else {}
     return (

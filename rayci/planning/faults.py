@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rayci import registry
 from rayci.context import Context, edit_batch
-from rayci.data import TESTBED, collect
+from rayci.data import AbsentDataError, collect
 from rayci.data.records import Collection
-from rayci.errors import DataError, RequestError, caught, gathered
+from rayci.errors import DataError, RequestError, caught, each, gathered
 from rayci.intervention import Intervention
 from rayci.model import shapes
 from rayci.model.folder import locate, on_the_hub
@@ -69,16 +69,16 @@ class Examination:
 
     @classmethod
     def of(cls, spec: Spec, source: Source | None = None, *, elsewhere: bool = False) -> Examination:
-        """Read data and configuration; nothing is downloaded.
+        """Read data and configuration; of the hub only data are downloaded, which come before weights do.
 
-        With `elsewhere` the sweep will run on another machine: weights are not looked at, and data that
-        are not here are no fault.
+        With `elsewhere` the sweep will run on another machine: nothing is downloaded, weights are not
+        looked at, and data that are not here are no fault.
         """
         examined = cls(spec, source)
-        if not (elsewhere and _absent(spec.data)):
-            try:
-                examined = replace(examined, data=collect(spec.data, spec.model))
-            except RequestError as error:
+        try:
+            examined = replace(examined, data=collect(spec.data, spec.model, fetch=not elsewhere))
+        except RequestError as error:
+            if not (elsewhere and all(isinstance(fault, AbsentDataError) for fault in each(error))):
                 examined = examined._noting(error, "data")
         return examined._with_configuration() if elsewhere or on_the_hub(spec.model) else examined.fetched()
 
@@ -105,7 +105,8 @@ class Examination:
         return replace(self, subject=subject)
 
     def _noting(self, error: RequestError, key: str) -> Examination:
-        return replace(self, unreadable=(*self.unreadable, error.located(Blame(self.source).at(key, *error.key))))
+        placed = (fault.located(Blame(self.source).at(key, *fault.key)) for fault in each(error))
+        return replace(self, unreadable=(*self.unreadable, *placed))
 
     def unknown(self) -> list[str]:
         """What could not be judged because it is not at hand."""
@@ -173,12 +174,6 @@ class Examination:
             yield Context(data, self.spec.seed, batch_size=len(data.edits))
         for replicate in range(batches if "edits" in intervention.needs else min(batches, 1)):
             yield Context(data, self.spec.seed, replicate=replicate, batch_size=size)
-
-
-def _absent(data: str | dict[str, str] | None) -> bool:
-    """Whether a file or folder of the data is not on this machine."""
-    places = data.values() if isinstance(data, dict) else [data] if data not in (None, TESTBED) else []
-    return not all(Path(str(place)).expanduser().exists() for place in places)
 
 
 def _overlap(data: Collection) -> Iterator[RequestError]:

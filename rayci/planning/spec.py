@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from rayci import registry
 from rayci.criterion import Criterion
+from rayci.data import asked
 from rayci.errors import RequestError, nearest
 from rayci.intervention import Intervention, sweep_hint
 from rayci.kinds import Recompress
@@ -35,8 +36,9 @@ class Spec(Strict):
     """Name of the sweep; the run lives in `runs/<name>`. Default: the file's name."""
     model: Annotated[str, Field(min_length=1)] = "testbed"
     """`testbed`, a folder, or a hub id `owner/name[@revision]`."""
-    data: str | dict[str, str] | None = None
-    """`testbed`, a folder of JSON Lines files, or part -> file. Default: testbed for the testbed."""
+    data: str | dict[str, Any] | None = None
+    """`testbed`, a folder of JSON Lines files, or part -> source: a data set, a file, a hub id, or a mapping
+    with source, path, split, topics, limit, revision. Default: testbed for the testbed."""
     preset: str | None = None
     """Preset of every method. Default: `testbed` on the testbed, else `published`."""
     replicates: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -178,12 +180,16 @@ def composition(spec: Spec, text: str, at: str | None = None) -> Composition:
 
 
 def _check_paths(spec: Spec, source: Source) -> None:
-    """Neither the model nor the data need be there, but their names must be such that they can be."""
+    """Neither the model nor the data need be there, but their names must be such that they can be, and be known."""
     named: dict[tuple[str, ...], str] = {("model",): spec.model}
     if isinstance(spec.data, str):
         named[("data",)] = spec.data
     else:
-        named |= {("data", part): path for part, path in (spec.data or {}).items()}
+        try:
+            sources = asked(spec.data or {})
+        except RequestError as error:
+            raise error.located(source.at(("data", *error.key))) from None
+        named |= {("data", part): of_part.path for part, of_part in sources.items() if of_part.path is not None}
     for key, path in named.items():
         path_of(path, source.at(key))
 
@@ -273,7 +279,7 @@ def _check_composition(spec: Spec, text: str, at: str) -> Composition:
 
 def _shape_error(error: ValidationError, source: Source) -> RequestError:
     first = error.errors()[0]
-    path = [part for part in first["loc"] if isinstance(part, int) or part not in ("str", "dict[str,str]", "[key]")]
+    path = [part for part in first["loc"] if isinstance(part, int) or part not in ("str", "dict[str,any]", "[key]")]
     owners: Mapping[str, Any] = {"compose": Compose, "resources": Resources}
     owner = owners.get(str(path[0]) if len(path) > 1 else "", Spec)
     if first["type"] == "extra_forbidden":

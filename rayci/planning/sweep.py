@@ -13,6 +13,7 @@ from rayci.context import Context
 from rayci.criterion import Criterion
 from rayci.data import collect
 from rayci.data.records import Collection
+from rayci.data.records import identity as record_identity
 from rayci.errors import refuse
 from rayci.fingerprint import fingerprint
 from rayci.model.folder import Hashes, configuration, hash_files, locate, verify
@@ -129,7 +130,7 @@ class Sweep:
         key = (name, replicate)
         if key not in self._parts:
             records = self.context(replicate).edits if replicate is not None else self.data.part(name)
-            self._parts[key] = fingerprint([asdict(record) for record in records])
+            self._parts[key] = fingerprint([record_identity(record) for record in records])
         return self._parts[key]
 
     def context(self, replicate: int | None = None, seed: int | None = None) -> Context:

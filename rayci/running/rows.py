@@ -107,7 +107,7 @@ def rows(
             peak_memory_bytes=_most(outcome.peak_memory_bytes if outcome else None, reading.peak_memory_bytes),
             device=reading.device or "none",
             dtype=sweep.spec.dtype,
-            versions=versions(),
+            versions=versions(tuple(sorted(set(sweep.data.commits.values())))),
             recorded_at=datetime.now(UTC),
         )
 
@@ -206,7 +206,8 @@ def _cell(sweep: Sweep, link: Link, replicate: int | None) -> StepCell:
 
 
 @cache
-def versions() -> str:
-    """Versions of what computes a row, as canonical JSON."""
+def versions(data: tuple[str, ...] = ()) -> str:
+    """Versions of what computes a row, and the commits of `data` that came from the hub, as canonical JSON."""
     packages: dict[str, Any] = {name: version(name) for name in ("rayci", "torch", "transformers")}
-    return canonical_json({**packages, "python": platform.python_version()})
+    fetched = {"data": data} if data else {}
+    return canonical_json({**packages, "python": platform.python_version(), **fetched})

@@ -44,6 +44,15 @@ def read_text(path: Path, limit: int, what: str, hint: str, error: type[RequestE
     raise error(f"cannot read {what}: {reason}", at=str(path), hint=hint)
 
 
+def unreadable(path: Path) -> str | None:
+    """Why a file of any size cannot be read to its end; None where it can. A pipe or a device is not opened."""
+    try:
+        status = path.stat()
+        return _unfit(status, status.st_size) or (None if os.access(path, os.R_OK) else "permission denied")
+    except OSError as problem:
+        return problem.strerror or str(problem)
+
+
 def folder_to_write(text: Path | str, at: str) -> Path:
     """The absolute path of a folder that is there or can be made; RequestError for any other. Writes nothing."""
     path = path_of(text, at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rayci.data.records import Collection
+from rayci.data.records import PARTS, Collection
 from rayci.testbed.documents import build_texts
 from rayci.testbed.questions import edits, split_questions
 from rayci.testbed.stable_draws import Draw
@@ -19,7 +19,7 @@ def build(seed: int = COLLECTION_SEED) -> Collection:
     texts = build_texts(seed)
     hazard, forget_questions = split_questions(world.compounds, Draw(seed, "hazard"))
     utility, retain_questions = split_questions(world.creatures, Draw(seed, "utility"))
-    parts = Collection(
+    return Collection(
         edits=edits(world, seed),
         forget=texts.forget,
         retain=texts.retain,
@@ -31,7 +31,5 @@ def build(seed: int = COLLECTION_SEED) -> Collection:
         holdout=texts.holdout,
         forget_questions=forget_questions,
         retain_questions=retain_questions,
-        sources={},
+        sources=dict.fromkeys(PARTS, SOURCE),
     )
-    parts.sources.update({name: SOURCE for name in parts.__slots__ if name != "sources"})
-    return parts

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from rayci.data.records import Choice, Collection
+from rayci.data.records import PARTS, Choice, Collection
 from rayci.testbed import collection
 from rayci.testbed.assembly import build
 from rayci.testbed.stable_draws import Draw
@@ -29,9 +29,8 @@ def sentences(text: str) -> set[str]:
 
 
 def test_every_part_is_filled_and_names_its_source(parts: Collection) -> None:
-    names = {name for name in Collection.__dataclass_fields__ if name != "sources"}
-    assert all(parts.part(name) for name in names)
-    assert set(parts.sources) == names
+    assert all(parts.part(name) for name in PARTS)
+    assert set(parts.sources) == set(PARTS)
 
 
 def test_no_document_is_in_two_parts(parts: Collection) -> None:

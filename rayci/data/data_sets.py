@@ -1,0 +1,32 @@
+"""The data sets that a spec may name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from rayci.data.counterfact import COUNTERFACT
+from rayci.data.data_set import DataSet
+from rayci.data.local import RECORDS
+from rayci.data.mmlu import MMLU
+from rayci.data.mquake import MQUAKE
+from rayci.data.plain_text import TEXTS
+from rayci.data.wmdp import WMDP, WMDP_CORPORA
+from rayci.data.zsre import ZSRE
+
+OWN = RECORDS.name
+"""The project's own schema, which any file may have."""
+
+
+@cache
+def known_sets() -> Mapping[str, DataSet]:
+    """Name -> data set."""
+    return {known.name: known for known in (ZSRE, COUNTERFACT, MQUAKE, WMDP, WMDP_CORPORA, MMLU, *TEXTS, RECORDS)}
+
+
+def of_repository(repository: str) -> DataSet | None:
+    """The data set that has this place on the hub; None for one that the catalogue does not know."""
+    for known in known_sets().values():
+        if repository in known.repositories:
+            return known
+    return None

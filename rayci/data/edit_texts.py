@@ -1,0 +1,33 @@
+"""What the editing sets share: a prompt with its subject, and the records that no editor could use."""
+
+from __future__ import annotations
+
+from rayci.data.fields import Unusable
+from rayci.data.records import EditRecord, QuestionAnswer
+
+
+def edit(
+    subject: str,
+    prompt: str,
+    target_new: str,
+    ground_truth: str,
+    rephrases: tuple[str, ...] = (),
+    locality: tuple[QuestionAnswer, ...] = (),
+) -> EditRecord:
+    """The record, its texts without blanks at their ends; Unusable where there is no target or no place of the subject.
+
+    Answers are tokenized with a leading space, so one that brings its own would have two.
+    """
+    subject, prompt, target_new = subject.strip(), prompt.strip(), target_new.strip()
+    if not target_new:
+        raise Unusable("the target is empty")
+    if not subject or prompt.count(subject) != 1:
+        raise Unusable("the subject is not exactly once in the prompt")
+    return EditRecord(subject, prompt, target_new, ground_truth.strip(), rephrases, locality)
+
+
+def filled(template: str, subject: str) -> str:
+    """A template with `{}` for the subject; ValueError where it has none, or several."""
+    if template.count("{}") != 1:
+        raise ValueError(f"prompt is {template!r}, not a text with one {{}}")
+    return template.replace("{}", subject)

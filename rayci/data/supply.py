@@ -1,0 +1,131 @@
+"""A part of the data, read: its files found, their rows made records, and what could not be used counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rayci.data import hub_files
+from rayci.data.data_set import Content
+from rayci.data.fields import Unusable
+from rayci.data.hub_files import AbsentDataError
+from rayci.data.part_source import PartSource
+from rayci.data.row_files import LINES, rows
+from rayci.errors import DataError
+from rayci.storage.user_paths import path_of
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What a source gives for a part."""
+
+    records: tuple[Any, ...]
+    files: tuple[Path, ...]
+    """The files that were read, in their order."""
+    left_out: Mapping[str, int]
+    """Reason -> well-formed rows that no method could use."""
+    commits: tuple[str, ...] = ()
+    """`owner/name@commit` of what came from the hub."""
+
+    @property
+    def origin(self) -> str:
+        """Where the records came from, for messages."""
+        return ", ".join(self.commits or (str(file) for file in self.files))
+
+
+def supply(part: str, source: PartSource, *, fetch: bool) -> Supply:
+    """The records of a part.
+
+    Raises AbsentDataError where the files are not here and may not, or cannot, be fetched; DataError with file
+    and line or row where one cannot be read, or where nothing in them can be used.
+    """
+    reading = _Reading(part, source, Counter())
+    located = list(locate(part, source, fetch=fetch))
+    records = tuple(_limited(source, reading.records(located)))
+    files = tuple(file for _, found, _ in located for file in found)
+    if not records:
+        said = "; ".join(f"{count} rows: {reason}" for reason, count in reading.left_out.items())
+        problem = f"none of its records can be used: {said}" if said else "the data file holds no record"
+        raise DataError(problem, at=str(files[0]), hint=None if said else LINES)
+    commits = dict.fromkeys(commit for _, _, commit in located if commit)
+    return Supply(records, files, dict(reading.left_out), tuple(commits))
+
+
+def locate(part: str, source: PartSource, *, fetch: bool) -> Iterator[tuple[Content, list[Path], str | None]]:
+    """(content, files, `owner/name@commit`) of everything that a source gives for a part; see `supply`."""
+    for content in contents(part, source):
+        if source.path is not None:
+            yield content, _local(path_of(source.path), source, content), None
+            continue
+        repository = content.repository or source.repository
+        if repository is None:
+            known = source.data_set
+            raise AbsentDataError(f"{known.name} is not on the hub", hint=f"fetch {known.fetch}, and give `path:`")
+        folder, commit = hub_files.snapshot(repository, source.revision, content.patterns, fetch=fetch)
+        yield content, _matching(folder, content, f"{repository}@{commit}"), f"{repository}@{commit}"
+
+
+def contents(part: str, source: PartSource) -> list[Content]:
+    """What a source reads for a part: its split, in the topics that were asked for."""
+    known = source.data_set
+    split = known.splits[source.split or known.parts[part]]
+    topics = source.topics or known.topics
+    chosen = [content for content in split if not content.topic or content.topic in topics]
+    if source.path is not None and path_of(source.path).is_file():
+        named = [content for content in chosen if any(Path(source.path).match(name) for name in content.patterns)]
+        return named or [Content((), source.topics[0] if len(source.topics) == 1 else "")]
+    return chosen
+
+
+def _local(place: Path, source: PartSource, content: Content) -> list[Path]:
+    if place.is_dir():
+        return _matching(place, content, str(place))
+    if not place.exists():
+        raise AbsentDataError(f"no data file {source.path}", at=str(place), hint=source.data_set.fetch)
+    return [place]
+
+
+def _matching(folder: Path, content: Content, name: str) -> list[Path]:
+    for pattern in content.patterns:
+        files = sorted(folder.glob(pattern))
+        if files:
+            return files
+    raise AbsentDataError(f"{name} holds none of the data files", allowed=", ".join(content.patterns))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    part: str
+    source: PartSource
+    left_out: Counter[str]
+
+    def records(self, located: list[tuple[Content, list[Path], str | None]]) -> Iterator[Any]:
+        for content, files, _ in located:
+            for file in files:
+                yield from self._of(file, content)
+
+    def _of(self, file: Path, content: Content) -> Iterator[Any]:
+        known, topics = self.source.data_set, self.source.topics
+        for place, row in rows(file, plain_lines=known.plain_lines):
+            try:
+                record = known.read(row, content, self.part)
+            except Unusable as reason:
+                self.left_out[str(reason)] += 1
+                continue
+            except ValueError as error:
+                raise DataError(f"the record cannot be read: {error}", at=place) from None
+            if not topics or content.topic or record.topic in topics:
+                yield record
+
+
+def _limited(source: PartSource, records: Iterator[Any]) -> Iterator[Any]:
+    limit = source.limit or source.data_set.limit
+    if limit is None or source.data_set.streamed:
+        return islice(records, limit)
+    whole = list(records)  # questions stand by subject, edits by relation: the first of them are one kind
+    count = min(limit, len(whole))
+    return (whole[index * len(whole) // count] for index in range(count))

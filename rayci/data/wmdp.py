@@ -1,0 +1,81 @@
+"""WMDP: questions that stand in for hazardous knowledge, and the corpora to unlearn and to keep.
+
+`cais/wmdp` holds 1 273 questions on biology, 1 987 on cybersecurity and 408 on chemistry since
+2024-04-23; the first release had 1 520, 2 225 and 412.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rayci.data.data_set import Content, DataSet, layout
+from rayci.data.fields import Unusable, any_text, as_texts, field, index_of, text
+from rayci.data.records import Choice, Document
+
+_SUBJECTS = {"bio": "biology", "cyber": "cybersecurity", "chem": "chemistry"}
+_TOPICS = ("bio", "cyber")
+"""The topics that the literature reports."""
+
+
+def _question(row: Any, content: Content, part: str) -> Choice:
+    options = as_texts(field(row, "choices"), "choices")
+    if len(options) < 2:
+        raise ValueError(f"choices is {list(options)!r}, allowed: two or more")
+    answer = index_of(field(row, "answer"), "answer", len(options))
+    return Choice(text(row, "question"), options, answer, _SUBJECTS.get(content.topic, ""), content.topic)
+
+
+def _document(row: Any, content: Content, part: str) -> Document:
+    """A row with `text`, a JSON string, or a plain line: the corpora come in all three."""
+    document = row if isinstance(row, str) else any_text(row, "text")
+    if not document.strip():
+        raise Unusable("the text is empty")
+    document.encode()
+    return Document(document, content.topic)
+
+
+WMDP = DataSet(
+    name="wmdp",
+    licence="MIT",
+    repository="cais/wmdp",
+    fetch="wmdp-bio, wmdp-cyber and wmdp-chem of cais/wmdp",
+    parts={"hazard": "test"},
+    splits={
+        "test": tuple(
+            Content((*layout(f"wmdp-{topic}/test", f"wmdp-{topic}"), f"{topic}_questions.json"), topic)
+            for topic in _SUBJECTS
+        )
+    },
+    read=_question,
+    topics=_TOPICS,
+)
+
+
+def _corpus(config: str, *others: str, **own: str) -> Content:
+    topic = config.partition("-")[0]
+    return Content((*layout(f"{config}/train", config), *others), topic, **own)
+
+
+WMDP_CORPORA = DataSet(
+    name="wmdp_corpora",
+    licence="MIT",
+    repository="cais/wmdp-corpora",
+    fetch="{bio,cyber}-{forget,retain}-corpus.jsonl; bio-forget after its form (bio_remove_dataset.jsonl)",
+    parts={"forget": "forget", "retain": "retain"},
+    splits={
+        "forget": (
+            _corpus(
+                "bio-forget-corpus",
+                "bio_remove_dataset.jsonl",
+                "data/train-*.parquet",
+                repository="cais/wmdp-bio-forget-corpus",
+                gate="a form of its authors, then accept the conditions on its hub page",
+            ),
+            _corpus("cyber-forget-corpus"),
+        ),
+        "retain": (_corpus("bio-retain-corpus"), _corpus("cyber-retain-corpus")),
+    },
+    read=_document,
+    topics=_TOPICS,
+    plain_lines=True,
+)
