@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEGEND = (
-    "Values in the order of their edit batches and seeds. In brackets the mean share of the knowledge that the"
-    " quantised model has and the unlearned one had lost: 0 % stays forgotten, 100 % is back."
+    "Values in the order of their edit batches and seeds. In brackets how much is back, on average, of what the"
+    " quantised model knows and the unlearned one had lost; none back: no more is known than before rounding."
 )
 FULL = "full precision"
 _SHOWN = 5
@@ -69,8 +69,14 @@ def _cell(records: Sequence[Mapping[str, Any]]) -> str:
     if not records:
         return "–"
     shares = [record["recovered"] for record in records if record["recovered"] is not None]
-    back = f" ({round(100 * sum(shares) / len(shares))} %)" if len(shares) == len(records) else ""
+    back = f" ({_back(sum(shares) / len(shares))})" if len(shares) == len(records) else ""
     return _values([record["unlearned_quantised"] for record in records]) + back
+
+
+def _back(share: float) -> str:
+    """`53 %`; a share below zero is no negative recovery: quantised, the unlearned model knows even less."""
+    percent = round(100 * share)
+    return f"{percent} %" if percent > 0 else "none back"
 
 
 def _reasons(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

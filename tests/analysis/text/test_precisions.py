@@ -39,6 +39,12 @@ def test_many_seeds_show_their_mean_and_ends() -> None:
     assert pivot.rows[1][1:3] == ("0.20, 0.20 … 0.20", "0.45, 0.20 … 0.70 (31 %)")
 
 
+@pytest.mark.parametrize("known", [0.2, 0.1])
+def test_what_is_not_more_than_before_is_not_back(known: float) -> None:
+    pivot = knowledge(analysis.recovered(table(sweep(1, gd=0.2, gd_rtn4=known))))
+    assert pivot.rows[1][3] == f"{known:.2f} (none back)"
+
+
 def test_what_is_missing_is_named_once() -> None:
     pivot = knowledge(analysis.recovered(table(sweep(2, gd=0.2, gd_rtn4="out of memory"))))
     assert pivot.rows[1][3] == "– –"
