@@ -40,8 +40,8 @@ def report(
 
     `at` as in `metrics`. `beside`: further files from BESIDE (`composability.csv`, `overview.png` …). `tracebacks`:
     (what failed, text), as `rayci.trials.failures` has them. `spec`: the sweep's specification as text. `answer`:
-    what `which_order` said of the table, if it was asked. Each file is complete under its name, or not there. Raises
-    RequestError for an unknown `beside`.
+    what `which_order` said of the table, if it was asked. Each file is complete under its name, or not there; there is
+    no overview where the table composes no pair of methods. Raises RequestError for an unknown `beside`.
     """
     wanted = list(beside)
     for name in wanted:
@@ -54,9 +54,10 @@ def report(
         if name in tables.WRITERS:
             _write(target / f"composability.{name}", tables.WRITERS[name](frame))
         else:
-            from rayci.analysis.page.overview import write_overview
+            from rayci.analysis.page.overview import has_pairs, write_overview
 
-            write_overview(table, target / f"overview.{name}")
+            if has_pairs(table):
+                write_overview(table, target / f"overview.{name}")
     return target / "report.html"
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from rayci.analysis.page import drawing
 from rayci.analysis.page.drawing import COLOURS, GREY, Line
-from rayci.analysis.scan.cells import chosen_criteria, scale_of
+from rayci.analysis.scan.cells import chosen_criteria, final_cells, scale_of
 from rayci.analysis.scan.curve import Curve, curves
+from rayci.analysis.scan.family import families
 from rayci.errors import RequestError
 from rayci.kinds import Scale
 from rayci.storage.atomic import replacing
@@ -18,6 +19,7 @@ from rayci.table import ResultTable
 
 LIMIT = 8
 """Pairs in one picture where none are named: more would be too small to read."""
+NO_PAIR = "the table composes no pair of methods"
 
 
 def write_overview(
@@ -44,6 +46,11 @@ def write_overview(
     return target
 
 
+def has_pairs(table: ResultTable) -> bool:
+    """Whether there is anything to draw: the table composes two methods."""
+    return any(len(family.pair) == 2 for family in families(final_cells(table)))
+
+
 def _rows(held: Sequence[Curve], pairs: Sequence[str] | None) -> list[str]:
     couples = [curve for curve in held if len(curve.pair) == 2]
     known = list(dict.fromkeys(_pair(curve) for curve in couples))
@@ -54,7 +61,7 @@ def _rows(held: Sequence[Curve], pairs: Sequence[str] | None) -> list[str]:
         shown = [" × ".join(part.strip() for part in name.replace("×", ",").split(",")) for name in pairs]
     unknown = [name for name in shown if name not in known]
     if unknown or not shown:
-        problem = f"no pair {unknown[0]!r} in the table" if unknown else "the table composes no pair of methods"
+        problem = f"no pair {unknown[0]!r} in the table" if unknown else NO_PAIR
         raise RequestError(problem, allowed=", ".join(known[:20]) or None)
     return shown
 

@@ -140,6 +140,7 @@ def report(
 ) -> None:
     """Write the self-contained HTML report of a run, or show it while the run goes on."""
     from rayci import analysis
+    from rayci.analysis.page.overview import NO_PAIR, has_pairs
     from rayci.analysis.page.print_style import SUFFIXES
     from rayci.commands.run_facts import spec_of, tracebacks_of
 
@@ -151,7 +152,9 @@ def report(
     run, beside = Path(folder), listed(also)
     say(str(analysis.report(table, place, beside=beside, tracebacks=tracebacks_of(run), spec=spec_of(run))))
     if suffixes := [name for name in beside if name in SUFFIXES]:
-        for name, reason in analysis.print_figures(table, place / "figures", suffixes).items():
+        left_out = {} if has_pairs(table) else {"overview": NO_PAIR}
+        left_out |= analysis.print_figures(table, place / "figures", suffixes)
+        for name, reason in left_out.items():
             say(f"no figure {name}: {reason}", console=notes)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rayci.commands import cli
+from tests.analysis.synthetic_table import row, table
 
 PUBLISHED = "published:llama3_8b"
 WRITTEN = {
@@ -65,3 +66,12 @@ def test_what_cannot_be_written_or_says_nothing_is_refused(
     assert rayci(verb, PUBLISHED, *rest) == cli.WRONG_REQUEST
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_of_single_methods_says_which_figures_it_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rayci: Callable[..., int]
+) -> None:
+    table([row("ft", "mmlu", 0.5)]).write(tmp_path / "run" / "table" / "all.parquet")
+    assert rayci("report", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--also", "csv,svg") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["composability.csv", "report.html"]
+    assert "no figure overview: the table composes no pair of methods\n" in capsys.readouterr().err

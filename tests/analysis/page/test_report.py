@@ -101,7 +101,9 @@ def test_what_cannot_be_reported(results: ResultTable, tmp_path: Path) -> None:
 
 
 def test_methods_alone_are_reported_without_a_comparison(tmp_path: Path) -> None:
-    text = analysis.report(table([row("ft", "mmlu", 0.5)]), tmp_path).read_text(encoding="utf-8")
+    alone = table([row("ft", "mmlu", 0.5)])
+    text = analysis.report(alone, tmp_path, beside=["csv", "svg", "md"]).read_text(encoding="utf-8")
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "composability.csv", "composability.md"}
     assert "nothing to compare" in text
     assert 'id="stages"' in text
     assert 'id="grid"' not in text
