@@ -36,11 +36,14 @@ def sentences(compared: Sequence[Comparison], where: str) -> list[str]:
     mattering = sorted((group for group in sets if _mattering(group)), key=_size, reverse=True)
     equal = [group for group in sets if all(row.verdict == DOES_NOT_MATTER for row in group)]
     rest = [group for group in sets if group not in mattering and group not in equal]
-    said = [f"Order matters for {len(mattering)} of {_counted(sets)}{where}" + (":" if mattering else ".")]
+    if not mattering:
+        said = [f"Order is shown to matter for none of {_counted(sets)}{where}."]
+        return [*said, *_largest(rest), *_others(equal, rest)]
+    said = [f"Order matters for {len(mattering)} of {_counted(sets)}{where}:"]
     said += [f"{group[0].name}: {_advice(group, _mattering(group))}." for group in mattering[:_MOST_NAMED]]
     if len(mattering) > _MOST_NAMED:
         said.append(f"and {len(mattering) - _MOST_NAMED} more, in the table.")
-    return [*said, *_others(equal, rest), *([] if mattering else _largest(rest))]
+    return [*said, *_others(equal, rest)]
 
 
 def _others(equal: Sequence[Group], rest: Sequence[Group]) -> Iterator[str]:

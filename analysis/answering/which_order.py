@@ -92,7 +92,7 @@ def which_order(
         apart += lacking
     plain = axis == "scaled" and not (within or over) and any(size > 2 for size in frames)
     precedences = precedence(table, at, names, along) if plain else None
-    return WhichOrder(frames, compared, precedences, apart, _one_order(ended, sizes), names, _where(frames, at))
+    return WhichOrder(frames, compared, precedences, apart, _one_order(ended, sizes), names, where_read(frames, at))
 
 
 def _utility(scales: Mapping[str, Scale], ended: Sequence[Chain]) -> Utility | None:
@@ -134,7 +134,8 @@ def _methods(chain: Chain) -> object:
     return tuple(sorted(step.variant.rank for step in chain.steps))
 
 
-def _where(frames: Mapping[int, pd.DataFrame], at: At) -> str:
+def where_read(frames: Mapping[int, pd.DataFrame], at: At) -> str:
+    """` at the middle of each sweep`, for the end of a sentence about composability tables; empty without a sweep."""
     if at == "area":
         return ", as areas over the strength"
     if all(frame["strength"].isna().all() for frame in frames.values()):

@@ -155,7 +155,8 @@ def _shares(chain: Chain, unlearned: _Reading, quantised: _Reading, both: _Readi
     if unlearned.value is not None and quantised.value is not None and both.value is not None:
         known = quantised.value - unlearned.value
         if known < LEAST_SHARE * (_top(scale) - (scale.low or 0.0)):
-            reason = f"{chain.quantiser} alone knows {known:.2g} more than {chain.unlearner}: nothing to bring back"
+            ends = f"{chain.quantiser} {quantised.value:.2f}, {chain.unlearner} {unlearned.value:.2f}"
+            reason = f"quantised, the model knows hardly more than unlearned ({ends}): nothing to bring back"
         else:
             share = (both.value - unlearned.value) / known
     return {

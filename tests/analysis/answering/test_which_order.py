@@ -64,9 +64,9 @@ def test_what_does_not_matter_shares_a_line_and_is_said() -> None:
 def test_what_is_seen_and_not_shown_is_told_as_that() -> None:
     rows = both_orders("ft", "wanda", "edit_success", {0.45: 0.2}, {0.45: 0.9})
     assert analysis.which_order(table(rows)).sentences == [
-        "Order matters for 0 of 1 pair at the middle of each sweep.",
-        "No difference is shown for ft × wanda @ 0.45: it takes three edit batches or seeds to tell.",
+        "Order is shown to matter for none of 1 pair at the middle of each sweep.",
         "The largest difference seen: ft × wanda @ 0.45, prune before you edit (edit_success 0.90, else 0.20).",
+        "No difference is shown for ft × wanda @ 0.45: it takes three edit batches or seeds to tell.",
     ]
     assert _cells(table(rows))[1] == ("  edit success", "wanda > ft", "0.90 | 0.20", "0.70", "unclear")
 

@@ -1,0 +1,37 @@
+"""The sentence about what quantisation brings back."""
+
+from __future__ import annotations
+
+import pytest
+
+from rayci.analysis.answering.brought_back import brought_back
+from tests.analysis.synthetic_table import row, table
+
+ALONE = [row("rtn@4", "wmdp", 0.9), row("rtn@8", "wmdp", 1.0), row("", "wmdp", 1.0)]
+GD = [row("gd", "wmdp", 0.2), row("gd > rtn@4", "wmdp", 0.55), row("gd > rtn@8", "wmdp", 0.24)]
+GA = [row("ga", "wmdp", 0.2), row("ga > rtn@4", "wmdp", 0.69), row("ga > rtn@8", "wmdp", 0.3)]
+RMU = [row("rmu", "wmdp", 0.2), row("rmu > rtn@4", "wmdp", 0.1), row("rmu > rtn@8", "wmdp", 0.232)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (GD, "Quantisation brings wmdp back: rtn at 4 bits 50 % of what gd took."),
+        (RMU, "Quantisation brings hardly any wmdp back: at most 4 % of what rmu took."),
+        (RMU[:2], "Quantisation brings hardly any wmdp back: nothing of what rmu took."),
+        (
+            [*GD, *GA],
+            "Quantisation brings wmdp back: rtn at 4 bits 70 % of what ga took, 50 % of what gd took.",
+        ),
+        (
+            [*GD, *RMU],
+            "Quantisation brings wmdp back: rtn at 4 bits 50 % of what gd took; at most 4 % of what rmu took.",
+        ),
+    ],
+)
+def test_most_that_came_back_of_each_unlearner(rows: list, said: str) -> None:  # type: ignore[type-arg]
+    assert brought_back(table([*ALONE, *rows])) == [said]
+
+
+def test_nothing_is_said_where_nothing_was_unlearned_and_rounded() -> None:
+    assert brought_back(table(ALONE)) == []
