@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from rayci.analysis.answering import findings
+from rayci.analysis.answering.brought_back import brought_back
 from rayci.analysis.answering.order_tables import INDENT, pivots
 from rayci.analysis.answering.usability import ruinous_steps
-from rayci.analysis.answering.which_order import WhichOrder, which_order
+from rayci.analysis.answering.which_order import WhichOrder, where_read, which_order
 from rayci.analysis.composing.metric_table import METHODS, metrics
 from rayci.analysis.page.cell_data import methods_of, reason_of
+from rayci.analysis.page.chain_data import chain_data
 from rayci.analysis.page.downloads import downloads
 from rayci.analysis.page.long_names import expanded, introduced
 from rayci.analysis.page.page_data import page_data
@@ -66,6 +68,7 @@ def context(table: ResultTable, frame: pd.DataFrame, about: About) -> dict[str, 
     longer = [record for size in _longer(held) for record in tables.records_of(metrics(table, about.at, size=size))]
     data = page_data(table, held, [*records, *longer], scales)
     answer = about.answer or which_order(table)
+    answers = pivots(answer)
     sweeps = sorted(table.arrow.column("sweep").unique().to_pylist())
     return {
         "title": about.title or f"{', '.join(sweeps)}: what survives composition",
@@ -74,12 +77,16 @@ def context(table: ResultTable, frame: pd.DataFrame, about: About) -> dict[str, 
         "names": expanded([*_methods(held), *judged]),
         "sentences": introduced(answer.sentences),
         "ruinous": ruinous_steps(table),
-        "answers": pivots(answer),
+        "brought_back": introduced(brought_back(table)),
+        "answers": answers,
+        "read": {name: answer.where.lstrip(", ") for name, told in answers.items() if told.header[0] == "methods"},
         "indent": INDENT,
-        "findings": findings.per_criterion(records),
+        "findings": [finding for finding in findings.per_criterion(records) if finding.worst],
         "interval_of": {record["interval_of"] for record in [*records, *longer]} - {None},
         "is_area": bool(frame["strength"].isna().all()),
+        "reading": where_read({2: frame}, about.at).lstrip(", ") or "where nothing is swept",
         "composed": any(len(family.pair) > 1 for family in held),
+        "ordered": any(len(family["orders"]) > 1 for family in data["families"] if len(family["methods"]) > 1),
         "pairs": any(len(family.pair) == 2 for family in held),
         "chains": any(len(family.pair) > 2 for family in held),
         "recovered": list(knowledge_tables(table)),
@@ -90,6 +97,7 @@ def context(table: ResultTable, frame: pd.DataFrame, about: About) -> dict[str, 
         "times": times(table),
         "data": {
             **data,
+            "chains": chain_data(table, judged, _longer(held), about.at),
             "files": downloads(table, frame),
             "version": about.news and about.news.version,
         },

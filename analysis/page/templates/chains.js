@@ -17,6 +17,8 @@ function drawChains() {
   byId("chain-grid").replaceChildren(...tableParts(["order", ...columns],
     family.orders.map((order, line) => bodyRow([order, ...grid[line]]))));
   byId("chain-answer").textContent = chainAnswer(family, curve, cellOf(family, place));
+  drawSwaps(family, place);
+  drawChanges(family, place);
 }
 // A cell for each order and γ: shaded from the worst to the best value of all, with a star at the best of its γ.
 function chainCells(family, curve, good) {

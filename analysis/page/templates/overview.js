@@ -80,13 +80,15 @@ function drawOverview() {
 }
 function drawLegend() {
   const counts = new Set(composed.flatMap(family => Object.values(family.curves).map(curve => curve.n)));
-  const overItems = composed.some(family => Object.values(family.curves).some(curve => curve.items));
+  const curves = composed.flatMap(family => Object.values(family.curves));
+  const overItems = curves.some(curve => curve.items), lost = curves.some(curve => curve.lost.length);
+  const infinite = curves.some(curve => curve.mean.flat().some(value => value !== null && !finite(number(value))));
   const mark = d => svg("path", {class: "mark", d});
   const line = name => svg("path", {class: name, d: "M0,6H34"});
   const coloured = (...drawn) => svg("g", {class: "drawn i0"}, ...drawn);
   const bar = () => coloured(svg("line", {class: "whisker", x1: 17, x2: 17, y1: 0, y2: 12}), mark(MARKERS[0](17, 6, 3)));
   const entries = [
-    [svg("path", {class: "between", d: "M0,2L34,0V12L0,9z"}), "between the orders"],
+    ...(composed.every(oneOrder) ? [] : [[svg("path", {class: "between", d: "M0,2L34,0V12L0,9z"}), "between the orders"]]),
     [line("alone"), "the swept method alone"],
     [line("alone flat"), "the other alone"],
     [line("untouched"), "untouched model"],
@@ -94,8 +96,8 @@ function drawLegend() {
     ...([...counts].some(n => n > 2) ? [[bar(), "95 % interval of the mean (Student-t)"]] : []),
     ...(counts.has(2) ? [[bar(), "both values, where there are two"]] : []),
     ...(overItems ? [[bar(), "95 % interval over items, where measured once"]] : []),
-    [coloured(svg("path", {class: "lost", d: cross(17, 6, 4)})), "no value"],
-    [coloured(svg("path", {class: "lost", d: MARKERS[2](17, 6, 4)})), "infinite"],
+    ...(lost ? [[coloured(svg("path", {class: "lost", d: cross(17, 6, 4)})), "no value"]] : []),
+    ...(infinite ? [[coloured(svg("path", {class: "lost", d: MARKERS[2](17, 6, 4)})), "infinite"]] : []),
   ];
   byId("legend").append(...entries.map(([drawn, text]) => html("span", {}, sample(drawn), text)));
 }

@@ -45,7 +45,8 @@ function headOf(place) {
     }, brief, on ? (way === "down" ? " ▾" : " ▴") : "");
   });
   const sort = own ? (way === "down" ? "descending" : "ascending") : "none";
-  const head = [...breakable(name), html("small", {}, better), html("div", {class: "sorts"}, ...sorts)];
+  const sortable = composed.every(oneOrder) ? [] : [html("div", {class: "sorts"}, ...sorts)];
+  const head = [...breakable(name), html("small", {}, better), ...sortable];
   return html("th", {scope: "col", "aria-sort": sort}, ...head);
 }
 function drawTable() {

@@ -27,7 +27,9 @@ function verdict(cell) {
   if (!cell?.verdict || cell.aside) return "";
   if (cell.verdict === "does_not_matter") return "either order";
   if (cell.verdict === "undecided") return "points lost";
-  const by = cell.best_order && cell.gap ? `${first(cell.best_order)} by ${short(lead(cell)[0])}` : "no difference";
+  if (!cell.gap) return cell.verdict === "matters" ? "order matters" : "order matters?";
+  const logarithm = cell.unit?.startsWith("ln ") ? " ln" : "";
+  const by = cell.best_order ? `${first(cell.best_order)} by ${short(lead(cell)[0])}${logarithm}` : "no difference";
   return cell.verdict === "matters" ? by : `${by}?`;
 }
 // In a sentence, with what it stands on.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
-from rayci.table import ResultTable
+from rayci.table import ResultTable, Row
 from tests.analysis.synthetic_table import both_orders, row, table
 
 EVIL = "</script><script>alert('x')</script> & \"quotes\""
@@ -30,3 +31,17 @@ def report_table() -> ResultTable:
                 rows.append(row(name.format(gamma), "mmlu", 0.8 - gamma / 2 - place / 10, replicate=k))
     rows += both_orders("gd", "wanda", "wmdp", {0.25: 0.3, 0.5: 0.28}, {0.25: 0.4, 0.5: 0.25})
     return table(rows)
+
+
+def three_methods(criterion: str, worse: float) -> list[Row]:
+    """Every order of ft, gd and rtn with all its stages; rounding after editing changes the criterion by `worse`."""
+    stages = {
+        " > ".join(order[:depth]) for order in itertools.permutations(("ft", "gd", "rtn@4")) for depth in (1, 2, 3)
+    }
+    rows = [row("", criterion, 0.5)]
+    for stage, (batch, noise) in itertools.product(sorted(stages), enumerate((-0.01, 0.0, 0.01))):
+        methods = [step.split("@")[0] for step in stage.split(" > ")]
+        rounded = {"ft", "rtn"} <= set(methods) and methods.index("ft") < methods.index("rtn")
+        value = 0.5 + 0.3 * ("ft" in methods) + worse * rounded + noise
+        rows.append(row(stage, criterion, value, replicate=batch, final=len(methods) == 3))
+    return rows

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rayci import analysis
-from tests.analysis.page.report_table import EVIL, report_table
+from tests.analysis.page.report_table import EVIL, report_table, three_methods
+from tests.analysis.synthetic_table import table
 from tests.chromium import Opened, opened
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def test_everything_is_drawn_and_nothing_is_cut_off(chromium: Browser, path: Pat
     assert page.locator("#rows .panel svg").count() == 5  # three pairs on the criteria that they were measured on
     assert page.locator("#detail svg.large").count() == 2
     assert page.locator("#chain-grid tbody tr").count() == 3
+    assert page.locator("#chain-swaps tbody th").all_inner_texts() == ["ft before wanda", "wanda before gd"]
+    assert page.locator("#chain-changes").is_hidden()  # three of the six orders did not run
     assert held.overflow() == []
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -111,3 +114,19 @@ def test_theme_figures_and_tables_leave_the_page(report: Opened) -> None:
     with page.expect_download() as saved:
         page.get_by_role("button", name="CSV").click()
     assert Path(saved.value.path()).read_text(encoding="utf-8").startswith("criterion,method_i,method_j")
+
+
+def test_three_methods_say_which_goes_first_and_what_each_changes(chromium: Browser, tmp_path: Path) -> None:
+    held = opened(chromium, analysis.report(table(three_methods("edit_success", -0.2)), tmp_path))
+    page = held.page
+    assert (
+        page.get_by_role("button", name="ft × rtn × gd on edit_success").locator("em").inner_text() == "order matters"
+    )
+    first = page.locator("#chain-swaps tbody tr").first.inner_text().split()
+    assert first == ["rtn", "before", "ft", "0.20", "0.20", "…", "0.20", "matters"]
+    assert [text.split()[0] for text in page.locator("#chain-changes tbody tr").all_inner_texts()] == [
+        "untouched", "ft", "rtn", "gd", "all",
+    ]  # fmt: skip
+    assert page.locator("#chain-changes tbody td:last-child").all_inner_texts() == ["", "gain", "loss", "not shown", ""]
+    assert held.complaints == []
+    page.context.close()
