@@ -80,8 +80,7 @@ def chains(table: ResultTable, criteria: Sequence[str] | None = None) -> list[Ch
 
 def _asked(rows: pa.Table) -> Coded[Composition]:
     """The composition of every row, settings and all: its text alone may be that of another sweep's."""
-    stages = pl.DataFrame(pl.from_arrow(rows.select(["stage_fingerprint", "steps"])))
-    return compositions(stages.lazy().with_columns(final=pl.lit(True)))
+    return compositions(ResultTable(rows, {}), pl.lit(True))
 
 
 def _firsts(rows: pa.Table) -> dict[int, tuple[str, str]]:

@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from rayci.analysis.scan.coded import Coded, Codes
 from rayci.analysis.scan.variant import Variant, settings_without
+from rayci.analysis.statistics.piecewise import Kept
 from rayci.kinds import Kind
+from rayci.table import ResultTable
 
 _STEP = ["kind", "method", "strength_name", "strength", "settings"]
 """What tells two steps apart; fingerprints differ between replicates."""
 _AT_ONCE = 2**20
-"""Rows of a table whose steps are looked at together: a row group of a file."""
+"""Rows of a table whose stages are looked at together."""
+_FINAL = pl.col("final")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +40,28 @@ def asked_steps(steps: Sequence[Mapping[str, Any]]) -> Composition:
     return tuple(_asked(step) for step in steps if step["recompression"] is None)
 
 
-def compositions(rows: pl.LazyFrame) -> Coded[Composition]:
-    """The composition of every final row, from columns `final`, `stage_fingerprint` and `steps`.
+def compositions(table: ResultTable, rows: pl.Expr = _FINAL) -> Coded[Composition]:
+    """The composition of every final row, or of those that are asked for.
 
-    Steps are nested, and much larger than what is made of them: only those at which a stage begins are taken, from
-    `_AT_ONCE` rows at a time.
+    Only the steps at which a stage begins are read: they are nested, and all would be slow and large.
     """
     known: dict[Composition, int] = {(): 0}  # what a stage without an asked step has
-    codes: list[Codes] = [np.empty(0, dtype=np.int32)]
+    begins, places = _rows(table, rows)
+    stages = [_of_stages(pl.DataFrame({"steps": steps}), known) for steps in table.steps(places[begins])]
+    codes: Codes = np.concatenate([np.empty(0, dtype=np.int32), *stages])[begins.cumsum() - 1]
+    return Coded(tuple(known), codes)
+
+
+def _rows(table: ResultTable, chosen: pl.Expr) -> tuple[Kept, NDArray[np.intp]]:
+    """Whether a stage may begin at each of the chosen rows (or where the next are looked at), and their places."""
     stage = pl.col("stage_fingerprint")
-    for start in range(0, rows.select(pl.len()).collect().item(), _AT_ONCE):
-        final = rows.slice(start, _AT_ONCE).filter("final")
-        stages = final.filter(stage.ne_missing(stage.shift())).select("steps").collect()
-        which = final.select(stage.rle_id()).collect()["stage_fingerprint"].to_numpy()
-        codes.append(_of_stages(stages, known)[which])
-    return Coded(tuple(known), np.concatenate(codes))
+    begins, places = [np.empty(0, dtype=bool)], [np.empty(0, dtype=np.intp)]
+    for start in range(0, len(table), _AT_ONCE):
+        rows = table.columns(["final", "stage_fingerprint"]).slice(start, _AT_ONCE).with_row_index("place")
+        there = rows.filter(chosen).select("place", begins=stage.ne_missing(stage.shift())).collect()
+        begins.append(there["begins"].to_numpy())
+        places.append(there["place"].to_numpy().astype(np.intp) + start)
+    return np.concatenate(begins), np.concatenate(places)
 
 
 def _of_stages(stages: pl.DataFrame, known: dict[Composition, int]) -> Codes:

@@ -62,7 +62,7 @@ def final_cells(table: ResultTable) -> FinalCells:
     refuse_mixture(table.columns(["final", "model", "recompress"]).filter("final").drop("final").unique().collect())
     return _distinct(
         FinalCells(
-            compositions(table.columns(["final", "stage_fingerprint", "steps"])),
+            compositions(table),
             coded_texts(column("criterion")),
             coded_integers(column("replicate")),
             coded_integers(column("seed")),

@@ -122,11 +122,18 @@ def _shares(x: Array, cutting: list[Array]) -> Array:
     Rising, from 0 to 1.
     """
     segments = max(x.shape[-1] - 1, 1)
-    ends = np.broadcast_to([[0.0], [1.0]], (*x.shape[:-1], 2, segments))
-    places = [ends, *(crossings(*_ends(lines)) for lines in cutting)]
-    outer = np.broadcast_shapes(*(shares.shape[:-2] for shares in places))
-    together = [np.broadcast_to(shares, (*outer, *shares.shape[-2:])) for shares in places]
-    return np.sort(np.concatenate(together, axis=-2), axis=-2).swapaxes(-2, -1)
+    places = [crossings(*_ends(lines)) for lines in cutting]
+    outer = np.broadcast_shapes(x.shape[:-1], *(shares.shape[:-2] for shares in places))
+    count = sum(shares.shape[-2] for shares in places)
+    together = np.empty((*outer, segments, count + 2))
+    together[..., 0], together[..., -1], start = 0.0, 1.0, 1
+    for shares in places:
+        end = start + shares.shape[-2]
+        together[..., start:end] = shares.swapaxes(-2, -1)
+        start = end
+    if count > 1:
+        together[..., 1:-1].sort(axis=-1)
+    return together
 
 
 def _widths(x: Array, *, rescale: bool) -> Array:

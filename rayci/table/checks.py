@@ -28,7 +28,7 @@ def check(table: Rows) -> list[str]:
 
 def _doubled(table: Rows) -> list[str]:
     """Whether a key occurs twice."""
-    codes = row_codes(table, KEY)
+    codes = row_codes(table, KEY, ranked=False)
     if all_differ(codes):
         return []
     _, first, counts = np.unique(codes, return_index=True, return_counts=True)

@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from rayci import item_values
 from rayci.errors import CorruptionError
@@ -22,7 +24,7 @@ from rayci.table.part_file import with_scales
 from rayci.table.row import Row
 from rayci.table.row_codes import in_order
 from rayci.table.schema import ORDER, SCHEMA
-from rayci.table.stored_rows import Rows, StoredRows
+from rayci.table.stored_rows import STEPS_AT_ONCE, Rows, StoredRows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +67,17 @@ class ResultTable:
             return self.rows.columns(names)
         frame = pl.from_arrow(self.arrow.select(list(names)), rechunk=False)
         return cast("pl.DataFrame", frame).lazy()
+
+    def steps(self, places: NDArray[np.intp]) -> Iterator[pa.ChunkedArray]:
+        """The steps of the rows at rising places, `ASKED` of each (in memory all fields), some rows after the other.
+
+        Steps are nested, and much larger than what is made of them.
+        """
+        if isinstance(self.rows, StoredRows):
+            yield from self.rows.steps(places)
+            return
+        for start in range(0, len(places), STEPS_AT_ONCE):
+            yield self.arrow.column("steps").take(pa.array(places[start : start + STEPS_AT_ONCE]))
 
     @property
     def frame(self) -> pd.DataFrame:

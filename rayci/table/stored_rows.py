@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from rayci.errors import RequestError
-from rayci.table.schema import SCHEMA
+from rayci.table.schema import SCHEMA, STEP
 
 if TYPE_CHECKING:
     import polars as pl
+
+ASKED = tuple(name for name in STEP.names if name != "fingerprint")
+"""What a step was asked to be; its fingerprint differs between replicates."""
+STEPS_AT_ONCE = 2**20
+"""Rows of a table in memory whose steps are taken together."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,19 @@ class StoredRows:
 
         types = pl.DataFrame(SCHEMA.empty_table()).schema
         return pl.scan_parquet(self.path, glob=False).select(pl.col(name).cast(types[name]) for name in names)
+
+    def steps(self, places: NDArray[np.intp]) -> Iterator[pa.ChunkedArray]:
+        """The steps of the rows at rising places, `ASKED` of each, one row group of the file after the other."""
+        leaves = [self._metadata.schema.column(place).path for place in range(self._metadata.num_columns)]
+        asked = [path for path in leaves if path.startswith("steps.") and path.rsplit(".", 1)[-1] in ASKED]
+        kind, start = pa.list_(pa.struct([STEP.field(name) for name in ASKED])), 0
+        with pq.ParquetFile(self.path, read_dictionary=asked) as file:  # texts as numbers: few differ
+            for group in range(file.num_row_groups):
+                end = start + file.metadata.row_group(group).num_rows
+                here = places[np.searchsorted(places, start) : np.searchsorted(places, end)] - start
+                if len(here):
+                    yield file.read_row_group(group, columns=asked).column("steps").take(pa.array(here)).cast(kind)
+                start = end
 
     def read(self) -> pa.Table:
         """All columns as in `SCHEMA`, then those that it does not know."""

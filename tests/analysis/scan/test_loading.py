@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -20,7 +21,7 @@ from rayci.errors import CorruptionError, RayciError, RequestError
 from rayci.kinds import Direction, Scale, Status
 from rayci.storage.entries import encode
 from rayci.table import SCHEMA, Row, from_rows, write_part
-from rayci.table.stored_rows import StoredRows
+from rayci.table.stored_rows import ASKED, StoredRows
 from tests.analysis.synthetic_table import SCALES, both_orders, row
 
 MMLU = both_orders("ft", "wanda", "mmlu", {0.25: 0.5, 0.5: 0.4}, {0.25: 0.5, 0.5: 0.3})
@@ -108,6 +109,7 @@ WRITERS: dict[str, Callable[[Any, Path], Any]] = {
     "pandas": lambda table, path: table.to_pandas().to_parquet(path),
     "polars": lambda table, path: table.to_polars().write_parquet(path),
     "pyarrow": lambda table, path: pq.write_table(table.to_arrow(), path),
+    "pyarrow, in groups": lambda table, path: pq.write_table(table.to_arrow(), path, row_group_size=10),
     "dictionaries": lambda table, path: pq.write_table(
         table.arrow.set_column(15, "criterion", table.arrow.column("criterion").dictionary_encode()), path
     ),
@@ -140,6 +142,16 @@ def test_rows_of_a_file_stay_there_until_they_are_asked_for(tmp_path: Path, monk
     assert isinstance(again.rows, StoredRows)
     metrics = again.metrics(criteria=["mmlu"])["value_ij"]
     assert metrics.tolist() == expected[0].tolist() and (repr(again), len(again)) == expected[1:]
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_steps_of_some_rows_of_a_file(writer: str, tmp_path: Path) -> None:
+    table = analysis.load("published:llama3_8b")
+    WRITERS[writer](table, tmp_path / "rows.parquet")
+    again, places = analysis.load(tmp_path / "rows.parquet"), np.arange(3, len(table), 7)
+    assert isinstance(again.rows, StoredRows)
+    wanted = [[{name: step[name] for name in ASKED} for step in steps] for steps in table.frame["steps"][places]]
+    assert [steps for some in again.steps(places) for steps in some.to_pylist()] == wanted
 
 
 def test_columns_that_are_not_known_pass_and_missing_ones_are_named(runs: Path, tmp_path: Path) -> None:
