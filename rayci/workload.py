@@ -83,6 +83,10 @@ class Workload(Sizes):
         }
         return sizes.get(part, texts.items * self.cut(self.context))
 
+    def questions(self, part: str) -> int:
+        """Multiple-choice questions of a part of the data."""
+        return {"hazard": self.texts.hazard, "utility": self.texts.utility}.get(part, self.texts.items)
+
     def depth(self, layer: int) -> float:
         """Share of the blocks up to and with this one."""
         return min(1.0, (layer + 1) / self.blocks)

@@ -19,6 +19,8 @@ from rayci.subject import Subject
 from rayci.workload import Workload
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_OPTIONS = 4
+"""Options of a question, where nobody has read it."""
 
 
 class _FourChoice(Criterion):
@@ -39,8 +41,10 @@ class _FourChoice(Criterion):
 
     def memory(self, work: Workload) -> int:
         """A batch of questions, and the logits that score their options."""
-        longest = max(self.forward_tokens, work.texts.choice)
-        return work.forward_bytes(longest) + work.logit_bytes(max(MOST_SCORED, work.texts.option))
+        scored = 1 if self.scoring == "letters" else work.texts.option
+        rows = work.questions(self.part) * (1 if scored == 1 else _OPTIONS)  # options of one token share theirs
+        tokens = max(min(self.forward_tokens, rows * work.texts.choice), work.texts.choice)
+        return work.forward_bytes(tokens) + work.logit_bytes(max(min(MOST_SCORED, rows * scored), scored))
 
     def measure(self, subject: Subject, context: Context) -> Reading:
         choices: tuple[Choice, ...] = getattr(context.data, self.part)

@@ -51,21 +51,23 @@ def llama() -> Subject:
 
 
 def texts(*, listed: bool = False) -> Texts:
-    """The lengths of the testbed's texts; four-choice questions with all options `listed`, or one after the other."""
+    """The sizes of the testbed's texts; four-choice questions with all options `listed`, or one after the other."""
     data = collection()
     choices = (*data.hazard, *data.utility)
 
-    def longest(texts: Any) -> int:
-        return max(len(tokenizer()(text)["input_ids"]) for text in texts)
+    def longest(texts: Any, *, whole: bool = True) -> int:
+        return max(len(tokenizer()(text, add_special_tokens=whole)["input_ids"]) for text in texts)
 
     return Texts(
         edit=longest(f"{edit.prompt} {edit.target_new}" for edit in data.edits),
         choice=longest(
             "\nA. ".join((item.question, *item.options[: 4 if listed else 1], "Answer")) for item in choices
         ),
-        option=longest(option for item in choices for option in item.options),
+        option=longest((option for item in choices for option in item.options), whole=False),
         question=longest(f"{item.prompt} {item.answer}" for item in (*data.forget_questions, *data.retain_questions)),
         document=longest(document.text for document in (*data.forget, *data.retain)),
+        hazard=len(data.hazard),
+        utility=len(data.utility),
     )
 
 
