@@ -43,6 +43,7 @@ for verb in (
     model_verbs.inspect,
     listing_verbs.methods,
     listing_verbs.criteria,
+    listing_verbs.data,
     listing_verbs.doctor,
 ):
     app.command()(verb)

@@ -23,7 +23,7 @@ class PartSource(Strict):
     """Where one part comes from, and how much of it is read."""
 
     source: Annotated[str, Field(min_length=1)] = OWN
-    """A data set of the catalogue (`rayci data`), a file, or a hub id. Default: the project's own schema."""
+    """A data set of the catalogue, a file, or a hub id. Default: the project's own schema."""
     path: Annotated[str, Field(min_length=1)] | None = None
     """File or folder on this machine; without it the hub's cache, then the hub."""
     split: str | None = None
@@ -60,6 +60,11 @@ class PartSource(Strict):
     def repository(self) -> str | None:
         """Its place on the hub, where it has one."""
         return self.source if _HUB.fullmatch(self.source) else self.data_set.repository
+
+    @property
+    def named(self) -> str:
+        """What the spec names, for people."""
+        return self.path or (f"{self.source}@{self.revision}" if self.revision else self.source)
 
     def _resolved(self) -> PartSource:
         """The same with a file or a revision taken out of `source`."""

@@ -1,0 +1,45 @@
+"""What `rayci data` says of every part of a spec's data: where it comes from, whether it is here, what to fetch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rayci.data import TESTBED, AbsentDataError, asked, collect
+from rayci.data.part_source import PartSource
+from rayci.data.supply import contents, supply
+from rayci.errors import RequestError
+from rayci.units import size
+
+PRESENT, MISSING, BROKEN = "present", "missing", "broken"
+
+
+def parts(data: str | Mapping[str, Any] | None, model: str) -> list[dict[str, Any]]:
+    """One row a part; nothing is downloaded. RequestError where the data as a whole cannot be told."""
+    if data in (None, TESTBED):
+        held = collect(data, model)
+        return [_row(part, TESTBED, state=PRESENT, records=len(held.part(part))) for part in held.supplied]
+    return [_part(part, source) for part, source in asked(data or {}).items()]
+
+
+def _part(part: str, source: PartSource) -> dict[str, Any]:
+    known = source.data_set
+    said = {"licence": known.licence}
+    try:
+        given = supply(part, source, fetch=False)
+    except RequestError as error:
+        gates = [content.gate for content in contents(part, source) if content.gate and source.path is None]
+        state = MISSING if isinstance(error, AbsentDataError) else BROKEN
+        place = f"{error.problem} ({error.at})" if error.at else error.problem
+        todo = f"{known.fetch}; into the hub's cache, or a folder for `path:`" if state == MISSING else place
+        return _row(part, source.named, **said, gate="; ".join(gates), state=state, to_do=todo)
+    left_out = "; ".join(f"{count}: {reason}" for reason, count in given.left_out.items())
+    room = size(sum(file.stat().st_size for file in given.files))
+    return _row(
+        part, given.origin, **said, state=PRESENT, size=room, records=len(given.records), left_out=left_out
+    )  # fmt: skip
+
+
+def _row(part: str, source: str, **known: Any) -> dict[str, Any]:
+    empty = {"licence": "", "gate": "", "state": "", "size": "", "records": None, "left_out": "", "to_do": ""}
+    return {"part": part, "source": source, **empty, **known}
