@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +19,10 @@ from rayci.analysis.composing.chain_curves import (
 )
 from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
-from rayci.analysis.scan.chain_values import Chains, ChainValues
-from rayci.analysis.scan.family import Order, orders_of
+from rayci.analysis.scan.chain_values import After, Chains, ChainValues
+from rayci.analysis.scan.family import Family, Order, orders_of
 from rayci.analysis.scan.reading_point import Place, same
-from rayci.analysis.statistics.intervals import summarise
+from rayci.analysis.statistics.intervals import summaries
 from rayci.kinds import Scale
 from rayci.table import ResultTable
 
@@ -52,34 +52,38 @@ def ranked_orders(
     An order that ties with another has no name.
     """
     sets, chains, items = composing(table, along, size), Chains(table), ItemReadings(table)
+    grids = [grid_of(family, place) for family in sets for place in _places(family)]
+    ends = [grid.orders(chains) for grid in grids]
     rows = []
     for criterion in chosen_criteria(table, criteria):
         held, scale = chains.read(criterion), scale_of(table, criterion)
-        for family in sets:
-            gammas = [gamma for gamma in family.grid if gamma is not None]
-            for place in (Place(), *(Place(gamma=gamma) for gamma in gammas)):
-                rows.append(_row(chains, grid_of(family, place), held, scale, items))
+        rows += [_row(grid, orders, held, scale, items) for grid, orders in zip(grids, ends, strict=True)]
     return typed(rows, COLUMNS, _TEXTS)
 
 
-def _row(chains: Chains, grid: Grid, held: ChainValues, scale: Scale, items: ItemReadings) -> dict[str, Any]:
-    ends = grid.orders(chains)
+def _places(family: Family) -> list[Place]:
+    return [Place(), *(Place(gamma=gamma) for gamma in family.grid if gamma is not None)]
+
+
+def _row(
+    grid: Grid, ends: Mapping[Order, Sequence[After]], held: ChainValues, scale: Scale, items: ItemReadings
+) -> dict[str, Any]:
     curves = chain_curves(held, grid, scale, list(ends.values()), items)
     asked = len(orders_of(grid.family.pair))
     row = {"criterion": held.criterion, "methods": methods_of(grid.family), **curves.about}
     row |= {"orders_run": len(ends), "orders_asked": asked}
     if not len(curves.x) or len(ends) < 2:
         return row if row["reason"] else {**row, "reason": "one order only"}
-    distances, values = curves.distances().areas(), curves.areas().mean(axis=0)
-    ranked = np.argsort(distances.mean(axis=0), kind="stable")
-    texts, means = [_text(order) for order in ends], distances.mean(axis=0)
+    distances, values = curves.badness(), curves.areas().mean(axis=0)
+    means = distances.mean(axis=0)
+    ranked, texts = np.argsort(means, kind="stable"), [_text(order) for order in ends]
     for name, place in (("best", ranked[0]), ("second", ranked[1]), ("worst", ranked[-1])):
         alone = sum(same(mean, means[place]) for mean in means) == 1
         row |= {f"{name}_order": texts[place] if alone else None, f"{name}_value": values[place]}
     with np.errstate(invalid="ignore"):  # ∞ − ∞
         behind = distances - distances[:, ranked[:1]]
-    for name, place in (("lead", 1), ("lead_over_worst", -1)):
-        row |= interval(name, summarise(list(behind[:, ranked[place]])))
+    for name, summary in zip(("lead", "lead_over_worst"), summaries(behind[:, ranked[[1, -1]]].T).each(), strict=True):
+        row |= interval(name, summary)
     return row | ({"reason": INFINITE} if row["lead_over_worst"] is None else {})
 
 

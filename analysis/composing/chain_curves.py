@@ -51,7 +51,15 @@ class ChainCurves:
         """Integral of each curve over γ rescaled to [0, 1] `[units, curves]`; no unit where there is no point."""
         if not len(self.x):
             return np.empty((0, self.values.shape[1]))
+        if len(self.x) == 1:
+            return self.values[..., 0]
         return weigh(self.values, pieces(self.x, rescale=True).whole())
+
+    def badness(self) -> Array:
+        """How bad each curve is on the whole `[units, curves]`, less is better: the areas of `distances`."""
+        if self.scale.direction is Direction.ZERO:
+            return self.distances().areas()
+        return badness(self.areas(), self.scale)
 
     def distances(self) -> Distances:
         """How bad each curve is: −κ, κ, or the distance from zero."""

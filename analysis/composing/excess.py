@@ -10,7 +10,8 @@ n has a value too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,10 @@ from rayci.analysis.composing.chain_curves import (
 )  # fmt: skip
 from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
-from rayci.analysis.scan.chain_values import Chains, ChainValues
+from rayci.analysis.scan.chain_values import After, Chains, ChainValues
 from rayci.analysis.scan.family import Order
 from rayci.analysis.scan.reading_point import At, place, same
-from rayci.analysis.statistics.intervals import summarise
+from rayci.analysis.statistics.intervals import summaries
 from rayci.analysis.statistics.piecewise import Array, weigh
 from rayci.errors import RequestError
 from rayci.kinds import Direction, Scale
@@ -74,34 +75,51 @@ def interactions(
         raise RequestError(f"no scale {scale!r}", allowed=", ".join(SCALES))
     pairs, chains, items = composing(table, along, size=2), Chains(table), ItemReadings(table)
     where = place(at, pairs)
+    read = [_PairStages.of(chains, grid_of(pair, where)) for pair in pairs]
     rows = []
     for criterion in chosen_criteria(table, criteria):
         own = scale_of(table, criterion)
         turned = scale == "logit" and own.direction is not Direction.ZERO and None not in (own.low, own.high)
         held = chains.read(criterion)
         inner = chains.read(criterion, partial(_logit, scale=own)) if turned else held
-        for pair in pairs:
-            rows.append(_row(chains, grid_of(pair, where), own, (held, inner), items))
+        rows += [_row(stages, own, (held, inner), items) for stages in read]
     return typed(rows, COLUMNS, _TEXTS)
 
 
-def _row(
-    chains: Chains, grid: Grid, scale: Scale, read: tuple[ChainValues, ChainValues], items: ItemReadings
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _PairStages:
+    """What is read of a pair, of every criterion alike."""
+
+    grid: Grid
+    orders: Mapping[str, Order]
+    """`ij` and `ji`, those that were asked for."""
+    stages: Sequence[Sequence[After]]
+    """Where these, each method alone and none end at every γ."""
+
+    @staticmethod
+    def of(chains: Chains, grid: Grid) -> _PairStages:
+        pair = grid.family.pair
+        ends = {
+            order: [chains.ending(grid.steps(order, gamma)) for gamma in grid.gammas]
+            for order in (pair, pair[::-1], pair[:1], pair[1:], ())
+        }
+        orders = {
+            name: order
+            for name, order in (("ij", pair), ("ji", pair[::-1]))
+            if any(stage.chain is not None for stage in ends[order])
+        }
+        return _PairStages(grid, orders, [ends[order] for order in (*orders.values(), pair[:1], pair[1:], ())])
+
+
+def _row(told: _PairStages, scale: Scale, read: tuple[ChainValues, ChainValues], items: ItemReadings) -> dict[str, Any]:
     """`read`: values on the criterion's own scale, and on that of the interaction."""
+    grid, orders, stages = told.grid, told.orders, told.stages
     pair, (held, inner) = grid.family.pair, read
-    orders = {
-        name: order
-        for name, order in (("ij", pair), ("ji", pair[::-1]))
-        if any(chains.ending(grid.steps(order, gamma)).chain is not None for gamma in grid.gammas)
-    }
-    steps: list[Order] = [*orders.values(), pair[:1], pair[1:], ()]
-    stages = [[chains.ending(grid.steps(order, gamma)) for gamma in grid.gammas] for order in steps]
     curves = chain_curves(held, grid, scale, stages, items)
     row = {"criterion": held.criterion, "method_i": pair[0].label, "method_j": pair[1].label, **curves.about}
     if not len(curves.x):
         return row
-    means = [summarise(list(values)).mean for values in curves.areas().T]
+    means = [summary.mean for summary in summaries(curves.areas().T).each()]
     row |= dict(zip((*(f"value_{name}" for name in orders), "value_i", "value_j", "value_none"), means, strict=True))
     row |= _excess(curves, orders, pair)
     turned = curves if inner is held else chain_curves(inner, grid, scale, stages)
@@ -116,21 +134,22 @@ def _excess(curves: ChainCurves, orders: Iterable[str], pair: Order) -> dict[str
     distances, count = curves.distances(), curves.values.shape[1] - 3
     singles, average = distances.units[:, count : count + 2], distances.mean[count : count + 2]
     better = np.take_along_axis(singles, average.argmin(axis=0)[None, None], axis=1)[:, 0]
+    with np.errstate(invalid="ignore"):  # ∞ − ∞
+        worse = weigh(distances.units[:, :count] - better[:, None], distances.weight)
     row: dict[str, Any] = {}
-    for name, lines in zip(orders, distances.units.swapaxes(0, 1), strict=False):
-        with np.errstate(invalid="ignore"):  # ∞ − ∞
-            row |= interval(f"excess_{name}", summarise(list(weigh(lines - better, distances.weight))))
+    for name, summary in zip(orders, summaries(worse.T).each(), strict=True):
+        row |= interval(f"excess_{name}", summary)
     first, second = weigh(average, distances.weight)
     return {**row, "better_single": None if same(first, second) else pair[int(second < first)].label}
 
 
 def _interaction(curves: ChainCurves, orders: Iterable[str]) -> dict[str, Any]:
-    areas = curves.areas()
+    areas = curves.areas().T
+    with np.errstate(invalid="ignore"):
+        index = areas[:-3] - areas[-3] - areas[-2] + areas[-1]
     row: dict[str, Any] = {}
-    for name, both in zip(orders, areas.T, strict=False):
-        with np.errstate(invalid="ignore"):
-            index = both - areas[:, -3] - areas[:, -2] + areas[:, -1]
-        row |= interval(f"interaction_{name}", summarise(list(index)), p=True)
+    for name, summary in zip(orders, summaries(index).each(), strict=True):
+        row |= interval(f"interaction_{name}", summary, p=True)
     return row
 
 

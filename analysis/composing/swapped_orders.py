@@ -75,7 +75,7 @@ def precedence(
 def _rows(chains: Chains, grid: Grid, held: ChainValues, scale: Scale, items: ItemReadings) -> Iterator[dict[str, Any]]:
     ends = grid.orders(chains)
     curves = chain_curves(held, grid, scale, list(ends.values()), items)
-    distances = dict(zip(ends, curves.distances().areas().T, strict=True)) if len(curves.x) else {}
+    distances = dict(zip(ends, curves.badness().T, strict=True)) if len(curves.x) else {}
     for first, second in itertools.combinations(dict.fromkeys(grid.family.pair), 2):
         asked = [order for order in orders_of(grid.family.pair) if order.index(first) < order.index(second)]
         swaps = [(order, _swapped(order, first, second)) for order in asked]

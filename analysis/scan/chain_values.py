@@ -50,6 +50,8 @@ class After:
     name: str
     chain: Chain | None
     """None where the composition was not asked for."""
+    place: int = -1
+    """Of the chain among those of its table; −1 for none."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,6 @@ class ChainValues:
     """One criterion after every stage."""
 
     criterion: str
-    places: Mapping[Chain, int]
     values: Array
     """`[replicates, seeds, chains + 1]`; rows that do not say which stand for all. The last chain is nowhere."""
     rows: NDArray[np.intp]
@@ -81,7 +82,7 @@ class ChainValues:
 
     def of(self, stages: Sequence[After]) -> UnitValues:
         """Values after some chains on the units that these have together; NaN after one that was not asked for."""
-        columns = [self._column(stage) for stage in stages]
+        columns = [stage.place for stage in stages]
         depends = self.depends[:, columns]
         batched, seeded = (bool(row.any()) for row in depends)
         kept = (slice(None if batched else 1), slice(None if seeded else 1))
@@ -101,17 +102,13 @@ class ChainValues:
         """The places of stages that have the same units, together."""
         together: dict[tuple[bytes, bytes], list[int]] = {}
         for place, stage in enumerate(stages):
-            column = self._column(stage)
-            key = self.depends[:, column].tobytes(), (self.rows[..., column] >= 0).tobytes()
+            key = self.depends[:, stage.place].tobytes(), (self.rows[..., stage.place] >= 0).tobytes()
             together.setdefault(key, []).append(place)
         return list(together.values())
 
-    def _column(self, stage: After) -> int:
-        return -1 if stage.chain is None else self.places.get(stage.chain, -1)
-
     def why(self, stage: After) -> str:
         """Why there is no value."""
-        asked = (self.rows[..., self._column(stage)] >= 0).any()
+        asked = (self.rows[..., stage.place] >= 0).any()
         return self.reasons.get(stage.chain or (), UNSCALED) if asked else ABSENT
 
 
@@ -137,13 +134,16 @@ class Chains:
     def ending(self, composition: Composition) -> After:
         """Where a composition ends."""
         if composition not in self._ends:
-            self._ends[composition] = After(self.name(composition), self.finals.get(composition))
+            self._ends[composition] = self._after(self.name(composition), self.finals.get(composition))
         return self._ends[composition]
 
     def along(self, composition: Composition) -> list[After]:
         """Every stage of a composition, the untouched model first; empty where it was not asked for."""
         chain = self.finals.get(composition)
-        return [] if chain is None else [After(self.name(chain[:n]), chain[:n]) for n in range(len(chain) + 1)]
+        return [] if chain is None else [self._after(self.name(chain[:n]), chain[:n]) for n in range(len(chain) + 1)]
+
+    def _after(self, name: str, chain: Chain | None) -> After:
+        return After(name, chain, -1 if chain is None else self.places.get(chain, -1))
 
     @cached_property
     def _labels(self) -> Mapping[Any, str]:
@@ -180,7 +180,7 @@ class Chains:
         depends = np.zeros((2, shape[-1]), dtype=bool)
         for row, single in zip(depends, own, strict=True):
             row[codes[single]] = True
-        return ChainValues(criterion, self.places, values, taken, depends, self._reasons(rows, codes))
+        return ChainValues(criterion, values, taken, depends, self._reasons(rows, codes))
 
     def _reasons(self, rows: pa.Table, codes: NDArray[np.intp]) -> dict[Chain, str]:
         known = list(self.places)

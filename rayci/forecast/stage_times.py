@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from rayci import table
 from rayci.errors import RayciError, RequestError
@@ -17,6 +18,7 @@ GPU = "A100"
 """The accelerator that shipped times and operations are of."""
 NEAR = 1.5
 """A model's times stand for models of up to this many times its parameters, and as many times fewer."""
+_TIMES = ("stage_fingerprint", "criterion", "apply_seconds", "measure_seconds", "peak_memory_bytes")
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,14 @@ def of_run(run: Path | str, model: str, device: str) -> Times:
     steps: dict[tuple[str, str], float] = {}
     peaks: dict[tuple[str, str], int] = {}
     readings: dict[str, list[float]] = {}
-    names = ["model", "device", "stage_fingerprint", "steps", "criterion", "apply_seconds", "measure_seconds"]
-    for row in table.read(run).arrow.select([*names, "peak_memory_bytes"]).to_pylist():
-        if (row["model"], row["device"]) != (model, device):
-            continue
+    for row in _timed_rows(run, model, device):
         if row["measure_seconds"] is not None:
             readings.setdefault(row["criterion"], []).append(row["measure_seconds"])
         peak = row["peak_memory_bytes"]
-        if peak and not row["steps"]:
+        if peak and not row["method"]:
             peaks[row["criterion"], ""] = max(peak, peaks.get((row["criterion"], ""), 0))
-        if row["steps"] and row["apply_seconds"]:  # 0 where the stage came out of the store
-            last = row["steps"][-1]
-            stage = timed_name(last["method"], last["recompression"]), row["stage_fingerprint"]
+        if row["method"] and row["apply_seconds"]:  # 0 where the stage came out of the store
+            stage = timed_name(row["method"], row["recompression"]), row["stage_fingerprint"]
             steps[stage] = row["apply_seconds"]
             if peak:  # of applying or of measuring, whichever is more: the lightest criterion says the most of the step
                 peaks[stage] = min(peak, peaks.get(stage, peak))
@@ -72,6 +70,19 @@ def of_run(run: Path | str, model: str, device: str) -> Times:
         {name: median(values) for name, values in readings.items()},
         most,
     )
+
+
+def _timed_rows(run: Path | str, model: str, device: str) -> list[dict[str, Any]]:
+    """The times of every row of this model and device, with method and re-compression of the last step, if any.
+
+    Nothing else is read of the steps, which are most of a table.
+    """
+    import polars as pl
+
+    rows = table.read(run).columns([*_TIMES, "model", "device", "steps"])
+    asked = rows.filter(pl.col("model") == model, pl.col("device") == device)
+    last = pl.col("steps").list.last().struct
+    return asked.select(*_TIMES, last.field("method"), last.field("recompression")).collect().to_dicts()
 
 
 def of_file(path: Path, parameters: int, device: str) -> Times:

@@ -14,7 +14,7 @@ from rayci.analysis.answering.ordering_rules.judgement import Part
 from rayci.analysis.composing.chain_curves import ChainCurves, Grid, chain_curves, composing, grid_of
 from rayci.analysis.composing.win_counts import METRICS, contests, in_common
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
-from rayci.analysis.scan.chain_values import Chains, ChainValues
+from rayci.analysis.scan.chain_values import After, Chains, ChainValues
 from rayci.analysis.scan.family import Family, Order
 from rayci.analysis.scan.reading_point import At, Place, place
 from rayci.analysis.scan.variant import Variant
@@ -41,6 +41,7 @@ class Compared:
         self.table, self._at = table, at
         self.scales = {name: scale_of(table, name) for name in chosen_criteria(table, None)}
         self._held: dict[tuple[str, str], ChainValues] = {}
+        self._ends: dict[tuple[Order, tuple[float | None, ...], Variant | None], list[After]] = {}
 
     @cached_property
     def pairs(self) -> list[Family]:
@@ -97,15 +98,23 @@ class Compared:
     ) -> ChainCurves:
         """The values that these orders end with, at the rules' place or another."""
         grid = grid_of(family, self.place if where is None else where)
-        ends = [[self._chains.ending(grid.steps(order, gamma)) for gamma in grid.gammas] for order in orders]
-        return chain_curves(self.read(criterion), grid, self.scales[criterion], ends)
+        return chain_curves(
+            self.read(criterion), grid, self.scales[criterion], [self._along(grid, order) for order in orders]
+        )
+
+    def _along(self, grid: Grid, order: Order) -> list[After]:
+        """Where an order ends at every γ; every rule and criterion asks for the same ones."""
+        key = order, grid.gammas, grid.family.axis
+        if key not in self._ends:
+            self._ends[key] = [self._chains.ending(grid.steps(order, gamma)) for gamma in grid.gammas]
+        return self._ends[key]
 
     def goodness(self, family: Family, criterion: str, orders: Sequence[Order], where: Place | None = None) -> Array:
         """How good each order is `[units, orders]`, in shares of the range; no unit where one has no value."""
         curves = self.curves(family, criterion, orders, where)
         if not len(curves.x):
             return np.empty((0, len(orders)))
-        return -curves.distances().areas() / (_range(self.scales[criterion]) or 1.0)
+        return -curves.badness() / (_range(self.scales[criterion]) or 1.0)
 
     def gain(self, family: Family, criterion: str, first: Order, second: Order) -> Array:
         """By how much the first order is better than the second `[units]`."""

@@ -50,12 +50,14 @@ def utility_hides_edits(compared: Compared) -> Judged:
 def _utility_and_edits(compared: Compared) -> Iterator[tuple[str, str, str, list[tuple[float, float]]]]:
     """Partner, general and editing criterion of every editor with a partner, and both values of both orders."""
     pairs = [pair for kind in (Kind.COMPRESS, Kind.UNLEARN) for pair in compared.of_kinds(kind, Kind.EDIT)]
-    criteria = list(itertools.product(compared.judging(None), compared.judging(Kind.EDIT)))
-    for (family, partner, editor), (general, edited) in itertools.product(pairs, criteria):
+    generals, editing = compared.judging(None), compared.judging(Kind.EDIT)
+    for family, partner, editor in pairs if generals and editing else ():
         orders = [(partner, editor), (editor, partner)]
-        utility, edits = (compared.goodness(family, name, orders) for name in (general, edited))
-        if len(utility) and len(edits):
-            yield partner.label, general, edited, list(zip(utility.mean(axis=0), edits.mean(axis=0), strict=True))
+        good = {name: compared.goodness(family, name, orders) for name in (*generals, *editing)}
+        for general, edited in itertools.product(generals, editing):
+            utility, edits = good[general], good[edited]
+            if len(utility) and len(edits):
+                yield partner.label, general, edited, list(zip(utility.mean(axis=0), edits.mean(axis=0), strict=True))
 
 
 def larger_batches_survive_worse(compared: Compared) -> Judged:
