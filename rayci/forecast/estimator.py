@@ -30,6 +30,8 @@ class Estimate:
 
     disk_bytes: int | None
     """Peak of the stage store: one worker, trials in the plan's order, stages freed after their last use."""
+    disk_keeping_weights_bytes: int | None
+    """The same where `rayci run --keep-weights` keeps the end of every composition."""
     gpu_hours: float | None
     """Hours of all stages and readings times the GPUs that a trial reserves; 0 without GPUs."""
     cpu_hours: float | None
@@ -73,7 +75,7 @@ class Estimator:
         """The estimate of a whole plan; `price` (USD a GPU-hour) wins over the spec's."""
         known, resources = self._known, self.spec.resources
         if known is None:
-            return Estimate(None, None, None, None, None, tuple(self.notes))
+            return Estimate(None, None, None, None, None, None, tuple(self.notes))
         seconds, gpus = self.stage_seconds(plan), self._gpus()
         hours = sum(map(seconds, plan.stages.values())) / HOUR
         gpu_hours = sum(gpus(text) * seconds(stage) for text, stage in _made(plan)) / HOUR
@@ -82,8 +84,10 @@ class Estimator:
         said = [*self.notes, *notes(self._links(plan), self.spec.measured(), known.clock, known.memory, resources)]
         if cost is None:
             said.append("no cost: give resources.gpu_hour_price or --price")
-        disk = known.footprint.peak(plan, self._planner)
-        return Estimate(disk, gpu_hours, hours * resources.cpus, cost, self.memory(plan), tuple(said))
+        disk, keeping = (
+            known.footprint.peak(plan, self._planner, keep_weights=keep_weights) for keep_weights in (False, True)
+        )
+        return Estimate(disk, keeping, gpu_hours, hours * resources.cpus, cost, self.memory(plan), tuple(said))
 
     def memory(self, plan: Plan) -> int | None:
         """The most that any trial needs on its device, bytes; None where the model's size is not known."""

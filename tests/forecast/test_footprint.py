@@ -103,6 +103,19 @@ def test_the_peak_by_hand() -> None:
     mixed = plan.Plan(spec, tuple(ordered.trials[index] for index in (0, 2, 1, 3)))
     assert footprint.peak(mixed, planner) == wanda + rtn
     assert footprint.peak(plan.Plan(spec, ordered.trials[:1]), planner) == 0
+    ends = sum(footprint.stage_bytes(planner.chain(text)) for text in also)
+    assert {footprint.peak(p, planner, keep_weights=True) for p in (ordered, mixed)} == {wanda + rtn + ends}
+
+
+def test_what_keeping_the_weights_takes_beside_what_is_freed() -> None:
+    # The edited model is dense until wanda runs again: the stage between is shared by nobody and never stored.
+    spec = make(compose={"singles": False, "also": ["wanda@0.5 > ft"]}, recompress="refit")
+    planner = Planner(spec, Names(spec))
+    footprint = Footprint(Workload(sketch("testbed").subject))
+    links = planner.chain("wanda@0.5 > ft")
+    kept = footprint.peak(plan.Plan(spec, (planner.trial("wanda@0.5 > ft", 0, 0),)), planner, keep_weights=True)
+    assert len(links) == 3
+    assert kept == footprint.stage_bytes(links[:1]) + footprint.stage_bytes(links)
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
