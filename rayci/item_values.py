@@ -30,7 +30,7 @@ SCHEMA_VERSION = 1
 FOLDER = "items"
 """In a run folder, beside `table/`."""
 
-NONE_KEPT = "no per-item values: the run was made before they were kept, or its items/ folder was left behind"
+NONE_KEPT = "no per-item values: it is a published table, or a run whose items/ folder was left behind or not yet kept"
 """What is said of a table without items."""
 
 SCHEMA = pa.schema(

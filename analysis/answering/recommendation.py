@@ -167,7 +167,8 @@ def _objective(scales: Mapping[str, Scale], minimize: str | None, maximize: str 
         return Objective(quantity(maximize, scales, "--maximize"), minimize=False)
     utility = utility_criterion(scales)
     if utility is None:
-        raise RequestError("nothing to choose by", at="--minimize", allowed=", ".join(scales))
+        known = ", ".join(scales)
+        raise RequestError("no criterion of utility to choose by", at="--minimize", allowed=known, hint="or --maximize")
     return Objective(quantity(utility, scales, "--minimize"), scales[utility].direction is not Direction.HIGHER)
 
 
@@ -199,7 +200,7 @@ def _nobody(complete: Sequence[Option], needs: Sequence[Need], lost: Mapping[str
     if not complete:
         some = next(iter(lost.items()), None)
         why = "no chain was measured" if some is None else f"none of {len(lost)} chains has every value"
-        return RequestError(why, at="--need", hint=some and f"{some[0]}: {some[1]}")
+        return RequestError(why, at="--need" if needs else None, hint=some and f"{some[0]}: {some[1]}")
     nearest = min(complete, key=lambda option: (_miss(option, needs), option.chain.composition))
     held = {bound: nearest.estimates[str(bound.quantity)].mean or 0.0 for bound in needs}
     missed = [

@@ -78,7 +78,9 @@ def compare(here: ResultTable, there: ResultTable, at: At = "area") -> TwoTables
     rows = [{**row, "difference_p_adjusted": p} for row, p in zip(rows, adjusted, strict=True)]
     if not rows:
         raise RequestError(
-            "the two tables have no composition and criterion in common",
+            "nothing that the two tables have in common has a value in both"
+            if common and criteria
+            else "the two tables have no composition and criterion in common",
             at=f"the first has {sides[0]}; the second has {sides[1]}",
             hint="name two runs of the same methods and strengths",
         )

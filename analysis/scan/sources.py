@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rayci import item_values
 from rayci.analysis.statistics.verdicts import MARGIN
 from rayci.errors import RequestError
-from rayci.table import ResultTable, Source, gather, merge
+from rayci.table import ResultTable, Source, gather, merge, several
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,6 +117,12 @@ class Results(ResultTable):
         from rayci.analysis.page.pair_figure import pair_figure
 
         return pair_figure(self, criterion, methods, along)
+
+    def composable_share(self, epsilons: Mapping[str, float], along: str | None = None) -> pd.DataFrame:
+        """As `rayci.analysis.composable_share`."""
+        from rayci.analysis.composing.epsilon import composable_share
+
+        return composable_share(self, epsilons, along)
 
     def recovered(self, criteria: Sequence[str] | None = None) -> pd.DataFrame:
         """As `rayci.analysis.recovered`."""
@@ -248,7 +254,7 @@ def load(source: Source) -> Results:
     measurement different values, CorruptionError where a part of a run is damaged.
     """
     tables: dict[str, ResultTable] = {}
-    for each in [source] if isinstance(source, (str, Path)) else source:
+    for each in several(source):
         tables |= _tables(each)
     table = merge(tables or gather(source))
     return Results(**{each.name: getattr(table, each.name) for each in fields(table)})

@@ -51,7 +51,7 @@ def cells_pivot(differences: pd.DataFrame) -> Pivot:
     return Pivot(("composition", "criterion", "first", "second", "difference", "interval over"), rows, ())
 
 
-def rules_pivot(rules: pd.DataFrame, *, wide: bool = False) -> Pivot:
+def rules_of_two(rules: pd.DataFrame, *, wide: bool = False) -> Pivot:
     """The ordering rules in both tables; with `wide`, the numbers of every part below."""
     records = records_of(rules)
     rows = tuple(

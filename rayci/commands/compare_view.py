@@ -30,7 +30,7 @@ def parts_beside(told: TwoTables) -> list[Beside]:
     pivots = {
         "differences": two_table_pivots.cells_pivot(told.differences),
         "correlations": two_table_pivots.criteria_pivot(told),
-        "rules": two_table_pivots.rules_pivot(told.rules, wide=True),
+        "rules": two_table_pivots.rules_of_two(told.rules, wide=True),
     }
     return [Beside(f"compared_{part}", getattr(told, part), pivots[part]) for part in PARTS]
 
@@ -47,5 +47,5 @@ def print_two_tables(told: TwoTables, title: str, format: Format, part: str, *, 
         if wide:
             print_pivot(two_table_pivots.cells_pivot(told.differences), "Every common cell")
         print_pivot(
-            two_table_pivots.rules_pivot(told.rules, wide=wide), "Do the ordering rules of the literature hold?"
+            two_table_pivots.rules_of_two(told.rules, wide=wide), "Do the ordering rules of the literature hold?"
         )

@@ -42,12 +42,14 @@ def plain(text: str) -> str:
     return escape(printable(text))
 
 
-def show(rows: Sequence[Mapping[str, Any]], format: Format, *, title: str = "") -> None:
-    """Print rows of equal keys in the chosen format."""
+def show(
+    rows: Sequence[Mapping[str, Any]], format: Format, *, title: str = "", columns: Sequence[str] | None = None
+) -> None:
+    """Print rows of equal keys in the chosen format; `columns`: their keys, where there may be no rows."""
     if format is Format.JSON:
         print(json.dumps(list(rows), indent=1, ensure_ascii=False))
     elif format is Format.CSV:
-        writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+        writer = csv.DictWriter(sys.stdout, fieldnames=columns or (list(rows[0]) if rows else []), lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
     else:

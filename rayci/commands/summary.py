@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,12 +68,12 @@ def print_run(run: Run, spec: Path) -> bool:
 
 def print_failures(run: Path, format: Format) -> None:
     """Print what failed in a run, each with its reason and its traceback."""
-    from rayci.trials.failures import failures
+    from rayci.trials.failures import Failure, failures
     from rayci.trials.run_folder import RunFolder
 
     failed = failures(RunFolder(run))
     if format is not Format.TABLE:
-        show([asdict(failure) for failure in failed], format)
+        show([asdict(failure) for failure in failed], format, columns=[field.name for field in fields(Failure)])
         return
     for failure in failed:
         batch = "" if failure.replicate is None else f", replicate {failure.replicate}"

@@ -33,7 +33,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         try:
             temporary.mkdir(parents=True)
             yield temporary
+            readable = temporary.stat().st_mode & 0o666
             for file in temporary.iterdir():
+                file.chmod(readable)  # safetensors writes what nobody else may read
                 with file.open("rb") as stream:
                     os.fsync(stream.fileno())
             refuse_occupied(path)

@@ -21,12 +21,12 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
     The folder is made if need be. After an error nothing is left and `path` is as before. `flush`
     waits for the disk, so that a power cut loses nothing either; without, a file that carries a
     checksum of its own is several times as fast to write.
-    Raises StorageError where the disk, or the quota on it, is full.
+    Raises StorageError where the disk, or the quota on it, is full, or the folder cannot be made.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with no_full_disk(path):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make(path.parent)
             yield temporary
             if flush:
                 with temporary.open("rb") as stream:
@@ -47,6 +47,15 @@ def no_full_disk(path: Path) -> Iterator[None]:
         raise StorageError(
             f"no space left on the disk to write {path}; make some room, then run the same command again: it continues"
         ) from error
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if _is_full(error):
+            raise
+        raise StorageError(f"the folder {folder} cannot be made: {error.strerror}") from None
 
 
 def _is_full(error: Exception) -> bool:

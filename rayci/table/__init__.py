@@ -7,7 +7,7 @@ rows and its metadata (`rayci.storage.sealed`). What others need of the table st
 from rayci.table.checks import check
 from rayci.table.gathering import gather, merge
 from rayci.table.part_file import Part, read_part, write_part
-from rayci.table.places import Source
+from rayci.table.places import Source, several
 from rayci.table.reading import read, write_joined
 from rayci.table.result_table import ResultTable, from_rows
 from rayci.table.row import Row, StepCell
@@ -30,6 +30,7 @@ __all__ = [
     "merge",
     "read",
     "read_part",
+    "several",
     "write_joined",
     "write_part",
 ]

@@ -25,6 +25,8 @@ from rayci.table.stored_rows import Rows, StoredRows, with_schema
 _ATTRIBUTES = b"PANDAS_ATTRS"
 """Where pandas keeps `frame.attrs` in a Parquet file."""
 _OURS = "rayci.scales"
+_TOLD = 6
+"""Missing columns that are named."""
 _COLUMNS = "load(…).frame has all columns: frame.to_parquet(path) writes them"
 _CELLS = "a row with a value (infinite ones too) has status ok; one without has another status and a reason; never NaN"
 
@@ -49,7 +51,10 @@ def read_foreign(file: File) -> tuple[Rows, dict[str, Scale]]:
     with _readable(file), pq.ParquetFile(source(file)) as opened:
         known, rows = opened.schema_arrow, None if isinstance(file, Path) else opened.read()
     if missing := [name for name in SCHEMA.names if name not in known.names]:
-        raise RequestError(f"{file} is no result table: it has no column {', '.join(missing)}", hint=_COLUMNS)
+        more = f" and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
+        raise RequestError(
+            f"{file} is no result table: it has no column {', '.join(missing[:_TOLD])}{more}", hint=_COLUMNS
+        )
     with_schema(known.empty_table(), file)
     held = StoredRows(file) if isinstance(file, Path) else with_schema(rows, file)
     if not held.num_rows:

@@ -36,11 +36,17 @@ class Place:
 
 def places(source: Source) -> list[Place]:
     """Every place that is meant, at least one; RequestError for one that holds no table."""
-    if isinstance(source, (str, Path)):
-        return _Tree.of(str(source)).places()
-    if not source:
+    return [place for each in several(source) for place in _Tree.of(str(each)).places()]
+
+
+def several(source: Source) -> list[Path | str]:
+    """The places of a source one by one, at least one; RequestError for what names none."""
+    sources = [source] if isinstance(source, (str, Path)) else source
+    if not isinstance(sources, Sequence) or not all(isinstance(each, (str, Path)) for each in sources):
+        raise RequestError(f"no result table: {source!r} is no place", allowed=_ALLOWED)
+    if not sources:
         raise RequestError("no result table: the list is empty", allowed=_ALLOWED)
-    return [place for each in source for place in places(each)]
+    return list(sources)
 
 
 _ALLOWED = "a run folder, a folder of runs, a Parquet file, a glob, a URL of these, or a list"

@@ -26,3 +26,8 @@ def test_no_cell_is_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
     console.show([{"name": "=cmd()", "low": -1.5}], Format.CSV)
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert row == {"name": "'=cmd()", "low": "-1.5"}
+
+
+def test_no_rows_still_have_a_header(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show([], console.Format.CSV, columns=["chain", "reason"])
+    assert capsys.readouterr().out == "chain,reason\n"

@@ -20,6 +20,7 @@ from tests.models import random_model, tiny, weights
 def test_a_saved_subject_loads_with_its_tokenizer(tmp_path: Path) -> None:
     subject = rayci.apply("testbed", "magnitude@0.5")
     rayci.save(subject, tmp_path / "out")
+    (new := tmp_path / "new").touch()
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     ids = tokenizer("The capital of", return_tensors="pt")
@@ -30,6 +31,7 @@ def test_a_saved_subject_loads_with_its_tokenizer(tmp_path: Path) -> None:
         "README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
         "tokenizer_config.json",
     }  # fmt: skip
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {new.stat().st_mode & 0o777}
 
 
 def test_the_card_says_what_was_done(tmp_path: Path) -> None:

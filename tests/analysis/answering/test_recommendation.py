@@ -121,7 +121,7 @@ def test_chains_that_cannot_be_judged_are_named() -> None:
     [
         ({"minimize": "avg_bits", "maximize": "wmdp"}, "one of --minimize and --maximize"),
         ({"minimize": "privleak"}, "no criterion 'privleak'"),
-        ({}, "nothing to choose by"),
+        ({}, "no criterion of utility to choose by"),
     ],
 )
 def test_what_is_wanted_must_be_clear(wanted: Mapping[str, str], said: str) -> None:

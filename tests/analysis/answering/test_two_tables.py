@@ -126,7 +126,7 @@ def test_nothing_in_common_says_what_each_has() -> None:
     with pytest.raises(RequestError) as error:
         analysis.compare(table([row("ft", "mmlu", 0.5)]), table([row("rmu", "wmdp", 0.5)]))
     assert "the first has ft by mmlu; the second has rmu by wmdp" in str(error.value)
-    with pytest.raises(RequestError, match="no composition and criterion in common"):
+    with pytest.raises(RequestError, match="nothing that the two tables have in common has a value in both"):
         analysis.compare(table([row("ft", "mmlu", 0.5)]), table([row("ft", "mmlu", "diverged")]))
 
 

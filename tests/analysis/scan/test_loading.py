@@ -216,6 +216,8 @@ def test_files_that_are_no_tables(kind: str, runs: Path, tmp_path: Path) -> None
         ("*.parquet", r"no result table at .*\*\.parquet"),
         ("runs/begun", "no result table at .*begun"),
         ([], "the list is empty"),
+        (None, "None is no place"),
+        ([3], r"\[3\] is no place"),
         (["runs/one", "runs/three"], "no result table at .*three"),
         ("published:llama4", "no published table 'llama4'"),
         ("a\0b", "no usable path"),
