@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from functools import cache
 from typing import Any
 
@@ -51,7 +52,7 @@ def test_metrics(seed: int, reading: dict[str, Any]) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_curves(seed: int) -> None:
     ours, theirs = analysis.curves(made(seed)), curve.curves(made(seed))
-    assert sorted(map(repr, ours)) == sorted(map(repr, theirs))
+    assert sorted(repr(astuple(each)) for each in ours) == sorted(repr(astuple(each)) for each in theirs)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -91,6 +91,15 @@ def test_what_cannot_be_watched(tmp_path: Path, port: int) -> None:
         serve(WatchedRun(tmp_path), port)
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """A shell that starts tests in the background has them, and what they start, ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_ends_it(run: Path) -> None:
     command = [sys.executable, "-m", "rayci", "report", str(run), "--watch"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}) as server:
@@ -99,5 +108,8 @@ def test_ctrl_c_ends_it(run: Path) -> None:
         assert address
         assert _get(int(address[1]), "/version")[0] == 200
         server.send_signal(signal.SIGINT)
+        try:
+            assert server.wait(timeout=20) == 0
+        finally:
+            server.kill()
         assert server.stdout.read().strip() == "Stopped."
-        assert server.wait(timeout=20) == 0

@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+TEMPLATES = ROOT / "analysis" / "page" / "templates"
 SPEC = """\
 model: testbed
 interventions: {rtn: {bits: 4}, wanda: {sparsity: 0.5}}
@@ -76,12 +77,13 @@ def test_nothing_but_rayci(wheel: Path) -> None:
         "rayci/trials/driver.py",
         "rayci/trials/specs/quickstart.yaml",
         "rayci/analysis/composing/metric_table.py",
-        "rayci/analysis/published/llama3_8b.csv",
-        "rayci/analysis/templates/report.html.j2",
+        "rayci/analysis/scan/published_tables/llama3_8b.csv",
         "rayci/testbed/checkpoint/model.safetensors",
         "rayci/py.typed",
     ):
         assert needed in names
+    templates = {f"rayci/analysis/page/templates/{path.name}" for path in TEMPLATES.iterdir()}
+    assert len(templates) > 10 and templates <= set(names)
 
 
 def test_a_sweep_from_the_wheel(environment: Path, tmp_path: Path) -> None:
