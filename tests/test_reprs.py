@@ -36,7 +36,7 @@ def test_subject() -> None:
 def test_answers() -> None:
     table = analysis.load("published:llama3_8b")
     answer = repr(analysis.which_order(table)).splitlines()
-    assert answer[0].startswith("WhichOrder(") and "Order matters for 0 of 33 pairs" in answer[1] and len(answer) <= 6
+    assert answer[0].startswith("WhichOrder(") and "none of 33 pairs" in answer[1] and len(answer) <= 6
     recommended = analysis.recommend(table, ["mmlu>=0.5"], minimize="avg_bits")
     for shown in (recommended, analysis.compare(table, table), table.curves(["mmlu"])[0]):
         assert repr(shown).startswith(f"{type(shown).__name__}(") and len(repr(shown)) < 120

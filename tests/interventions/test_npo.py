@@ -345,7 +345,7 @@ def test_published_weights_of_the_retain_term() -> None:
     [
         (GradientAscentKL, 0.45, 0.9),
         (NegativePreference, 0.55, 0.85),
-        (NegativePreferenceDescent, 0.45, 0.9),
+        pytest.param(NegativePreferenceDescent, 0.45, 0.9, marks=pytest.mark.slow),
         (NegativePreferenceKL, 0.45, 0.9),
     ],
 )
