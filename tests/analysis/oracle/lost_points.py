@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rayci.analysis.statistics.composability import order_free_error
 from rayci.kinds import Direction, Scale
-from tests.analysis.oracle.composability import order_free_error
 from tests.analysis.oracle.piecewise import Array, at, cut, segments, weigh, weights
 
 Ends = tuple[float, float]

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rayci.analysis.statistics.composability import badness, order_sensitivity
 from rayci.kinds import Direction, Scale
-from tests.analysis.oracle.composability import badness, order_sensitivity
 from tests.analysis.oracle.intervals import Summary, summarise
 from tests.analysis.oracle.piecewise import Array, Kept, at, cut, segments, weigh, weights
 
