@@ -52,6 +52,16 @@ class Scale:
     logarithmic: bool = False
     """Spans decades without an upper end, as perplexities do: areas over γ are those of its natural logarithm."""
 
+    @property
+    def width(self) -> float | None:
+        """The range's width; None where it is open."""
+        return None if self.low is None or self.high is None else self.high - self.low
+
+    @property
+    def judges_shares(self) -> bool:
+        """Whether values are shares of 1 of which more or less is better."""
+        return self.direction is not Direction.NONE and (self.low, self.high) == (0.0, 1.0)
+
 
 UNIT_INTERVAL = Scale(Direction.HIGHER, 0.0, 1.0, None, "share")
 """Shares of 1 where more is better: F1, exact match, accuracy without a chance level."""

@@ -17,7 +17,7 @@ from rayci.analysis.scan.cells import refuse_mixture
 from rayci.analysis.scan.coded import Coded
 from rayci.analysis.scan.variant import labels
 from rayci.analysis.statistics.intervals import Summary, of_items, summarise
-from rayci.kinds import Direction, Scale
+from rayci.kinds import Scale
 from rayci.table import ResultTable
 
 _UNIT = ["asked", "criterion", "replicate", "seed"]
@@ -135,7 +135,7 @@ def _ending(units: Sequence[Mapping[str, Any]], scale: Scale | None) -> Ending:
     by_unit = dict(sorted(named, key=lambda unit: -1 if unit[0] is None else unit[0]))
     if len(by_unit) == 1:
         (unit,) = units
-        share = bool(scale and scale.direction is not Direction.NONE and (scale.low, scale.high) == (0.0, 1.0))
+        share = scale is not None and scale.judges_shares
         items = (unit["value_mean"], unit["stderr_mean"], unit["n_sum"] or 0)
         return Ending(by_unit, None, of_items(*items, share=share), None)
     return Ending(by_unit, over, summarise(list(by_unit.values())), None)

@@ -221,8 +221,8 @@ def _miss(option: Option, needs: Sequence[Need]) -> float:
 
 
 def _width(bound: Need) -> float:
-    scale = bound.quantity.scale
-    return max(abs(bound.bound), 1.0) if scale.low is None or scale.high is None else scale.high - scale.low
+    width = bound.quantity.scale.width
+    return max(abs(bound.bound), 1.0) if width is None else width
 
 
 def _costs(options: Sequence[Option], needs: Sequence[Need], objective: Objective) -> Array:

@@ -78,7 +78,7 @@ def which_order(
     names = chosen_criteria(table, criteria)
     ended = chains(table)
     scales = {name: scale_of(table, name) for name in chosen_criteria(table, None)}
-    ranges = {n: s.high - s.low for n, s in scales.items() if s.high is not None and s.low is not None}
+    ranges = {name: scale.width for name, scale in scales.items() if scale.width is not None}
     utility = _utility(scales, ended)
     read = partial(metrics, table, at=at, axis=axis, along=along, within=within, margin=margin, over=over)
     frames: dict[int, pd.DataFrame] = {}

@@ -10,7 +10,7 @@ from functools import cached_property
 from rayci.analysis.scan.chain_values import After, Chains, ChainValues
 from rayci.analysis.statistics.intervals import Summary, of_items, summaries, summarise
 from rayci.analysis.statistics.piecewise import Array
-from rayci.kinds import Direction, Scale
+from rayci.kinds import Scale
 
 ITEMS = "items"
 
@@ -51,14 +51,13 @@ class StageSummaries:
 
     def _of_items(self, stages: Sequence[After], values: Array) -> Iterator[Summary]:
         """Single measurements with the intervals of their items."""
-        share = self.scale.direction is not Direction.NONE and (self.scale.low, self.scale.high) == (0.0, 1.0)
         errors, counts = (held.of(stages).values[0] for held in (self._errors, self._counts))
         for value, error, count in zip(values.tolist(), errors.tolist(), counts.tolist(), strict=True):
             if math.isnan(value):
                 yield summarise([value])
             else:
                 known = 0 if math.isnan(count) else int(count)
-                yield of_items(value, None if math.isnan(error) else error, known, share=share)
+                yield of_items(value, None if math.isnan(error) else error, known, share=self.scale.judges_shares)
 
     def _inside(self, summary: Summary) -> Summary:
         if summary.low is None or summary.high is None:

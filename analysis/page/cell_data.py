@@ -82,7 +82,7 @@ def _shade(value: float | None, ends: tuple[float, float] | None, scale: Scale) 
         return 0.0
     if not math.isfinite(value):
         return 1.0
-    if scale.low is not None and scale.high is not None:
-        return min(1.0, max(0.0, value / (scale.high - scale.low)))
+    if scale.width is not None:
+        return min(1.0, max(0.0, value / scale.width))
     low, high = ends or (0.0, 0.0)
     return 0.0 if low == high else (math.log1p(abs(value)) - low) / (high - low)

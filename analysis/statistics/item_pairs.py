@@ -118,9 +118,7 @@ def _with_added(values: Array, added: Sequence[float]) -> Summary:
 
 def _flip(scale: Scale, coefficients: Array) -> float | None:
     """What an item that changes its mind moves a gap; None where the range is open."""
-    if scale.low is None or scale.high is None:
-        return None
-    return (scale.high - scale.low) * float(np.linalg.norm(coefficients))
+    return None if scale.width is None else scale.width * float(np.linalg.norm(coefficients))
 
 
 def _ends(scale: Scale, coefficients: Array) -> tuple[float, float] | None:

@@ -46,7 +46,7 @@ def margin_of(scale: Scale, share: float, *, logarithm: bool) -> float:
     """The gap below which orders count as equal; NaN where the range is open."""
     if logarithm:
         return math.log1p(share)
-    return math.nan if scale.low is None or scale.high is None else share * (scale.high - scale.low)
+    return math.nan if scale.width is None else share * scale.width
 
 
 def joint_p(gaps: Summaries) -> Array:

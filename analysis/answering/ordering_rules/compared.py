@@ -19,7 +19,7 @@ from rayci.analysis.scan.family import Family, Order
 from rayci.analysis.scan.reading_point import At, Place, place
 from rayci.analysis.scan.variant import Variant
 from rayci.analysis.statistics.piecewise import Array
-from rayci.kinds import Kind, Scale
+from rayci.kinds import Kind
 from rayci.table import ResultTable
 
 AREA = Place()
@@ -71,7 +71,7 @@ class Compared:
 
     def judging(self, *aims: Kind | None) -> list[str]:
         """Criteria with a closed range that measure what these kinds of method aim at; None: general utility."""
-        return [name for name, scale in self.scales.items() if aim_of(name) in aims and _range(scale) is not None]
+        return [name for name, scale in self.scales.items() if aim_of(name) in aims and scale.width is not None]
 
     def named(self, names: Iterable[str]) -> list[str]:
         """Those of the names that are judged by."""
@@ -114,7 +114,7 @@ class Compared:
         curves = self.curves(family, criterion, orders, where)
         if not len(curves.x):
             return np.empty((0, len(orders)))
-        return -curves.badness() / (_range(self.scales[criterion]) or 1.0)
+        return -curves.badness() / (self.scales[criterion].width or 1.0)
 
     def gain(self, family: Family, criterion: str, first: Order, second: Order) -> Array:
         """By how much the first order is better than the second `[units]`."""
@@ -137,7 +137,7 @@ class Compared:
                 units = in_common(self._chains, self.read(criterion), scale, column, [own, other])
                 if units is not None:
                     for metric in metrics:
-                        yield (units[metric][other] - units[metric][own]) / (_range(scale) or 1.0)
+                        yield (units[metric][other] - units[metric][own]) / (scale.width or 1.0)
 
     @cached_property
     def _contests(self) -> dict[tuple[str, str], dict[str, dict[str, Grid]]]:
@@ -153,7 +153,3 @@ def less(first: Array, second: Array) -> Array:
 
 def _method(grid: Grid, label: str) -> str:
     return next(variant.method for variant in grid.family.pair if variant.label == label)
-
-
-def _range(scale: Scale) -> float | None:
-    return None if scale.low is None or scale.high is None else scale.high - scale.low
