@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,8 +31,8 @@ class Beside:
     """Of its files: `wins` for `wins.csv`."""
     frame: pd.DataFrame
     """What csv and json hold."""
-    pivot: Pivot
-    """What md and tex hold: the table for people."""
+    pivot: Callable[[], Pivot]
+    """Makes what md and tex hold, the table for people; nobody else waits for it."""
 
 
 @dataclass(frozen=True)
@@ -73,4 +73,4 @@ def _text(table: Beside, name: str) -> str:
 
     if name in tables.OF_FRAMES:
         return tables.OF_FRAMES[name](table.frame)
-    return tables.OF_PIVOTS[name](table.pivot)
+    return tables.OF_PIVOTS[name](table.pivot())

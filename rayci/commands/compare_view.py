@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rayci.analysis.text import tables, two_table_pivots
@@ -28,9 +29,9 @@ def check_part(part: str, format: Format) -> None:
 def parts_beside(told: TwoTables) -> list[Beside]:
     """All parts as tables that can be written."""
     pivots = {
-        "differences": two_table_pivots.cells_pivot(told.differences),
-        "correlations": two_table_pivots.criteria_pivot(told),
-        "rules": two_table_pivots.rules_of_two(told.rules, wide=True),
+        "differences": partial(two_table_pivots.cells_pivot, told.differences),
+        "correlations": partial(two_table_pivots.criteria_pivot, told),
+        "rules": partial(two_table_pivots.rules_of_two, told.rules, wide=True),
     }
     return [Beside(f"compared_{part}", getattr(told, part), pivots[part]) for part in PARTS]
 

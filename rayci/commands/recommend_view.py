@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rayci.commands.beside import Beside
@@ -18,7 +19,7 @@ def chains_beside(told: Recommendation) -> Beside:
 
     from rayci.analysis.answering import recommendation_table as texts
 
-    return Beside("recommendation", pd.DataFrame(texts.records(told)), texts.pivot(told))
+    return Beside("recommendation", pd.DataFrame(texts.records(told)), partial(texts.pivot, told))
 
 
 def print_recommendation(told: Recommendation, run: str | None, format: Format) -> None:

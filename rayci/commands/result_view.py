@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -70,18 +71,15 @@ def print_frames(answer: WhichOrder, format: Format, *, wide: bool) -> None:
     """The composability tables of all sizes as one, as CSV or JSON."""
     from rayci.analysis.text import tables
 
-    text = {Format.CSV: tables.to_csv, Format.JSON: tables.to_json}[format]
-    print(text(tables.stacked(answer.frames.values()), all_columns=wide), end="")
+    _print_frame(tables.stacked(answer.frames.values()), format, all_columns=wide)
 
 
 def print_wins(counted: pd.DataFrame, at: str, format: Format) -> None:
     """Who is the most composable of its category how often, from `rayci.analysis.wins`."""
-    from rayci.analysis.text import tables
     from rayci.analysis.text.win_pivot import win_pivot
 
     if format is not Format.TABLE:
-        text = {Format.CSV: tables.to_csv, Format.JSON: tables.to_json}[format]
-        print(text(counted, all_columns=True), end="")
+        _print_frame(counted, format)
     elif len(counted):
         print_pivot(win_pivot(counted), f"Wins within each category, read at {at}")
     else:
@@ -90,14 +88,19 @@ def print_wins(counted: pd.DataFrame, at: str, format: Format) -> None:
 
 def print_rules(rules: pd.DataFrame, source: str, format: Format) -> None:
     """Which ordering rules hold, from `rayci.analysis.rules`."""
-    from rayci.analysis.text import tables
     from rayci.analysis.text.rules_pivot import rules_pivot
 
     if format is Format.TABLE:
         print_pivot(rules_pivot(rules), f"Ordering rules of the literature in {source}")
     else:
-        text = {Format.CSV: tables.to_csv, Format.JSON: tables.to_json}[format]
-        print(text(rules, all_columns=True), end="")
+        _print_frame(rules, format)
+
+
+def _print_frame(frame: pd.DataFrame, format: Format, *, all_columns: bool = True) -> None:
+    """Any frame as CSV or JSON, for programs."""
+    from rayci.analysis.text import tables
+
+    print(tables.OF_FRAMES[format](frame, all_columns), end="")
 
 
 def composability_beside(answer: WhichOrder) -> Beside:
@@ -105,21 +108,21 @@ def composability_beside(answer: WhichOrder) -> Beside:
     from rayci.analysis.text import tables
 
     frame = tables.stacked(answer.frames.values())
-    return Beside("composability", frame, tables.composability_pivot(frame))
+    return Beside("composability", frame, partial(tables.composability_pivot, frame))
 
 
 def wins_beside(counted: pd.DataFrame) -> Beside:
     """The wins as a table that can be written."""
     from rayci.analysis.text.win_pivot import win_pivot
 
-    return Beside("wins", counted, win_pivot(counted))
+    return Beside("wins", counted, partial(win_pivot, counted))
 
 
 def rules_beside(rules: pd.DataFrame) -> Beside:
     """The ordering rules as a table that can be written."""
     from rayci.analysis.text.rules_pivot import rules_pivot
 
-    return Beside("ordering_rules", rules, rules_pivot(rules))
+    return Beside("ordering_rules", rules, partial(rules_pivot, rules))
 
 
 def print_pivot(pivot: Pivot, title: str = "", most: int | None = None) -> None:
