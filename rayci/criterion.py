@@ -55,7 +55,10 @@ class Criterion(Settings, ABC):
 
     @abstractmethod
     def measure(self, subject: Subject, context: Context) -> Reading:
-        """Measure without changing the model. Raises MeasurementError where there is no value."""
+        """Measure without changing the model.
+
+        Raises MeasurementError where there is no value, Inapplicable where there is nothing to measure.
+        """
 
     def operations(self, work: Workload) -> float:
         """Floating-point operations of `measure`, for the forecast's hours.

@@ -75,6 +75,10 @@ class MeasurementError(RayciError):
     """A criterion has no valid value on this stage; becomes a row with status `failed`."""
 
 
+class Inapplicable(RayciError):  # noqa: N818 - no failure, there is nothing to measure
+    """A criterion does not apply to this stage; becomes a row with status `skipped` and this reason."""
+
+
 class OutOfMemory(RayciError):  # noqa: N818 - what happened, and not yet a failure
     """A step or a criterion did not fit into memory; it may, with smaller batches or on more of a GPU."""
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from rayci.data.hub_files import AbsentDataError as AbsentDataError
-from rayci.data.local import RECORDS
 from rayci.data.part_source import PartSource
 from rayci.data.records import PARTS, Collection
 from rayci.data.supply import supply
@@ -56,7 +55,12 @@ def _folder(path: str) -> dict[str, PartSource]:
     if not root.is_dir():
         raise AbsentDataError(f"no data folder {path}", at="data", hint="a folder with edits.jsonl, forget.jsonl, …")
     files = {part: root / f"{part}.jsonl" for part in PARTS}
-    present = {part: PartSource(source=RECORDS.name, path=str(file)) for part, file in files.items() if file.exists()}
+    shots = {part: root / f"{part}_shots.jsonl" for part in PARTS}
+    present = {
+        part: PartSource(path=str(file), shots=str(shots[part]) if shots[part].exists() else None)
+        for part, file in files.items()
+        if file.exists()
+    }
     if not present:
         raise DataError(
             f"{path} holds none of the data files", at="data", allowed=", ".join(f"{p}.jsonl" for p in PARTS)
@@ -66,12 +70,14 @@ def _folder(path: str) -> dict[str, PartSource]:
 
 def _collection(sources: Mapping[str, PartSource], fetch: bool) -> Collection:
     records: dict[str, tuple[Any, ...]] = {}
+    shots: dict[str, tuple[Any, ...]] = {}
     origins: dict[str, str] = {}
     commits: dict[str, str] = {}
     faults: list[RequestError] = []
     for part, source in sources.items():
         try:
             supplied = supply(part, source, fetch=fetch)
+            shots[part] = _shots(part, source, fetch)
         except RequestError as error:
             faults.append(
                 type(error)(error.problem, at=error.at, allowed=error.allowed, hint=error.hint, key=(part, *error.key))
@@ -81,4 +87,19 @@ def _collection(sources: Mapping[str, PartSource], fetch: bool) -> Collection:
         if supplied.commits:
             commits[part] = ", ".join(supplied.commits)
     refuse([fault for fault in faults if not isinstance(fault, AbsentDataError)] or faults)
-    return Collection(**records, sources=origins, commits=commits)
+    return Collection(
+        **records, shots={part: few for part, few in shots.items() if few}, sources=origins, commits=commits
+    )
+
+
+def _shots(part: str, source: PartSource, fetch: bool) -> tuple[Any, ...]:
+    """The part's few-shot examples; none where the data set has some and they are not here."""
+    examples = source.examples(part)
+    if examples is None:
+        return ()
+    try:
+        return supply(part, examples, fetch=fetch).records
+    except AbsentDataError:
+        if source.shots is not None:
+            raise
+        return ()

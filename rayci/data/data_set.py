@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _SUFFIXES = ("-*.parquet", ".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv")
@@ -37,6 +37,8 @@ class DataSet:
     splits: Mapping[str, tuple[Content, ...]]
     read: Callable[[Any, Content, str], Any]
     """(row, content, part) -> record. Raises ValueError for a malformed row, Unusable for one to leave out."""
+    shots: Mapping[str, str] = field(default_factory=dict)
+    """Part -> split of its few-shot examples, where it has some."""
     topics: tuple[str, ...] = ()
     """Topics that are read where the spec names none."""
     limit: int | None = None

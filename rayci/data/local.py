@@ -2,11 +2,13 @@
 
 | part | fields of a record |
 |---|---|
-| edits | subject, prompt, target_new, ground_truth, rephrases [text], locality [{prompt, answer}] |
-| forget, retain, calibration, covariance_text, evaluation | text, topic (optional) |
-| hazard, utility | question, options [text], answer (index) |
+| edits | subject, prompt, target_new, ground_truth, rephrases [text], locality, portability [{prompt, answer}] |
+| forget, retain, calibration, covariance_text, evaluation, wikitext, members, prompts | text, topic (optional) |
+| hazard, utility, truthfulqa | question, options [text], answer (index), subject, topic (optional both) |
 | passages, holdout | prompt, continuation |
-| forget_questions, retain_questions | prompt, answer |
+| forget_questions, retain_questions, triviaqa | prompt, answer, aliases [text] (optional) |
+
+Few-shot examples of a part lie beside it in `<part>_shots.jsonl`.
 """
 
 from __future__ import annotations
@@ -30,16 +32,22 @@ def _edit(record: Any) -> EditRecord:
         text(record, "ground_truth"),
         as_texts(record.get("rephrases", []), "rephrases"),
         tuple(_question(item) for item in as_list(record.get("locality", []), "locality")),
+        tuple(_question(item) for item in as_list(record.get("portability", []), "portability")),
     )
 
 
 def _question(record: Any) -> QuestionAnswer:
-    return QuestionAnswer(text(record, "prompt"), text(record, "answer"))
+    aliases = as_texts(record.get("aliases", []), "aliases") if isinstance(record, dict) else ()
+    return QuestionAnswer(text(record, "prompt"), text(record, "answer"), aliases)
 
 
 def _document(record: Any) -> Document:
     own = text(record, "text")
-    return Document(own, as_text(record["topic"], "topic") if record.get("topic", "") != "" else "")
+    return Document(own, _optional(record, "topic"))
+
+
+def _optional(record: Any, key: str) -> str:
+    return as_text(record[key], key) if record.get(key, "") != "" else ""
 
 
 def _passage(record: Any) -> Passage:
@@ -51,7 +59,8 @@ def _choice(record: Any) -> Choice:
     texts = as_texts(options, "options")
     if len(texts) < 2:
         raise ValueError(f"options is {options!r}, allowed: two or more")
-    return Choice(question, texts, index_of(answer, "answer", len(texts)))
+    index = index_of(answer, "answer", len(texts))
+    return Choice(question, texts, index, _optional(record, "subject"), _optional(record, "topic"))
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
@@ -61,12 +70,17 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "calibration": _document,
     "covariance_text": _document,
     "evaluation": _document,
+    "wikitext": _document,
     "hazard": _choice,
     "utility": _choice,
     "passages": _passage,
+    "members": _document,
     "holdout": _passage,
     "forget_questions": _question,
     "retain_questions": _question,
+    "truthfulqa": _choice,
+    "triviaqa": _question,
+    "prompts": _document,
 }
 
 

@@ -48,5 +48,6 @@ MMLU = DataSet(
         split: (Content(layout(f"all/{split}", f"mmlu-{split}", split)),) for split in ("test", "validation", "dev")
     },
     read=_read,
+    shots={"utility": "dev"},
     topics=tuple(_BY_TOPIC),
 )

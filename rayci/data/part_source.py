@@ -14,6 +14,7 @@ from rayci.data.data_sets import OWN, known_sets, of_repository
 from rayci.data.row_files import SUFFIXES
 from rayci.errors import DataError, RequestError, nearest
 from rayci.settings import Strict, settings_error
+from rayci.storage.user_paths import path_of
 
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", re.ASCII)
 _FORMS = "the name of a data set, a file, or owner/name[@revision]"
@@ -32,6 +33,8 @@ class PartSource(Strict):
     """Topics to read. Default: the data set's own choice."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Records at most, evenly spread over the file; of large text the first."""
+    shots: Annotated[str, Field(min_length=1)] | None = None
+    """File of few-shot examples, in the schema of the part's. Default: those that the data set has."""
     revision: str | None = None
     """Branch, tag or commit on the hub. Default: main."""
 
@@ -60,6 +63,14 @@ class PartSource(Strict):
     def repository(self) -> str | None:
         """Its place on the hub, where it has one."""
         return self.source if _HUB.fullmatch(self.source) else self.data_set.repository
+
+    def examples(self, part: str) -> PartSource | None:
+        """Where the part's few-shot examples come from; None where there are none."""
+        if self.shots is not None:
+            return self.model_copy(update={"path": self.shots, "split": None, "limit": None, "shots": None})
+        split = self.data_set.shots.get(part)
+        alone = self.path is not None and path_of(self.path).is_file()
+        return None if split is None or alone else self.model_copy(update={"split": split, "limit": None})
 
     @property
     def named(self) -> str:
@@ -141,11 +152,12 @@ def relocated(data: Any, place: Callable[[str], str]) -> Any:
 
 
 def _relocated(part: str, asked: Any, place: Callable[[str], str]) -> Any:
-    path = PartSource.of(part, asked).path
-    if path is None:
-        return asked
+    source = PartSource.of(part, asked)
     if isinstance(asked, str):
-        return place(path)
-    if "path" in asked:
-        return {**asked, "path": place(path)}
-    return {**asked, "source": place(path)}
+        return asked if source.path is None else place(source.path)
+    moved = dict(asked)
+    if source.path is not None:
+        moved["path" if "path" in asked else "source"] = place(source.path)
+    if source.shots is not None:
+        moved["shots"] = place(source.shots)
+    return moved

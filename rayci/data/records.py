@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 
@@ -13,6 +13,10 @@ class QuestionAnswer:
 
     prompt: str
     answer: str
+    aliases: tuple[str, ...] = field(default=(), metadata={"later": True})
+    """Other answers that are as right."""
+    kind: str = field(default="", metadata={"later": True})
+    """What sort of question it is, where a data set asks several sorts: RWKU's `adversarial`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class EditRecord:
     """All held-out paraphrases of the prompt that the data set has."""
     locality: tuple[QuestionAnswer, ...] = ()
     """Unrelated prompts with gold answers that the edit must not change."""
+    portability: tuple[QuestionAnswer, ...] = field(default=(), metadata={"later": True})
+    """Questions whose answers follow from the edit, over one hop more or by reasoning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,13 @@ class Passage:
     """A memorised passage: `prompt` to be continued, `continuation` as trained on."""
 
     prompt: str
+    """May be empty where a text is only to be recognised."""
     continuation: str
+
+    @property
+    def text(self) -> str:
+        """The whole passage."""
+        return f"{self.prompt}{self.continuation}"
 
 
 def identity(record: Any) -> dict[str, Any]:
@@ -64,11 +76,17 @@ def identity(record: Any) -> dict[str, Any]:
 
     A field marked `later` counts only where it says something: hashes from before it was there stand.
     """
-    silent = {own.name for own in fields(record) if own.metadata.get("later") and not getattr(record, own.name)}
-    return {name: value for name, value in asdict(record).items() if name not in silent}
+    values = ((own, getattr(record, own.name)) for own in fields(record))
+    return {own.name: _plain(value) for own, value in values if value or not own.metadata.get("later")}
 
 
-STANDS_IN: Mapping[str, str] = {"covariance_text": "calibration"}
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    return identity(value) if is_dataclass(value) else value
+
+
+STANDS_IN: Mapping[str, str] = {"covariance_text": "calibration", "members": "passages"}
 """Part -> the part that is read in its place where it was not supplied."""
 
 
@@ -83,14 +101,24 @@ class Collection:
     covariance_text: tuple[Document, ...] = ()
     """Text of MEMIT's covariances; published: 100 000 documents of Wikipedia."""
     evaluation: tuple[Document, ...] = ()
+    wikitext: tuple[Document, ...] = ()
+    """WikiText-2's test split, row by row."""
     hazard: tuple[Choice, ...] = ()
     utility: tuple[Choice, ...] = ()
     passages: tuple[Passage, ...] = ()
     """Passages of the forget topic, for verbatim-memorization criteria."""
+    members: tuple[Document, ...] = ()
+    """Texts of the forget topic that the model was trained on, as long as those of `holdout`."""
     holdout: tuple[Passage, ...] = ()
     """Passages of the same topic that no model was trained on."""
     forget_questions: tuple[QuestionAnswer, ...] = ()
     retain_questions: tuple[QuestionAnswer, ...] = ()
+    truthfulqa: tuple[Choice, ...] = ()
+    triviaqa: tuple[QuestionAnswer, ...] = ()
+    prompts: tuple[Document, ...] = ()
+    """Instructions that a model writes freely about."""
+    shots: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Part -> few-shot examples, records of the part's type, in the order in which a prompt gives them."""
     sources: dict[str, str] = field(default_factory=dict, compare=False)
     """Part name -> where it came from, for error messages."""
     commits: dict[str, str] = field(default_factory=dict, compare=False)
@@ -110,5 +138,5 @@ class Collection:
         return [name for name in PARTS if getattr(self, name)]
 
 
-PARTS = tuple(name for name in Collection.__dataclass_fields__ if name not in ("sources", "commits"))
+PARTS = tuple(name for name in Collection.__dataclass_fields__ if name not in ("shots", "sources", "commits"))
 """Names of the parts, in the order in which they are listed."""

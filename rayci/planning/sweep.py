@@ -130,7 +130,9 @@ class Sweep:
         key = (name, replicate)
         if key not in self._parts:
             records = self.context(replicate).edits if replicate is not None else self.data.part(name)
-            self._parts[key] = fingerprint([record_identity(record) for record in records])
+            identities = [record_identity(record) for record in records]
+            shots = [record_identity(record) for record in self.data.shots.get(name, ())]
+            self._parts[key] = fingerprint({"records": identities, "shots": shots} if shots else identities)
         return self._parts[key]
 
     def context(self, replicate: int | None = None, seed: int | None = None) -> Context:

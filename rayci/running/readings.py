@@ -12,7 +12,7 @@ import torch
 
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
-from rayci.errors import OutOfMemory
+from rayci.errors import Inapplicable, OutOfMemory
 from rayci.item_values import Items
 from rayci.kinds import Status
 from rayci.planning.plan import Stage
@@ -106,6 +106,8 @@ class Readings:
             try:
                 with torch.no_grad():
                     reading = small.measure(self.subject, context)
+            except Inapplicable as reason:
+                return _without_value(str(reason), status=Status.SKIPPED)
             except Exception as error:  # one criterion's failure is one row
                 if self.debug:
                     raise
@@ -170,9 +172,9 @@ def _with_value(criterion: Criterion, reading: Reading) -> dict[str, Any]:
     return {"status": Status.OK, "reason": None, **values, "items": items}
 
 
-def _without_value(reason: str, traceback: str | None = None) -> dict[str, Any]:
+def _without_value(reason: str, traceback: str | None = None, status: Status = Status.FAILED) -> dict[str, Any]:
     empty = {"value": None, "stderr": None, "n": None, "items": None}
-    return {"status": Status.FAILED, "reason": reason, "traceback": traceback, **empty}
+    return {"status": status, "reason": reason, "traceback": traceback, **empty}
 
 
 def _from_entry(criterion: Criterion, replicate: int | None, entry: Mapping[str, Any]) -> Measured:

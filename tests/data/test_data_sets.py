@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,13 @@ def test_own_records_in_every_format(suffix: str, tmp_path: Path) -> None:
     else:
         (real.array if suffix == "json" else real.lines)(path, rows)
     assert [record.text for record in supplied("retain", source=path).records] == ["Some,\u2028text.", "More."]
+
+
+def test_examples_lie_beside_their_part(tmp_path: Path) -> None:
+    question = {"question": "What is it?", "options": ["a", "b"], "answer": 1, "subject": "things"}
+    for name in ("utility", "utility_shots"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(question | {"question": name}) + "\n")
+    data = collect(str(tmp_path), "any")
+    assert [choice.question for choice in data.shots["utility"]] == ["utility_shots"]
+    alone = collect({"utility": str(tmp_path / "utility.jsonl")}, "any")
+    assert not alone.shots

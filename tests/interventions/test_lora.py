@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from rayci.context import Context
+from rayci.criteria.choices import Utility
 from rayci.criteria.editing import EditSuccess
-from rayci.criteria.knowledge import Utility
 from rayci.data.records import Document
 from rayci.errors import DataError, InterventionError, RequestError
 from rayci.interventions.editing import lora

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from rayci.context import Context
+from rayci.criteria.choices import Utility
 from rayci.criteria.editing import EditGeneralization, EditLocality, EditSuccess
-from rayci.criteria.fluency import Perplexity
-from rayci.criteria.knowledge import Utility
+from rayci.criteria.perplexity import Perplexity
 from rayci.data.records import EditRecord
 from rayci.errors import DataError, InterventionError, RequestError
 from rayci.interventions.editing.memit import Memit

@@ -15,7 +15,7 @@ from torch import nn
 from rayci import registry
 from rayci.context import Context
 from rayci.criteria.cost import AverageBits, Sparsity
-from rayci.criteria.fluency import Perplexity
+from rayci.criteria.perplexity import Perplexity
 from rayci.errors import InterventionError, RequestError
 from rayci.interventions.compression.walk import walk
 from rayci.interventions.compression.wanda import Wanda

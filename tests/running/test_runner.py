@@ -17,7 +17,7 @@ import torch
 from rayci import item_values, registry, table
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
-from rayci.errors import MeasurementError
+from rayci.errors import Inapplicable, MeasurementError
 from rayci.kinds import UNIT_INTERVAL, Direction, Scale
 from rayci.model import loading
 from rayci.planning.plan import Plan
@@ -40,6 +40,18 @@ class Unmeasurable(Criterion):
     def measure(self, subject: Subject, context: Context) -> Reading:
         if subject.pruned:
             raise MeasurementError("no value on a pruned model")
+        return Reading(1.0, 1)
+
+
+class OfPruned(Criterion):
+    """Applies to a pruned model alone."""
+
+    name: ClassVar[str] = "of_pruned"
+    scale: ClassVar[Scale] = UNIT_INTERVAL
+
+    def measure(self, subject: Subject, context: Context) -> Reading:
+        if not subject.pruned:
+            raise Inapplicable("nothing was pruned")
         return Reading(1.0, 1)
 
 
@@ -68,7 +80,7 @@ class WeightsDigest(Criterion):
 
 @pytest.fixture(autouse=True)
 def own_criteria(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cls in (Unmeasurable, NotANumber, WeightsDigest):
+    for cls in (Unmeasurable, OfPruned, NotANumber, WeightsDigest):
         monkeypatch.setitem(registry.CRITERIA, cls.name, f"{cls.__module__}:{cls.__qualname__}")
 
 
@@ -230,12 +242,14 @@ def test_references_survive_a_lost_store(tmp_path: Path) -> None:
 
 
 def test_a_failing_criterion_is_one_row(tmp_path: Path) -> None:
-    spec = SPEC.model_copy(update={"criteria": {"wmdp": {}, "unmeasurable": {}, "not_a_number": {}}})
+    spec = SPEC.model_copy(update={"criteria": {"wmdp": {}, "unmeasurable": {}, "not_a_number": {}, "of_pruned": {}}})
     run_all(runner(tmp_path, spec))
     frame = table.read(tmp_path).frame.set_index(["chain", "criterion"])
     assert frame.loc[("wanda@0.5", "wmdp"), "status"] == "ok"
     assert frame.loc[("wanda@0.5", "unmeasurable"), "reason"] == "no value on a pruned model"
     assert frame.loc[("rtn@4", "unmeasurable"), "value"] == 1.0
+    assert frame.loc[("wanda@0.5", "of_pruned"), "value"] == 1.0
+    assert tuple(frame.loc[("rtn@4", "of_pruned"), ["status", "reason"]]) == ("skipped", "nothing was pruned")
     nan = frame.xs("not_a_number", level="criterion")
     assert set(nan["status"]) == {"failed"} and nan["value"].isna().all()
     assert set(nan["reason"]) == {"not_a_number is NaN"}

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayci import table
-from rayci.criteria.knowledge import Hazard
+from rayci.criteria.choices import Hazard
 from rayci.errors import RayciError, RequestError
 from rayci.kinds import UNIT_INTERVAL
 from rayci.model import loading

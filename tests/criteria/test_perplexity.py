@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from rayci.context import Context
-from rayci.criteria import fluency
-from rayci.criteria.fluency import Perplexity
+from rayci.criteria import perplexity
+from rayci.criteria.perplexity import Perplexity
 from rayci.data.records import Document
 from rayci.errors import DataError, MeasurementError
 from rayci.subject import Subject
@@ -49,7 +49,7 @@ def test_windows_do_not_overlap_and_the_rest_counts(window: int) -> None:
 @torch.no_grad()
 def test_an_item_is_a_piece_of_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = testbed()
-    monkeypatch.setattr(fluency, "PIECE", 40)
+    monkeypatch.setattr(perplexity, "PIECE", 40)
     items = Perplexity(window=100).measure(subject, CONTEXT).items
     assert items is not None and items.weights is not None
     text = "\n\n".join(document.text for document in CONTEXT.data.evaluation)

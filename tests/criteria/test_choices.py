@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from rayci.context import Context
+from rayci.criteria.choices import Hazard, Utility
 from rayci.criteria.evaluation.question_tokens import Question, tokenised
-from rayci.criteria.knowledge import Hazard, Utility
 from rayci.data.records import Choice
 from rayci.errors import DataError, MeasurementError
 from rayci.interventions.compression.wanda import Wanda
