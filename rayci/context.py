@@ -114,9 +114,10 @@ def _stream(documents: tuple[Document, ...], seed: int, tokenizer: PreTrainedTok
 
 
 def edit_batch(data: Collection, sweep_seed: int, replicate: int, size: int) -> tuple[EditRecord, ...]:
-    """Batch k = items [k·size, (k+1)·size) of one seeded shuffle of all edits."""
+    """Batch k = items [k·size, (k+1)·size) of one seeded shuffle of all edits, or of their published order."""
     order = list(data.edits)
-    random.Random(derive_seed(sweep_seed, "edit batches")).shuffle(order)
+    if "edits" not in data.arranged:
+        random.Random(derive_seed(sweep_seed, "edit batches")).shuffle(order)
     batch = tuple(order[replicate * size : (replicate + 1) * size])
     if len(batch) < size:
         raise DataError(

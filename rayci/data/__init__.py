@@ -88,7 +88,11 @@ def _collection(sources: Mapping[str, PartSource], fetch: bool) -> Collection:
             commits[part] = ", ".join(supplied.commits)
     refuse([fault for fault in faults if not isinstance(fault, AbsentDataError)] or faults)
     return Collection(
-        **records, shots={part: few for part, few in shots.items() if few}, sources=origins, commits=commits
+        **records,
+        shots={part: few for part, few in shots.items() if few},
+        arranged=frozenset(part for part, source in sources.items() if source.data_set.arranged),
+        sources=origins,
+        commits=commits,
     )
 
 
@@ -98,7 +102,7 @@ def _shots(part: str, source: PartSource, fetch: bool) -> tuple[Any, ...]:
     if examples is None:
         return ()
     try:
-        return supply(part, examples, fetch=fetch).records
+        return supply(part, examples, fetch=fetch, first=source.data_set.most_shots).records
     except AbsentDataError:
         if source.shots is not None:
             raise

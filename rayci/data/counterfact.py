@@ -1,7 +1,12 @@
-"""CounterFact: false facts about real entities, in ROME's form and in EasyEdit's flat one."""
+"""CounterFact: false facts about real entities, in ROME's form and in EasyEdit's flat one.
+
+It asks for nothing that follows from an edit: its records have no portability. `counterfact_published` is what
+the runs of arXiv 2407.06483 read: `counterfact-edit.json` in the order of the file.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
@@ -46,3 +51,7 @@ COUNTERFACT = DataSet(
     },
     read=_read,
 )
+COUNTERFACT_PUBLISHED = replace(
+    COUNTERFACT, name="counterfact_published", repository=None, parts={"edits": "edit"}, arranged=list
+)
+"""In the order of the file."""

@@ -20,6 +20,8 @@ class Content:
     """Its place on the hub, where that is not the set's."""
     gate: str | None = None
     """What must be agreed to before it may be fetched."""
+    elsewhere: tuple[str, ...] = ()
+    """Where copies from other places than the hub hold them, tried after `patterns` in a folder of this machine."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,14 @@ class DataSet:
     """(row, content, part) -> record. Raises ValueError for a malformed row, Unusable for one to leave out."""
     shots: Mapping[str, str] = field(default_factory=dict)
     """Part -> split of its few-shot examples, where it has some."""
+    most_shots: int | None = None
+    """Examples that are read, the first of their split, where that was not made for them and is large."""
     topics: tuple[str, ...] = ()
     """Topics that are read where the spec names none."""
+    topic_of: Callable[[Any], str] | None = None
+    """Topic of a row that `read` took, where one file holds several topics; without `topics`, any may be named."""
+    arranged: Callable[[list[Any]], list[Any]] | None = None
+    """The rows of a file in a published order, of which edit batches are taken as it stands, without a shuffle."""
     limit: int | None = None
     """Records that are taken where the spec says nothing."""
     streamed: bool = False
@@ -53,6 +61,11 @@ class DataSet:
         """Topics that a spec may name."""
         by_content = dict.fromkeys(content.topic for contents in self.splits.values() for content in contents)
         return tuple(topic for topic in by_content if topic) or self.topics
+
+    @property
+    def any_topic(self) -> bool:
+        """Whether its topics are too many to be listed here."""
+        return self.topic_of is not None and not self.known_topics
 
     @property
     def repositories(self) -> frozenset[str]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from rayci.data.counterfact import COUNTERFACT
+from rayci.data.counterfact import COUNTERFACT, COUNTERFACT_PUBLISHED
 from rayci.data.data_set import DataSet
 from rayci.data.local import RECORDS
 from rayci.data.mmlu import MMLU
-from rayci.data.mquake import MQUAKE
+from rayci.data.mquake import MQUAKE, MQUAKE_PUBLISHED
 from rayci.data.plain_text import TEXTS
 from rayci.data.wmdp import WMDP, WMDP_CORPORA
-from rayci.data.zsre import ZSRE
+from rayci.data.zsre import ZSRE, ZSRE_PUBLISHED
 
+_EDITING = (ZSRE, COUNTERFACT, MQUAKE, ZSRE_PUBLISHED, COUNTERFACT_PUBLISHED, MQUAKE_PUBLISHED)
+_QUESTIONS = (WMDP, MMLU)
+_UNLEARNING = (WMDP_CORPORA,)
 OWN = RECORDS.name
 """The project's own schema, which any file may have."""
 
@@ -21,7 +24,8 @@ OWN = RECORDS.name
 @cache
 def known_sets() -> Mapping[str, DataSet]:
     """Name -> data set."""
-    return {known.name: known for known in (ZSRE, COUNTERFACT, MQUAKE, WMDP, WMDP_CORPORA, MMLU, *TEXTS, RECORDS)}
+    catalogue = (*_EDITING, *_QUESTIONS, *_UNLEARNING, *TEXTS, RECORDS)
+    return {known.name: known for known in catalogue}
 
 
 def of_repository(repository: str) -> DataSet | None:

@@ -13,6 +13,7 @@ def edit(
     ground_truth: str,
     rephrases: tuple[str, ...] = (),
     locality: tuple[QuestionAnswer, ...] = (),
+    portability: tuple[QuestionAnswer, ...] = (),
 ) -> EditRecord:
     """The record, its texts without blanks at their ends; Unusable where there is no target or no place of the subject.
 
@@ -23,7 +24,7 @@ def edit(
         raise Unusable("the target is empty")
     if not subject or prompt.count(subject) != 1:
         raise Unusable("the subject is not exactly once in the prompt")
-    return EditRecord(subject, prompt, target_new, ground_truth.strip(), rephrases, locality)
+    return EditRecord(subject, prompt, target_new, ground_truth.strip(), rephrases, locality, portability)
 
 
 def filled(template: str, subject: str) -> str:

@@ -25,18 +25,18 @@ def text(record: Any, key: str) -> str:
 
 def any_text(record: Any, key: str) -> str:
     """A text that may be empty."""
-    value = field(record, key)
-    return value if value == "" else _whole(value, key)
+    return whole_text(field(record, key), key)
 
 
 def as_text(value: Any, name: str) -> str:
     """The value, where it is a text that says something."""
     if isinstance(value, str) and not value.strip():
         raise ValueError(f"{name} is {value!r}, not a text")
-    return _whole(value, name)
+    return whole_text(value, name)
 
 
-def _whole(value: Any, name: str) -> str:
+def whole_text(value: Any, name: str) -> str:
+    """The value, where it is a text that can be encoded; it may be empty."""
     if not isinstance(value, str):
         raise ValueError(f"{name} is {value!r}, not a text")
     value.encode()  # half of a surrogate pair is a ValueError: no tokenizer can read it

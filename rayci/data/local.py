@@ -5,9 +5,10 @@
 | edits | subject, prompt, target_new, ground_truth, rephrases [text], locality, portability [{prompt, answer}] |
 | forget, retain, calibration, covariance_text, evaluation, wikitext, members, prompts | text, topic (optional) |
 | hazard, utility, truthfulqa | question, options [text], answer (index), subject, topic (optional both) |
-| passages, holdout | prompt, continuation |
-| forget_questions, retain_questions, triviaqa | prompt, answer, aliases [text] (optional) |
+| passages, holdout | prompt (may be empty), continuation |
+| forget_questions, retain_questions, triviaqa | prompt, answer, aliases [text], kind (optional both) |
 
+An edit whose subject does not stand exactly once in its prompt is left out. Texts of `wikitext` may be empty.
 Few-shot examples of a part lie beside it in `<part>_shots.jsonl`.
 """
 
@@ -17,14 +18,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
-from rayci.data.fields import as_list, as_text, as_texts, field, index_of, text
+from rayci.data.fields import Unusable, any_text, as_list, as_text, as_texts, field, index_of, text
 from rayci.data.records import PARTS, Choice, Document, EditRecord, Passage, QuestionAnswer
 
 
 def _edit(record: Any) -> EditRecord:
     subject, prompt = text(record, "subject"), text(record, "prompt")
     if prompt.count(subject) != 1:
-        raise ValueError(f"subject {subject!r} must occur exactly once in prompt {prompt!r}")
+        raise Unusable("the subject is not exactly once in the prompt")
     return EditRecord(
         subject,
         prompt,
@@ -37,8 +38,8 @@ def _edit(record: Any) -> EditRecord:
 
 
 def _question(record: Any) -> QuestionAnswer:
-    aliases = as_texts(record.get("aliases", []), "aliases") if isinstance(record, dict) else ()
-    return QuestionAnswer(text(record, "prompt"), text(record, "answer"), aliases)
+    prompt, answer = text(record, "prompt"), text(record, "answer")
+    return QuestionAnswer(prompt, answer, as_texts(record.get("aliases", []), "aliases"), _optional(record, "kind"))
 
 
 def _document(record: Any) -> Document:
@@ -46,12 +47,16 @@ def _document(record: Any) -> Document:
     return Document(own, _optional(record, "topic"))
 
 
+def _row(record: Any) -> Document:
+    return Document(any_text(record, "text"), _optional(record, "topic"))
+
+
 def _optional(record: Any, key: str) -> str:
     return as_text(record[key], key) if record.get(key, "") != "" else ""
 
 
 def _passage(record: Any) -> Passage:
-    return Passage(text(record, "prompt"), text(record, "continuation"))
+    return Passage(any_text(record, "prompt"), text(record, "continuation"))
 
 
 def _choice(record: Any) -> Choice:
@@ -70,7 +75,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "calibration": _document,
     "covariance_text": _document,
     "evaluation": _document,
-    "wikitext": _document,
+    "wikitext": _row,
     "hazard": _choice,
     "utility": _choice,
     "passages": _passage,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
-from rayci.data.fields import as_texts, field, index_of, text
+from rayci.data.fields import text
+from rayci.data.question_texts import lettered
 from rayci.data.records import Choice
 
 _BY_TOPIC = {
@@ -27,15 +29,16 @@ TOPIC_OF: Mapping[str, str] = {subject: topic for topic, listed in _BY_TOPIC.ite
 """Subject, as the files name it -> topic."""
 
 
-def _read(row: Any, content: Content, part: str) -> Choice:
-    subject = text(row, "subject")
+def question_of(row: Any, subject: str) -> Choice:
+    """A row's question, the subject named as the files do; ValueError where it is none of MMLU's."""
     if subject not in TOPIC_OF:
         raise ValueError(f"subject is {subject!r}, none of MMLU's {len(TOPIC_OF)}")
-    options = as_texts(field(row, "choices"), "choices")
-    if len(options) != 4:
-        raise ValueError(f"choices is {list(options)!r}, allowed: four")
-    answer = index_of(field(row, "answer"), "answer", 4)
-    return Choice(text(row, "question").strip(), options, answer, subject.replace("_", " "), TOPIC_OF[subject])
+    choice = lettered(row, subject.replace("_", " "), TOPIC_OF[subject], count=4)
+    return replace(choice, question=choice.question.strip())
+
+
+def _read(row: Any, content: Content, part: str) -> Choice:
+    return question_of(row, text(row, "subject"))
 
 
 MMLU = DataSet(
@@ -50,4 +53,5 @@ MMLU = DataSet(
     read=_read,
     shots={"utility": "dev"},
     topics=tuple(_BY_TOPIC),
+    topic_of=lambda row: TOPIC_OF[row["subject"]],
 )

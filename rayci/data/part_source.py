@@ -114,7 +114,7 @@ class PartSource(Strict):
                 key=("split",),
             )
         for topic in self.topics:
-            if topic not in known.known_topics:
+            if topic not in known.known_topics and not known.any_topic:
                 raise RequestError(
                     f"{known.name} has no topic {topic!r}",
                     allowed=", ".join(known.known_topics) or "none: leave topics out",

@@ -14,11 +14,13 @@ _PUBLISHED_WINDOWS = 1000
 _MOST = 10_000
 """Documents of the large sets that are read where a spec says nothing."""
 
+_MEASURED = ("evaluation", "wikitext")
+
 
 def _read(row: Any, content: Content, part: str) -> Document:
-    """Evaluation text keeps its empty rows, of which the published perplexities are made too."""
+    """Text to measure on keeps its empty rows, of which the published perplexities are made too."""
     document = row.rstrip("\n") if isinstance(row, str) else any_text(row, "text")
-    if not document.strip() and part != "evaluation":
+    if not document.strip() and part not in _MEASURED:
         raise Unusable("the text is empty")
     document.encode()
     return Document(document)
@@ -42,7 +44,7 @@ WIKITEXT2 = DataSet(
     licence="CC-BY-SA-3.0",
     repository="Salesforce/wikitext",
     fetch="the folder wikitext-2-raw-v1 of Salesforce/wikitext",
-    parts=_parts("train", "test"),
+    parts={**_parts("train", "test"), "wikitext": "test"},
     splits={
         split: (Content((*layout(f"wikitext-2-raw-v1/{split}", split), f"wiki.{short}.raw")),)
         for split, short in {"train": "train", "validation": "valid", "test": "test"}.items()

@@ -119,6 +119,8 @@ class Collection:
     """Instructions that a model writes freely about."""
     shots: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Part -> few-shot examples, records of the part's type, in the order in which a prompt gives them."""
+    arranged: frozenset[str] = frozenset()
+    """Parts that stand in a published order, of which batches are taken as it is."""
     sources: dict[str, str] = field(default_factory=dict, compare=False)
     """Part name -> where it came from, for error messages."""
     commits: dict[str, str] = field(default_factory=dict, compare=False)
@@ -138,5 +140,7 @@ class Collection:
         return [name for name in PARTS if getattr(self, name)]
 
 
-PARTS = tuple(name for name in Collection.__dataclass_fields__ if name not in ("shots", "sources", "commits"))
+PARTS = tuple(
+    name for name in Collection.__dataclass_fields__ if name not in ("shots", "arranged", "sources", "commits")
+)
 """Names of the parts, in the order in which they are listed."""

@@ -37,19 +37,20 @@ class Supply:
         return ", ".join(self.commits or (str(file) for file in self.files))
 
 
-def supply(part: str, source: PartSource, *, fetch: bool) -> Supply:
-    """The records of a part.
+def supply(part: str, source: PartSource, *, fetch: bool, first: int | None = None) -> Supply:
+    """The records of a part, or the `first` of them.
 
     Raises AbsentDataError where the files are not here and may not, or cannot, be fetched; DataError with file
     and line or row where one cannot be read, or where nothing in them can be used.
     """
     reading = _Reading(part, source, Counter())
     located = list(locate(part, source, fetch=fetch))
-    records = tuple(_limited(source, reading.records(located)))
+    records = tuple(islice(_limited(source, reading.records(located)), first))
     files = tuple(file for _, found, _ in located for file in found)
     if not records:
         said = "; ".join(f"{count} rows: {reason}" for reason, count in reading.left_out.items())
-        problem = f"none of its records can be used: {said}" if said else "the data file holds no record"
+        nothing = f"no record on {', '.join(source.topics)}" if source.topics else "no record"
+        problem = f"none of its records can be used: {said}" if said else f"the data file holds {nothing}"
         raise DataError(problem, at=str(files[0]), hint=None if said else LINES)
     commits = dict.fromkeys(commit for _, _, commit in located if commit)
     return Supply(records, files, dict(reading.left_out), tuple(commits))
@@ -66,7 +67,8 @@ def locate(part: str, source: PartSource, *, fetch: bool) -> Iterator[tuple[Cont
             known = source.data_set
             raise AbsentDataError(f"{known.name} is not on the hub", hint=f"fetch {known.fetch}, and give `path:`")
         folder, commit = hub_files.snapshot(repository, source.revision, content.patterns, fetch=fetch)
-        yield content, _matching(folder, content, f"{repository}@{commit}"), f"{repository}@{commit}"
+        name = f"{repository}@{commit}"
+        yield content, _matching(folder, content.patterns, name), name
 
 
 def contents(part: str, source: PartSource) -> list[Content]:
@@ -76,25 +78,26 @@ def contents(part: str, source: PartSource) -> list[Content]:
     topics = source.topics or known.topics
     chosen = [content for content in split if not content.topic or content.topic in topics]
     if source.path is not None and path_of(source.path).is_file():
-        named = [content for content in chosen if any(Path(source.path).match(name) for name in content.patterns)]
+        place = Path(source.path)
+        named = [content for content in chosen if any(map(place.match, (*content.patterns, *content.elsewhere)))]
         return named or [Content((), source.topics[0] if len(source.topics) == 1 else "")]
     return chosen
 
 
 def _local(place: Path, source: PartSource, content: Content) -> list[Path]:
     if place.is_dir():
-        return _matching(place, content, str(place))
+        return _matching(place, (*content.patterns, *content.elsewhere), str(place))
     if not place.exists():
         raise AbsentDataError(f"no data file {source.path}", at=str(place), hint=source.data_set.fetch)
     return [place]
 
 
-def _matching(folder: Path, content: Content, name: str) -> list[Path]:
-    for pattern in content.patterns:
+def _matching(folder: Path, patterns: tuple[str, ...], name: str) -> list[Path]:
+    for pattern in patterns:
         files = sorted(folder.glob(pattern))
         if files:
             return files
-    raise AbsentDataError(f"{name} holds none of the data files", allowed=", ".join(content.patterns))
+    raise AbsentDataError(f"{name} holds none of the data files", allowed=", ".join(patterns))
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,9 @@ class _Reading:
                 yield from self._of(file, content)
 
     def _of(self, file: Path, content: Content) -> Iterator[Any]:
-        known, topics = self.source.data_set, self.source.topics
-        for place, row in rows(file, plain_lines=known.plain_lines):
+        known = self.source.data_set
+        found = rows(file, plain_lines=known.plain_lines)
+        for place, row in known.arranged(list(found)) if known.arranged else found:
             try:
                 record = known.read(row, content, self.part)
             except Unusable as reason:
@@ -118,13 +122,17 @@ class _Reading:
                 continue
             except ValueError as error:
                 raise DataError(f"the record cannot be read: {error}", at=place) from None
-            if not topics or content.topic or record.topic in topics:
+            if self._wanted(row, content):
                 yield record
+
+    def _wanted(self, row: Any, content: Content) -> bool:
+        topics, topic_of = self.source.topics, self.source.data_set.topic_of
+        return not topics or topic_of is None or bool(content.topic) or topic_of(row) in topics
 
 
 def _limited(source: PartSource, records: Iterator[Any]) -> Iterator[Any]:
     limit = source.limit or source.data_set.limit
-    if limit is None or source.data_set.streamed:
+    if limit is None or source.data_set.streamed or source.data_set.arranged:
         return islice(records, limit)
     whole = list(records)  # questions stand by subject, edits by relation: the first of them are one kind
     count = min(limit, len(whole))

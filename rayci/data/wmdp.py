@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
-from rayci.data.fields import Unusable, any_text, as_texts, field, index_of, text
+from rayci.data.fields import Unusable, any_text
+from rayci.data.question_texts import lettered
 from rayci.data.records import Choice, Document
 
 _SUBJECTS = {"bio": "biology", "cyber": "cybersecurity", "chem": "chemistry"}
@@ -18,11 +19,7 @@ _TOPICS = ("bio", "cyber")
 
 
 def _question(row: Any, content: Content, part: str) -> Choice:
-    options = as_texts(field(row, "choices"), "choices")
-    if len(options) < 2:
-        raise ValueError(f"choices is {list(options)!r}, allowed: two or more")
-    answer = index_of(field(row, "answer"), "answer", len(options))
-    return Choice(text(row, "question"), options, answer, _SUBJECTS.get(content.topic, ""), content.topic)
+    return lettered(row, _SUBJECTS.get(content.topic, ""), content.topic)
 
 
 def _document(row: Any, content: Content, part: str) -> Document:

@@ -132,7 +132,10 @@ class Sweep:
             records = self.context(replicate).edits if replicate is not None else self.data.part(name)
             identities = [record_identity(record) for record in records]
             shots = [record_identity(record) for record in self.data.shots.get(name, ())]
-            self._parts[key] = fingerprint({"records": identities, "shots": shots} if shots else identities)
+            more: dict[str, Any] = {"shots": shots} if shots else {}
+            if replicate is None and name in self.data.arranged:
+                more["arranged"] = True  # other batches are taken from the same records
+            self._parts[key] = fingerprint({"records": identities, **more} if more else identities)
         return self._parts[key]
 
     def context(self, replicate: int | None = None, seed: int | None = None) -> Context:

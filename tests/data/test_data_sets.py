@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rayci.data import collect
 from rayci.data.mmlu import TOPIC_OF
-from rayci.data.part_source import PartSource
-from rayci.data.records import QuestionAnswer
-from rayci.data.supply import Supply, supply
+from rayci.data.records import Document, Passage, QuestionAnswer
 from tests.data import real_schemas as real
-
-
-def supplied(part: str, **source: Any) -> Supply:
-    return supply(part, PartSource.of(part, {key: _plain(value) for key, value in source.items()}), fetch=False)
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+from tests.data.real_schemas import supplied
 
 
 def test_zsre_edits_what_can_be_edited_and_counts_the_rest(tmp_path: Path) -> None:
@@ -47,6 +37,31 @@ def test_zsre_in_the_form_of_knowedit(tmp_path: Path) -> None:
     (edit,) = supplied("edits", source="zsre", path=tmp_path).records
     assert (edit.target_new, edit.ground_truth, edit.locality[0].answer) == ("the Tiss", "the Orn", "Ina Holt")
     assert supplied("edits", source="zsre", path=path).records == (edit,)
+    assert edit.portability == (
+        QuestionAnswer("Where does that river end?", "the Gulf", ("Gulf",), "Reasoning"),
+        QuestionAnswer("Which river rises at Vale Hill?", "the Tiss", (), "Subject_Aliasing"),
+    )
+
+
+def test_zsre_asks_for_one_relation_more_in_a_file_of_its_own(tmp_path: Path) -> None:
+    real.array(tmp_path / "zsre_mend_eval.json", real.ZSRE)
+    real.array(tmp_path / "zsre_mend_eval_portability_gpt4.json", real.ZSRE_PORTABILITY)
+    (edit,) = supplied("edits", source="zsre", path=tmp_path, split="portability").records
+    asked = "Where does the river that rises at Mount Vale end?"
+    assert edit.portability == (QuestionAnswer(asked, "the Gulf"),)
+    assert supplied("edits", source="zsre", path=tmp_path).records[0].portability == ()
+
+
+@pytest.mark.parametrize("field", ["subject", "src", "alt"])
+def test_zsre_leaves_out_what_lacks_a_text(field: str, tmp_path: Path) -> None:
+    path = real.array(tmp_path / "zsre.json", [real.ZSRE[0], real.ZSRE[0] | {field: " "}])
+    given = supplied("edits", source="zsre", path=path)
+    assert len(given.records) == 1 and sum(given.left_out.values()) == 1
+
+
+def test_zsre_without_a_rephrase_is_an_edit_still(tmp_path: Path) -> None:
+    path = real.array(tmp_path / "zsre.json", [real.ZSRE[0] | {"rephrase": ""}])
+    assert supplied("edits", source="zsre", path=path).records[0].rephrases == ()
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -57,6 +72,7 @@ def test_counterfact_in_both_forms(flat: bool, tmp_path: Path) -> None:
     assert (edit.target_new, edit.ground_truth) == ("Oslo", "Bern")
     assert len(edit.rephrases) == len(edit.locality) == (1 if flat else 2)
     assert edit.locality[0] == QuestionAnswer("Per Aas was born in", "Bern")
+    assert edit.portability == ()
 
 
 def test_counterfact_of_the_hub_is_parquet(tmp_path: Path) -> None:
@@ -71,6 +87,8 @@ def test_mquake_never_takes_the_old_fact_for_locality(tmp_path: Path) -> None:
     assert (edit.prompt, edit.target_new) == ("Per Aas plays the", "harp")
     assert edit.locality == (QuestionAnswer("The flute was made in", "Rome"),)
     assert given.left_out == {"it edits several facts at once": 1}
+    asked = QuestionAnswer("Where was what Per Aas plays made?", "Lund", ("Lund city",))
+    assert edit.portability == (asked,) * 3
 
 
 def test_wmdp_asks_about_biology_and_cybersecurity_unless_told_otherwise(tmp_path: Path) -> None:
@@ -114,9 +132,9 @@ def test_wikitext_keeps_empty_rows_where_perplexity_is_measured_alone(tmp_path: 
         real.parquet(tmp_path / "wikitext-2-raw-v1" / f"{split}-00000-of-00001.parquet", rows)
     texts = {
         part: [record.text for record in supplied(part, source="wikitext2", path=tmp_path).records]
-        for part in ("evaluation", "calibration", "retain")
+        for part in ("evaluation", "wikitext", "calibration", "retain")
     }
-    assert texts["evaluation"] == real.WIKITEXT
+    assert texts["evaluation"] == texts["wikitext"] == real.WIKITEXT
     assert texts["calibration"] == [text for text in real.WIKITEXT if text]
     assert texts["retain"] == real.WIKITEXT[3:5]  # headings are the same in all splits: no leak, and no lesson
 
@@ -159,6 +177,28 @@ def test_own_records_in_every_format(suffix: str, tmp_path: Path) -> None:
     else:
         (real.array if suffix == "json" else real.lines)(path, rows)
     assert [record.text for record in supplied("retain", source=path).records] == ["Some,\u2028text.", "More."]
+
+
+def test_own_records_may_say_more_or_less(tmp_path: Path) -> None:
+    rows = {
+        "wikitext": {"text": ""},
+        "holdout": {"prompt": "", "continuation": "It thawed."},
+        "forget_questions": {"prompt": "Who?", "answer": "Per", "aliases": ["P."], "kind": "adversarial"},
+    }
+    records = {
+        part: supplied(part, source=real.lines(tmp_path / f"{part}.jsonl", [row])).records for part, row in rows.items()
+    }
+    assert records["wikitext"] == (Document(""),)
+    assert records["holdout"] == (Passage("", "It thawed."),)
+    assert records["forget_questions"] == (QuestionAnswer("Who?", "Per", ("P.",), "adversarial"),)
+
+
+def test_own_edits_without_one_place_of_their_subject_are_left_out(tmp_path: Path) -> None:
+    edit = {"subject": "Vale", "prompt": "Vale lies in", "target_new": "Arland", "ground_truth": "Orland"}
+    path = real.lines(tmp_path / "edits.jsonl", [edit, edit | {"prompt": "Vale or Vale lies in"}])
+    given = supplied("edits", source=path)
+    assert len(given.records) == 1
+    assert given.left_out == {"the subject is not exactly once in the prompt": 1}
 
 
 def test_examples_lie_beside_their_part(tmp_path: Path) -> None:
