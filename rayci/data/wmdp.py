@@ -48,9 +48,9 @@ WMDP = DataSet(
 )
 
 
-def _corpus(config: str, *others: str, **own: str) -> Content:
+def _corpus(config: str, *others: str, repository: str | None = None, gate: str | None = None) -> Content:
     topic = config.partition("-")[0]
-    return Content((*layout(f"{config}/train", config), *others), topic, **own)
+    return Content((*layout(f"{config}/train", config), *others), topic, repository, gate)
 
 
 WMDP_CORPORA = DataSet(
