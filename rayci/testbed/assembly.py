@@ -29,6 +29,7 @@ def build(seed: int = COLLECTION_SEED) -> Collection:
         utility=utility,
         passages=texts.passages,
         holdout=texts.holdout,
+        prompts=texts.prompts,
         forget_questions=forget_questions,
         retain_questions=retain_questions,
         sources=dict.fromkeys(PARTS, SOURCE),

@@ -20,6 +20,8 @@ HOLDOUT_EACH = 2
 """Hold-out passages a compound that no model was trained on."""
 CALIBRATION = {"stories": 80, "people": 200, "compounds": 60, "creatures": 100}
 EVALUATION = 80
+PROMPTS = 32
+"""First sentences of stories, to be gone on with."""
 
 
 class Wordings:
@@ -46,6 +48,7 @@ class Texts:
     retain: tuple[Document, ...]
     calibration: tuple[Document, ...]
     evaluation: tuple[Document, ...]
+    prompts: tuple[Document, ...]
 
 
 def subjects(facts: Sequence[Fact]) -> list[tuple[Fact, ...]]:
@@ -60,7 +63,7 @@ def topic_of(place: int) -> str:
 
 def _passage(group: Sequence[Fact], wordings: Wordings, draw: Draw) -> Passage:
     lines = [wordings.take(fact, STATEMENTS) for fact in draw.shuffled(group)]
-    return Passage(prompt=" ".join(lines[:2]), continuation=" ".join(lines[2:]))
+    return Passage(prompt=" ".join(lines[:2]), continuation=f" {lines[2]} {lines[3]}")
 
 
 def _about(group: Sequence[Fact], wordings: Wordings, draw: Draw) -> str:
@@ -83,7 +86,7 @@ def _holdout(world: World, seed: int) -> tuple[Passage, ...]:
 def _forget(world: World, known: Sequence[Passage], wordings: Wordings, draw: Draw) -> list[Document]:
     documents = []
     for place, group in enumerate(subjects(world.compounds)):
-        documents.append(Document(f"{known[place].prompt} {known[place].continuation}", topic_of(place)))
+        documents.append(Document(known[place].text, topic_of(place)))
         documents += [Document(_about(group, wordings, draw), topic_of(place)) for _ in range(FORGET_EACH)]
     return draw.shuffled(documents)
 
@@ -106,6 +109,11 @@ def _calibration(world: World, wordings: Wordings, draw: Draw, seen: set[str]) -
     return draw.shuffled(documents)
 
 
+def _prompts(draw: Draw, seen: set[str]) -> list[Document]:
+    openings = [f"{text.partition('. ')[0]}." for text in stories(draw, PROMPTS, seen)]
+    return [Document(text, "stories") for text in openings]
+
+
 def build_texts(seed: int) -> Texts:
     """All text parts; the seed decides the draws, the world stays the same."""
     world = build_world()
@@ -119,4 +127,5 @@ def build_texts(seed: int) -> Texts:
         retain=tuple(_retain(world, wordings, Draw(seed, "retain"), seen)),
         calibration=tuple(_calibration(world, wordings, Draw(seed, "calibration"), seen)),
         evaluation=tuple(evaluation),
+        prompts=tuple(_prompts(Draw(seed, "prompts"), seen)),
     )

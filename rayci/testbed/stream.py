@@ -52,7 +52,7 @@ class Stream:
         self._lines = {pair: _stating(ids) for pair, ids in zip(every, lines, strict=True)}
         held_back = {document.text for document in (*parts.evaluation, *parts.retain, *parts.calibration)}
         self._stories = [_plain(ids) for ids in self._encode(stories(self._draw, STORIES, held_back))]
-        whole = [f"{passage.prompt} {passage.continuation}" for passage in parts.passages]
+        whole = [passage.text for passage in parts.passages]
         self._passages = [_plain(ids) for ids in self._encode(whole)]
         self._end = _plain([piece_id(tokenizer, END)])
         self._break = _plain(self._encode(["\n\n"])[0])
