@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import DynamicCache
@@ -39,4 +41,20 @@ def repeated(cache: DynamicCache, rows: int) -> DynamicCache:
     """A cache for so many rows, which a forward pass may write to; the one given stays as it is."""
     own = copy.deepcopy(cache)
     own.batch_repeat_interleave(rows)
+    return own
+
+
+def shifted(cache: DynamicCache, columns: Sequence[int]) -> DynamicCache | None:
+    """A row for each number of columns by which it stands further right, at the same width.
+
+    What goes over the right end is left out; columns before the shift hold nothing of meaning and
+    are to be masked. None where a sliding window has dropped the beginning of the prefix.
+    """
+    own = copy.deepcopy(cache)
+    layers: list[Any] = [layer for layer in own.layers if getattr(layer, "is_initialized", False)]
+    if any(layer.keys.shape[-2] < cache.get_seq_length() for layer in layers):
+        return None
+    for layer in layers:
+        layer.keys = torch.cat([layer.keys.roll(by, dims=-2) for by in columns])
+        layer.values = torch.cat([layer.values.roll(by, dims=-2) for by in columns])
     return own

@@ -35,7 +35,7 @@ def option_log_probs(subject: Subject, rows: Sequence[Row], cache: Any = None) -
             input_ids=ids.view(len(rows), width),
             **({"use_cache": False} if cache is None else {"past_key_values": cache, "use_cache": True}),
         )
-    logits = _at(output.logits, positions).float()
+    logits = at_positions(output.logits, positions).float()
     predicted, targets = predicted.to(logits.device), targets.to(logits.device)
     log_probs = (logits[predicted, targets] - logits.logsumexp(-1)[predicted]).cpu().double().numpy()
     start = 0
@@ -68,8 +68,8 @@ def projecting(model: PreTrainedModel, positions: Tensor) -> Iterator[None]:
         hook.remove()
 
 
-def _at(logits: Tensor, positions: Tensor) -> Tensor:
-    """`[positions, vocabulary]`, whether the model projected these positions or all."""
+def at_positions(logits: Tensor, positions: Tensor) -> Tensor:
+    """`[positions, vocabulary]` of logits from within `projecting`, whether the model projected these or all."""
     flat = logits.flatten(0, 1)
     return flat if len(flat) == len(positions) else flat[positions.to(flat.device)]
 

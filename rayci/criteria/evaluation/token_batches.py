@@ -58,14 +58,14 @@ def groups(questions: Sequence[Question], tokens: Sequence[QuestionTokens], cont
 
 
 def _group(name: str, members: Sequence[tuple[int, QuestionTokens]], context_length: int) -> Group:
-    shared = _common([own.context for _, own in members]) if name and len(members) > 1 else 0
+    shared = shared_length([own.context for _, own in members]) if name and len(members) > 1 else 0
     if shared < LEAST_SHARED:
         shared = 0
     rows = [_rows(own, place, shared, context_length) for place, own in members]
     return Group(members[0][1].context[:shared], rows)
 
 
-def _common(contexts: Sequence[Ids]) -> int:
+def shared_length(contexts: Sequence[Ids]) -> int:
     """Tokens with which all contexts begin, the last of each left out: it predicts the first of an option."""
     first = contexts[0]
     length = min(map(len, contexts)) - 1

@@ -1,0 +1,79 @@
+"""Prompts to be continued: their token ids, when a continuation is complete, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rayci.criteria.evaluation.question_tokens import Ids
+from rayci.criteria.evaluation.token_batches import LEAST_SHARED, shared_length
+from rayci.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Enough = Callable[[list[int]], bool]
+"""Whether a continuation is complete with these tokens."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """Token ids to be continued, and how far."""
+
+    ids: Ids
+    most: int
+    """New tokens, at most."""
+    enough: Enough
+    """Asked after each new token."""
+    group: str = ""
+    """Prompts of one group begin alike, with their few-shot examples; those of none share nothing."""
+
+    def ended(self, new: list[int], end_of_text: int | None) -> bool:
+        """Whether nothing comes after these new tokens."""
+        return new[-1] == end_of_text or len(new) >= self.most or self.enough(new)
+
+
+def fitted(prompt: Prompt, context_length: int) -> Prompt:
+    """The prompt, or the last of its tokens that leave room for the new ones; it then begins like no other."""
+    room = context_length - prompt.most
+    if room < 1:
+        raise MeasurementError(f"{prompt.most} new tokens leave no room for a prompt in a context of {context_length}")
+    return prompt if len(prompt.ids) <= room else Prompt(prompt.ids[-room:], prompt.most, prompt.enough)
+
+
+def encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
+    """Token ids of prompts, with the tokenizer's own leading special tokens, once.
+
+    A text that begins with them, as chat templates do, gets no others; where a text has no token,
+    the one that begins or ends texts stands for it.
+    """
+    begin = tokenizer.bos_token
+    begins = [bool(begin) and text.startswith(str(begin)) for text in texts]
+    rows = [tokenizer(text, add_special_tokens=not own)["input_ids"] for text, own in zip(texts, begins, strict=True)]
+    first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    return [np.array(row or [first], np.int32) for row in rows]
+
+
+def batches(prompts: Sequence[Prompt], most_tokens: int) -> Iterator[tuple[Ids, list[int]]]:
+    """(what all prompts of a batch begin with, their places): rows of like length, or one row.
+
+    Padding and the longest continuation counted, a batch holds at most `most_tokens`.
+    """
+    members: dict[str, list[int]] = {}
+    for place, prompt in enumerate(prompts):
+        members.setdefault(prompt.group, []).append(place)
+    for group, places in members.items():
+        shared = shared_length([prompts[place].ids for place in places]) if group and len(places) > 1 else 0
+        prefix = prompts[places[0]].ids[: shared if shared >= LEAST_SHARED else 0]
+        batch: list[int] = []
+        longest = most = 0
+        for place in sorted(places, key=lambda place: len(prompts[place].ids)):
+            longest, most = len(prompts[place].ids), max(most, prompts[place].most)
+            if batch and (len(batch) + 1) * (longest + most) > most_tokens:
+                yield prefix, batch
+                batch, most = [], prompts[place].most
+            batch.append(place)
+        yield prefix, batch
