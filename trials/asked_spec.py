@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rayci.errors import RequestError, nearest
 from rayci.planning import plan as plans
 from rayci.planning import spec as specs
 from rayci.planning import yaml_source
+from rayci.planning.changed_keys import changed
 from rayci.planning.plan import Plan
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
@@ -41,15 +42,17 @@ def spec_file(asked: Path | str) -> Path:
     )
 
 
-def read_spec(asked: Asked) -> tuple[Spec, Source]:
+def read_spec(asked: Asked, changes: Iterable[str] = ()) -> tuple[Spec, Source]:
     """The checked spec, and where each key of it stands; a mapping has no lines, and no name but its own.
 
-    Raises RequestError with what is wrong and where, see `rayci.planning.spec.from_source`.
+    `changes` are keys that are set anew, see `rayci.planning.changed_keys`. Raises RequestError with what is wrong
+    and where, see `rayci.planning.spec.from_source`.
     """
     if isinstance(asked, Path | str):
         source = yaml_source.read(spec_file(asked))
     else:
         source = Source("spec", asked.model_dump() if isinstance(asked, Spec) else dict(asked), {})
+    source = changed(source, changes)
     return specs.from_source(source), source
 
 

@@ -67,7 +67,7 @@ def launch(spec: Asked, knobs: Knobs = DEFAULT, /, *, callbacks: Sequence[Callba
     """
     chosen = replace(knobs, **changes)
     with put_back():
-        return _launch(*read_spec(spec), chosen, callbacks)
+        return _launch(*read_spec(spec, chosen.set), chosen, callbacks)
 
 
 def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callback]) -> Run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rayci.errors import RequestError
@@ -15,10 +15,13 @@ from rayci.trials.assignment import absolute, device_for, load_subject
 from rayci.trials.selection import Selection
 
 
-def debug(spec: Asked, composition: str, replicate: int = 0, seed: int = 0) -> Iterator[StageReport]:
+def debug(
+    spec: Asked, composition: str, replicate: int = 0, seed: int = 0, changes: Iterable[str] = ()
+) -> Iterator[StageReport]:
     """Run one trial from the untouched model on, a report after each stage.
 
-    The composition may be any of the spec's methods, also a prefix that is no trial of the sweep.
+    `changes` are keys of the spec that are set anew. The composition may be any of the spec's methods, also a prefix
+    that is no trial of the sweep.
 
     An exception of a method or a criterion comes through with its traceback. The run folder and
     the store of the sweep are neither read nor written.
@@ -27,7 +30,7 @@ def debug(spec: Asked, composition: str, replicate: int = 0, seed: int = 0) -> I
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    given, source = read_spec(spec)
+    given, source = read_spec(spec, changes)
     sweep = Sweep.open(absolute(given), source)
     (text,) = Selection.of(given, [composition], replicate, seed).only
     trial = sweep.planner.trial(text, replicate, seed)

@@ -18,6 +18,8 @@ GIB = 2**30
 class Knobs:
     """The options of `rayci run`, under the same names."""
 
+    set: Sequence[str] = ()
+    """Keys of the spec that are set anew: `model=owner/name`, `data.edits=counterfact`."""
     out: Path | str | None = None
     """The run folder; None: `runs/<name>`."""
     store: Path | str | None = None

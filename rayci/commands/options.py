@@ -25,6 +25,10 @@ SpecPath = Annotated[
         show_default=False,
     ),
 ]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set a key of the spec anew, model=owner/name or data.edits=counterfact; repeatable."),
+]
 RunPath = Annotated[
     str,
     typer.Argument(

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from rayci.commands.console import Format, notes, pairs, print_json, say, show
-from rayci.commands.options import INTERRUPTED, OK, SOME_FAILED, FormatOption, SpecPath, finite
+from rayci.commands.options import INTERRUPTED, OK, SOME_FAILED, FormatOption, SetOption, SpecPath, finite
 from rayci.errors import refuse
 
 
 def plan(
     spec: SpecPath,
+    set: SetOption = None,
     trials: Annotated[bool, typer.Option("--trials", help="List every trial instead of the counts.")] = False,
     times: Annotated[
         str | None, typer.Option(help="A run whose measured times to use.", show_default="runs/<name>, if there")
@@ -27,7 +28,7 @@ def plan(
     from rayci.planning.faults import Examination
     from rayci.trials.asked_spec import read_spec
 
-    sweep, source = read_spec(spec)
+    sweep, source = read_spec(spec, set or ())
     examined = Examination.of(sweep, source, elsewhere=True)
     refuse(examined.faults())
     planner = plans.Planner(sweep, plans.Names(sweep))
@@ -54,6 +55,7 @@ def plan(
 
 def run(
     spec: SpecPath,
+    set: SetOption = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="runs/<name>")] = None,
     store: Annotated[
         str | None,
@@ -85,8 +87,9 @@ def run(
     from rayci.trials.knobs import GIB
 
     if debug:
-        raise typer.Exit(SOME_FAILED if print_debug(spec, only or [], replicate, seed) else OK)
+        raise typer.Exit(SOME_FAILED if print_debug(spec, set or [], only or [], replicate, seed) else OK)
     knobs = Knobs(
+        set=set or (),
         out=out_folder,
         store=store,
         storage=storage,
@@ -110,7 +113,7 @@ def run(
     if not complete:
         say(f"Interrupted. The same command continues: {knobs.command(spec)}", console=notes)
         raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(SOME_FAILED if print_run(done, spec) else OK)
+    raise typer.Exit(SOME_FAILED if print_run(done, spec, knobs.set) else OK)
 
 
 def status(

@@ -23,14 +23,16 @@ _FAILURES_SHOWN = 10
 _ROWS_SHOWN = 60
 
 
-def print_debug(spec: Path, only: Sequence[str], replicate: int | None, seed: int | None) -> bool:
+def print_debug(
+    spec: Path, changes: Sequence[str], only: Sequence[str], replicate: int | None, seed: int | None
+) -> bool:
     """Run one trial in this process and print each stage's values; returns whether a stage failed."""
     from rayci.trials.foreground import debug
 
     if len(only) != 1:
         raise RequestError("--debug runs one composition", at="--only", hint='--only "ft > wanda@0.5" --debug')
     try:
-        for report in debug(spec, only[0], replicate or 0, seed or 0):
+        for report in debug(spec, only[0], replicate or 0, seed or 0, changes):
             said = {"note": "; ".join(report.notes)} if report.notes else {}
             pairs({**report.values, **said}, title=report.stage.chain or "untouched model")
     except RequestError:
@@ -41,8 +43,11 @@ def print_debug(spec: Path, only: Sequence[str], replicate: int | None, seed: in
     return False
 
 
-def print_run(run: Run, spec: Path) -> bool:
-    """Print the result of a run of `spec` and write its report; returns whether anything failed."""
+def print_run(run: Run, spec: Path, changes: Sequence[str] = ()) -> bool:
+    """Print the result of a run and write its report; returns whether anything failed.
+
+    `spec`, with the keys that were set anew, is how it was asked for.
+    """
     table = run.table
     print_knowledge(table)
     answer = analysis.which_order(table)
@@ -54,7 +59,7 @@ def print_run(run: Run, spec: Path) -> bool:
         + ("" if run.computed else ", all done before: nothing was computed"),
         "stages": _stages(run, counts),
         "evaluations": readings,
-        "failures": _print_failures(run, spec),
+        "failures": _print_failures(run, [str(spec), *(word for change in changes for word in ("--set", change))]),
     }
     pairs(summary)
     for note in (*run.notes, *analysis.ruinous_steps(table)):
@@ -93,7 +98,7 @@ def _stages(run: Run, counts: dict[str, int]) -> str:
     return f"{asked} asked, {distinct} computed ({asked - distinct} shared)"
 
 
-def _print_failures(run: Run, spec: Path) -> str:
+def _print_failures(run: Run, spec: Sequence[str]) -> str:
     """Print stages without a value, the first few with reason and the command that repeats the trial; the count.
 
     Of what was asked for: what else the table holds may have failed without this request failing.
@@ -115,9 +120,9 @@ def _print_failures(run: Run, spec: Path) -> str:
     return f"{len(lost)} of {len(frame)} values missing"
 
 
-def _repeat(spec: Path, row: Mapping[str, Any]) -> str:
+def _repeat(spec: Sequence[str], row: Mapping[str, Any]) -> str:
     """The command that repeats a failed stage's trial in the foreground."""
-    given = ["rayci", "run", str(spec), "--only", row["composition"]]
+    given = ["rayci", "run", *spec, "--only", row["composition"]]
     for option in ("replicate", "seed"):
         given += [f"--{option}", f"{row[option]:.0f}"] if row[option] and row[option] > 0 else []  # 0 is the default
     return shlex.join([*given, "--debug"])

@@ -8,8 +8,8 @@ reader of YAML would read otherwise (`010`).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,15 @@ class Source:
     values: dict[str, Any]
     lines: dict[tuple[str | int, ...], int]
     """Key path -> line, counted from 1."""
+    said: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    """Key path -> where a key, with all below it, was said instead of in the file."""
 
     def at(self, path: Sequence[str | int]) -> str:
-        """`file:line: key.path` of the deepest known part of a path."""
+        """`file:line: key.path` of the deepest known part of a path, or what was said instead of the file."""
         known = tuple(path)
+        for instead, place in self.said.items():
+            if known[: len(instead)] == instead:
+                return place
         while known and known not in self.lines:
             known = known[:-1]
         line = f":{self.lines[known]}" if known in self.lines else ""

@@ -17,6 +17,7 @@ from rayci.trials.knobs import GIB, Knobs
 COMMAND = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
 
 GIVEN = Knobs(
+    set=("replicates=3", "data.edits=my edits.jsonl"),
     out=Path("my runs/a"),
     storage="s3://bucket/sweeps",
     store_limit=3 * GIB // 2,
@@ -42,7 +43,8 @@ def test_the_command_says_what_was_given() -> None:
     parsed = COMMAND.make_context("run", arguments).params
     assert parsed["spec"] == Path("a sweep.yaml") and parsed["out_folder"] == GIVEN.out
     assert parsed["store_limit"] == 1.5 and parsed["only"] == list(GIVEN.only) and parsed["log"] == ["tensorboard"]
-    same = {field.name for field in fields(Knobs)} - {"out", "store_limit", "only", "log"}
+    assert parsed["set"] == list(GIVEN.set)
+    same = {field.name for field in fields(Knobs)} - {"set", "out", "store_limit", "only", "log"}
     assert {name: parsed[name] for name in same} == {name: getattr(GIVEN, name) for name in same}
 
 
