@@ -45,7 +45,7 @@ class Texts:
     calibration: int = 480
     """Mean of the calibration documents: C4's."""
     evaluation: int = 300_000
-    """The whole text for perplexity: WikiText-2's test split."""
+    """The whole text for perplexity: that of WikiText-2's test split."""
     hazard: int = 3260
     """Number of hazardous questions: WMDP's biology and cyber parts."""
     utility: int = 14_042
@@ -76,6 +76,7 @@ class Workload(Sizes):
             "hazard": texts.hazard * texts.choice,
             "utility": texts.utility * texts.choice,
             "evaluation": texts.evaluation,
+            "wikitext": texts.evaluation,
             "calibration": texts.items * texts.calibration,
             "covariance_text": texts.items * texts.calibration,
             "forget_questions": texts.items * texts.question,

@@ -66,6 +66,7 @@ def texts(*, listed: bool = False) -> Texts:
         option=longest((option for item in choices for option in item.options), whole=False),
         question=longest(f"{item.prompt} {item.answer}" for item in (*data.forget_questions, *data.retain_questions)),
         document=longest(document.text for document in (*data.forget, *data.retain)),
+        evaluation=longest(["\n\n".join(document.text for document in data.evaluation)], whole=False),
         hazard=len(data.hazard),
         utility=len(data.utility),
     )
