@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,15 @@ from tests.chromium import chromium as chromium
 # One thread a process, before torch and numpy are loaded: two test processes share two cores, and sums
 # are added in one order on every machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what stays until the end: modules and thousands of tests, which it would walk at every turn.
+
+    A third of the suite, and most of a test in which memory runs out: each of those asks for a collection.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

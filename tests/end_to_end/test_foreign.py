@@ -13,12 +13,6 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, set_seed
 from rayci import table
 from rayci.testbed import checkpoint, collection
 
-TINY = """\
-model: testbed
-interventions: {rtn: {bits: 4}}
-criteria: [wmdp]
-"""
-
 FOREIGN = """\
 model: {model}
 data: {data}
@@ -45,13 +39,7 @@ def shadowed(tmp_path: Path) -> Path:
     for name in ("analysis", "trials"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(f"raise RuntimeError('the foreign {name} was imported')\n")
-    (tmp_path / "tiny.yaml").write_text(TINY)
     return tmp_path
-
-
-def test_run_beside_foreign_packages(shadowed: Path) -> None:
-    run(shadowed, "-m", "rayci", "run", "tiny.yaml")
-    assert set(table.read(shadowed / "runs" / "tiny").frame["status"]) == {"ok"}
 
 
 def test_script_beside_foreign_packages(shadowed: Path) -> None:
@@ -110,11 +98,13 @@ def foreign_data(tmp_path: Path) -> Path:
     return folder
 
 
-def test_foreign_model_and_data(foreign_model: Path, foreign_data: Path, tmp_path: Path) -> None:
-    (tmp_path / "foreign.yaml").write_text(FOREIGN.format(model=foreign_model, data=foreign_data))
-    text = run(tmp_path, "-m", "rayci", "run", "foreign.yaml")
+def test_foreign_model_and_data_beside_foreign_packages(
+    foreign_model: Path, foreign_data: Path, shadowed: Path
+) -> None:
+    (shadowed / "foreign.yaml").write_text(FOREIGN.format(model=foreign_model, data=foreign_data))
+    text = run(shadowed, "-m", "rayci", "run", "foreign.yaml")
     assert "ft × wanda" in text
-    frame = table.read(tmp_path / "runs" / "foreign").frame
+    frame = table.read(shadowed / "runs" / "foreign").frame
     assert set(frame["status"]) == {"ok"}, frame[frame["status"] != "ok"]["reason"].unique()
     final = frame[frame["final"] & (frame["criterion"] == "edit_success")].set_index(["composition", "replicate"])[
         "value"

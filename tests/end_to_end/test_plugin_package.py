@@ -8,41 +8,56 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rayci import table
+from rayci import registry, table
+from tests.command_line import rayci
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a user who has installed the package."""
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pip has installed the package."""
     folder = tmp_path_factory.mktemp("plugin")
     shutil.copytree(PLUGIN, folder / "source")  # pip builds inside the source folder
     offline = ["--no-deps", "--no-build-isolation", "--no-index"]
     install = [sys.executable, "-m", "pip", "install", "-q", *offline, "--target", folder / "site", folder / "source"]
     subprocess.run(install, check=True, capture_output=True)
-    return {**os.environ, "PYTHONPATH": str(folder / "site"), "OMP_NUM_THREADS": "1"}
+    return folder / "site"
 
 
-def test_it_is_listed(installed: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "rayci", "methods", "--format", "json"]
-    done = subprocess.run(command, env=installed, capture_output=True, text=True, check=True)
-    row = next(row for row in json.loads(done.stdout) if row["name"] == "sign_flip")
+@pytest.fixture
+def installed(site: Path) -> dict[str, str]:
+    """The environment of a user who has installed it."""
+    return {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def known_here(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Installed for this process."""
+    monkeypatch.syspath_prepend(str(site))
+    registry._plugins.cache_clear()
+    yield
+    monkeypatch.undo()
+    registry._plugins.cache_clear()
+
+
+@pytest.mark.usefixtures("known_here")
+def test_it_is_listed() -> None:
+    row = next(row for row in json.loads(rayci("methods", "--format", "json").stdout) if row["name"] == "sign_flip")
     assert (row["kind"], row["strength"]) == ("unlearn", "share")
 
 
-def test_it_is_forecast_with_what_it_says(installed: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("known_here")
+def test_it_is_forecast_with_what_it_says(tmp_path: Path) -> None:
     """3 operations for each of 128·128 weights, on a core of 2e10 a second."""
-    (tmp_path / "flip.yaml").write_text(
-        "interventions: {sign_flip: {share: 0.2}}\ncriteria: [avg_bits_nominal]\ncompose: {singles: true}\n"
-    )
-    command = [sys.executable, "-m", "rayci", "plan", "flip.yaml", "--format", "json"]
-    done = subprocess.run(command, cwd=tmp_path, env=installed, capture_output=True, text=True, check=True)
-    plan = json.loads(done.stdout)
+    spec = tmp_path / "flip.yaml"
+    spec.write_text("interventions: {sign_flip: {share: 0.2}}\ncriteria: [avg_bits_nominal]\n")
+    plan = json.loads(rayci("plan", str(spec), "--format", "json").stdout)
     assert plan["cpu_hours"] == pytest.approx(3 * 128 * 128 / 2e10 / 3600)
     assert "times of sign_flip: estimated from operations at 0.02 TFLOP/s" in plan["notes"]
     assert not any("assumed" in note for note in plan["notes"])

@@ -104,8 +104,7 @@ MODELS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("duo", [True, False], ids=["duo", "plain"])
-@pytest.mark.parametrize("bits", [3, 4])
+@pytest.mark.parametrize(("bits", "duo"), [(3, False), (4, True)], ids=["3-plain", "4-duo"])
 @pytest.mark.parametrize("model", MODELS)
 def test_as_loops_over_forward_passes(model: str, bits: int, duo: bool) -> None:
     ours, theirs = MODELS[model](), MODELS[model]()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from rayci.errors import RequestError
 from rayci.planning import spec as specs
 from rayci.planning import yaml_source
 from rayci.trials.asked_spec import SHIPPED, read_spec, shipped_names
+from tests.command_line import rayci
 
 GOOD: dict[str, Any] = {
     "name": "mine",
@@ -68,8 +67,7 @@ def test_the_errors_are_those_of_a_file(change: dict[str, Any], text: str) -> No
     assert str(found.at).split(": ")[1:] == str(expected.at).split(": ")[1:]
 
 
-def test_plan_takes_a_name(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rayci", "plan", "quickstrat"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_plan_takes_a_name() -> None:
+    done = rayci("plan", "quickstrat")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1] == "  try: quickstart"

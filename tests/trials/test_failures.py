@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from rayci import table
+from tests.command_line import Said, rayci
 
 SPEC = """\
 model: testbed
@@ -25,24 +24,19 @@ criteria: [edit_success, perplexity]
 """
 
 
-def rayci(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rayci", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
     folder = tmp_path_factory.mktemp("failing")
     (folder / "failing.yaml").write_text(SPEC)
     return folder, rayci("run", str(folder / "failing.yaml"), "--out", str(folder / "run"))
 
 
 @pytest.fixture(scope="module")
-def rows(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> pd.DataFrame:
+def rows(finished: tuple[Path, Said]) -> pd.DataFrame:
     return table.read(finished[0] / "run").frame
 
 
-def test_exit_code_and_message(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_exit_code_and_message(finished: tuple[Path, Said]) -> None:
     done = finished[1]
     assert done.returncode == 1, done.stdout + done.stderr
     assert "non-finite weights" in done.stdout
@@ -50,7 +44,7 @@ def test_exit_code_and_message(finished: tuple[Path, subprocess.CompletedProcess
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_part_that_did_not_fail_ends_well(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_a_part_that_did_not_fail_ends_well(finished: tuple[Path, Said]) -> None:
     folder = finished[0]
     done = rayci("run", str(folder / "failing.yaml"), "--out", str(folder / "run"), "--only", "wanda@0.5")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -58,7 +52,7 @@ def test_a_part_that_did_not_fail_ends_well(finished: tuple[Path, subprocess.Com
 
 
 def test_the_traceback_of_a_failure_is_kept_and_shown(
-    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    finished: tuple[Path, Said],
 ) -> None:
     run = finished[0] / "run"
     shown = rayci("status", str(run), "--failures")
@@ -76,7 +70,7 @@ def test_the_traceback_of_a_failure_is_kept_and_shown(
 
 
 def test_the_command_that_repeats_a_failed_trial(
-    finished: tuple[Path, subprocess.CompletedProcess[str]],
+    finished: tuple[Path, Said],
 ) -> None:
     folder, done = finished
     (line,) = [line for line in done.stdout.splitlines() if "--debug" in line]
@@ -108,13 +102,13 @@ def test_the_rest_went_on(rows: pd.DataFrame) -> None:
     assert others[(others["chain"] == "ft{lr=0.0025}") & (others["criterion"] == "edit_success")]["value"].item() > 0.8
 
 
-def test_nan_is_not_in_the_table(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_nan_is_not_in_the_table(finished: tuple[Path, Said]) -> None:
     values = table.read(finished[0] / "run").arrow.column("value").to_pylist()
     assert None in values
     assert not any(value is not None and math.isnan(value) for value in values)
 
 
-def test_failures_are_final_until_asked_for(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_failures_are_final_until_asked_for(finished: tuple[Path, Said]) -> None:
     folder = finished[0]
     arguments = ("run", str(folder / "failing.yaml"), "--out", str(folder / "run"))
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "run" / "table").iterdir()}

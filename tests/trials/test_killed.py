@@ -1,4 +1,4 @@
-"""A worker and the driver killed and interrupted in mid-sweep: the same command continues, nothing is lost."""
+"""A worker and the driver killed in mid-sweep, one interrupted, a part damaged: the same command continues."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from rayci import table
+from rayci.errors import RequestError
+from rayci.trials import launch
 
 from .conftest import comparable
 from .nodes import LIMIT, is_trial, wait
@@ -50,12 +52,22 @@ def kept(run: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in parts(run)}
 
 
-def test_one_sweep_loses_a_worker_is_interrupted_and_loses_its_driver(
+def listening(process: subprocess.Popen[str]) -> set[str]:
+    """Addresses on which the driver and the processes below it accept connections."""
+    driver = psutil.Process(process.pid)
+    sockets = [c for child in [driver, *driver.children(recursive=True)] for c in child.net_connections("tcp")]
+    return {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}
+
+
+def test_one_sweep_loses_a_worker_is_interrupted_and_loses_its_driver_and_a_part(
     ten_trials: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     process = start(ten_trials, run)
     wait(lambda: len(parts(run)) >= 3 and bool(workers(process)), process)
+    assert listening(process) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}  # nothing for the network
+    with pytest.raises(RequestError, match="another process is running"):
+        launch(ten_trials, out=run)
     workers(process)[0].kill()
     wait(lambda: len(parts(run)) >= 6, process)  # it went on without
     process.terminate()
@@ -74,40 +86,10 @@ def test_one_sweep_loses_a_worker_is_interrupted_and_loses_its_driver(
     assert interrupted.items() <= killed.items()
     assert len(killed) < len(parts(undisturbed))
 
+    victim = sorted(killed)[3]
+    victim.write_bytes(victim.read_bytes()[:200])
+    del killed[victim]
     assert "In which order?" in finish(ten_trials, run)
     assert killed.items() <= kept(run).items()
-    check(run, undisturbed)
-
-
-@pytest.mark.parametrize("what", ["truncated", "empty"])
-def test_damaged_part_is_computed_again(what: str, ten_trials: Path, undisturbed: Path, tmp_path: Path) -> None:
-    import shutil
-
-    run = tmp_path / "run"
-    shutil.copytree(undisturbed, run)
-    victim = sorted(parts(run))[3]
-    victim.write_bytes(victim.read_bytes()[:200] if what == "truncated" else b"")
-    finish(ten_trials, run)
-    check(run, undisturbed)
     assert len(list((run / "aside").iterdir())) == 1
-
-
-def listening(process: subprocess.Popen[str]) -> set[str]:
-    """Addresses on which the driver and the processes below it accept connections."""
-    driver = psutil.Process(process.pid)
-    sockets = [c for child in [driver, *driver.children(recursive=True)] for c in child.net_connections("tcp")]
-    return {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}
-
-
-def test_two_drivers_on_one_run(ten_trials: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    first = start(ten_trials, run)
-    wait(lambda: bool(workers(first)), first)
-    assert listening(first) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}  # nothing for the network
-    second = start(ten_trials, run)
-    text = second.communicate(timeout=LIMIT)[0]
-    assert second.returncode == 2, text
-    assert "another process is running" in text
-    first.send_signal(signal.SIGINT)
-    text = first.communicate(timeout=LIMIT)[0]
-    assert first.returncode == 130 and "The same command continues" in text, text
+    check(run, undisturbed)

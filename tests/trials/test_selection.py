@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from rayci.trials import launch
 from rayci.trials.foreground import debug
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.selection import Selection
+from tests.command_line import rayci
 
 QUICKSTART = Path(__file__).parents[2] / "trials" / "specs" / "quickstart.yaml"
 
@@ -73,7 +72,6 @@ def test_the_foreground_measures_what_the_sweep_measures(ten_trials: Path, undis
 
 
 def test_debug_needs_one_composition(ten_trials: Path) -> None:
-    command = [sys.executable, "-m", "rayci", "run", str(ten_trials), "--debug"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = rayci("run", str(ten_trials), "--debug")
     assert done.returncode == 2
     assert "--debug runs one composition" in done.stderr and "Traceback" not in done.stderr
