@@ -1,18 +1,18 @@
 """Files of records, row by row, each row with its place: JSON Lines, JSON arrays, Parquet, Arrow and CSV.
 
-Text is streamed and Arrow is memory-mapped, so that a file takes the memory of one row. `.gz` and
-`.zst` (with the package `zstandard`) are unpacked on the way.
+Text is streamed and Arrow is memory-mapped, so that a file takes the memory of one row; a JSON array is read
+as a whole. `.gz` and `.zst` are unpacked on the way.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import json
 import zlib
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -25,6 +25,13 @@ MAX_ARRAY = 1 << 30
 """Bytes of a JSON array, which is read as a whole."""
 LINES = "JSON Lines, one record a line"
 _BATCH = 256
+_START = 256
+_NO_DATA = {
+    b"version https://git-lfs": ("a pointer of Git LFS", "git lfs pull"),
+    b"<!doctype html": ("a web page", "fetch the file itself, with a login where it is gated"),
+    b"<html": ("a web page", "fetch the file itself, with a login where it is gated"),
+}
+"""First bytes, in small letters, of what is often saved in place of data."""
 _PACKED = (".gz", ".zst")
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".arrow", ".txt", *_PACKED)
 """Endings by which a text in a spec is known to be a file."""
@@ -51,36 +58,54 @@ def rows(path: Path, *, plain_lines: bool = False) -> Iterator[Row]:
 
 
 def _json(path: Path, plain_lines: bool, may_be_array: bool) -> Iterator[Row]:
-    lines = _lines(path)
-    first = next(lines, None)
-    if first is None:
-        return
-    if may_be_array and first[1].lstrip().startswith("["):
+    start = _start(path)
+    if may_be_array and start.startswith(b"["):
         yield from _array(path)
         return
-    for number, line in chain([first], lines):
+    for number, line in _lines(path):
         if line.strip():
             yield f"{path}:{number}", _parsed(line, f"{path}:{number}", plain_lines)
 
 
+def _start(path: Path) -> bytes:
+    """The first bytes that say something; DataError where they say that these are no data."""
+    with _opened(path) as stream:
+        start: bytes = _guarded(lambda: stream.read(_START), f"{path}:1").removeprefix(codecs.BOM_UTF8).lstrip()
+    for sign, (what, hint) in _NO_DATA.items():
+        if start.lower().startswith(sign):
+            raise DataError(f"the data file is {what}", at=f"{path}:1", hint=hint)
+    return start
+
+
 def _array(path: Path) -> Iterator[Row]:
+    too_large = DataError("the JSON array is larger than 1 GiB", at=str(path), hint=f"{LINES}, or Parquet")
+    if path.stat().st_size > MAX_ARRAY:
+        raise too_large
     with _opened(path) as stream:
         whole = _guarded(lambda: stream.read(MAX_ARRAY + 1), str(path))
     if len(whole) > MAX_ARRAY:
-        raise DataError("the JSON array is larger than 1 GiB", at=str(path), hint=f"{LINES}, or Parquet")
+        raise too_large
     for number, value in enumerate(_parsed(_decoded(whole, str(path)), str(path), False), start=1):
         yield f"{path}: record {number}", value
 
 
 def _parsed(text: str, place: str, plain_lines: bool) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_record)
     except RecursionError:
         raise DataError("the record cannot be read: too deeply nested", at=place) from None
     except ValueError as error:
         if plain_lines and not text.lstrip().startswith(("{", '"')):
             return text.rstrip("\r\n")
         raise DataError(f"the record cannot be read: {error}", at=place) from None
+
+
+def _record(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return record
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -140,13 +165,10 @@ def _opened(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
         return cast("IO[bytes]", gzip.open(path))
     if path.suffix == ".zst":
-        try:
-            import zstandard
-        except ImportError:
-            raise DataError(
-                "the file is packed with Zstandard", at=str(path), hint="pip install zstandard, or unzstd it"
-            ) from None
-        return io.BufferedReader(zstandard.open(path))
+        import pyarrow as pa
+
+        packed = pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+        return io.BufferedReader(cast("io.RawIOBase", packed))
     return path.open("rb")
 
 
