@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
-from rayci.data.part_source import relocated
+from rayci.data.relocation import relocated
 from rayci.errors import RequestError
 from rayci.model.folder import Hashes
 from rayci.planning.plan import Plan, Trial

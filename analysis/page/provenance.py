@@ -33,15 +33,25 @@ def provenance(table: ResultTable) -> list[tuple[str, str]]:
     arrow = table.arrow
     values = {name: sorted(str(value) for value in arrow.column(name).unique().to_pylist() if value) for name in _NAMES}
     facts = [(label, ", ".join(values[name]) or "not recorded") for name, label in _NAMES.items()]
-    by_package: dict[str, set[str]] = {}
+    held: dict[str, set[str]] = {}
     for text in arrow.column("versions").unique().to_pylist():
-        for package, version in json.loads(text).items():
-            by_package.setdefault(package, set()).add(str(version))
-    versions = [f"{package} {', '.join(sorted(held))}" for package, held in sorted(by_package.items())]
+        for name, value in json.loads(text).items():
+            held.setdefault(name, set()).update(_texts(value))
+    facts += [(label, ", ".join(sorted(held.pop(name)))) for name, label in _OF_DATA.items() if name in held]
+    versions = [f"{package} {', '.join(sorted(texts))}" for package, texts in sorted(held.items())]
     facts.append(("versions", ", ".join(versions) or "not recorded"))
     return [*facts, ("recorded", _span(arrow)), ("rows", _counts(arrow))]
 
 
+def _texts(value: str | list[str | list[str]]) -> list[str]:
+    """One version, or what a list of texts and of pairs holds."""
+    return (
+        [value] if isinstance(value, str) else [item if isinstance(item, str) else " and ".join(item) for item in value]
+    )
+
+
+_OF_DATA = {"data": "data from the hub", "allow_overlap": "texts allowed to overlap"}
+"""What the column `versions` says of the data, and how it is called here."""
 _NAMES = {
     "sweep": "sweep",
     "sweep_fingerprint": "sweep fingerprint",

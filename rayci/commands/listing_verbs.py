@@ -46,7 +46,7 @@ def data(spec: SpecPath, format: FormatOption = Format.TABLE) -> None:
     from rayci.trials.asked_spec import read_spec
 
     asked, _ = read_spec(spec)
-    rows = parts(asked.data, asked.model)
+    rows = parts(asked)
     show(rows, format, title=f"{asked.name}: data")
     if any(row["state"] != PRESENT for row in rows):
         raise typer.Exit(SOME_FAILED)

@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
+from rayci.data.data_presets import preset_of, spelled
 from rayci.data.hub_files import AbsentDataError as AbsentDataError
 from rayci.data.part_source import PartSource
 from rayci.data.records import PARTS, Collection
 from rayci.data.supply import supply
-from rayci.errors import DataError, RequestError, nearest, refuse
+from rayci.errors import DataError, Faults, RequestError, nearest
 from rayci.storage.user_paths import path_of
 
 TESTBED = "testbed"
 
 
-def collect(data: str | Mapping[str, Any] | None, model: str, *, fetch: bool = True) -> Collection:
-    """The collection a spec names: `testbed`, a folder, or part -> source, see `rayci.data.part_source`.
+def collect(
+    data: str | Mapping[str, Any] | None, model: str, *, fetch: bool = True, reads: Container[str] = PARTS
+) -> Collection:
+    """The collection a spec names: `testbed`, a preset, a folder, or part -> source, see `rayci.data.part_source`.
 
     Without a `data:` key the testbed model reads the testbed's data. What lies on the hub and not in its
-    cache is downloaded, unless `fetch` is off. Raises DataError with all that is wrong, each fault with
-    the part as its `key`; AbsentDataError alone where nothing is wrong but that data are not here.
+    cache is downloaded, unless `fetch` is off. Of a preset only the parts in `reads` are looked for. Raises
+    DataError with all that is wrong, each fault with the part as its `key`; AbsentDataError alone where
+    nothing is wrong but that data are not here.
     """
     if data is None and model != TESTBED:
         raise DataError(
             f"model {model} needs data",
             at="data",
-            allowed="a folder with edits.jsonl, forget.jsonl, …, a mapping part: source, or testbed",
-            hint="add `data: <folder>`; rayci/data/local.py has the fields of its files",
+            allowed="published, a folder with edits.jsonl, forget.jsonl, …, a mapping part: source, or testbed",
+            hint="`data: published`, or `data: <folder>`; rayci/data/local.py has the fields of its files",
         )
     if data is None or data == TESTBED:
         from rayci.testbed import collection
 
         return collection()
-    return _collection(asked(data), fetch)
+    return _collection(asked(data, reads), fetch)
 
 
-def asked(data: str | Mapping[str, Any]) -> dict[str, PartSource]:
-    """Part -> source of a folder or a mapping; RequestError for a folder without data, an unknown part, source or key.
+def asked(data: str | Mapping[str, Any], reads: Container[str] = PARTS) -> dict[str, PartSource]:
+    """Part -> source of a preset, a folder or a mapping; of a preset the parts in `reads`.
 
-    Of a mapping nothing is opened.
+    RequestError for a folder without data, an unknown preset, part, source or key. Of a mapping nothing is opened.
     """
-    if isinstance(data, str):
-        return _folder(data)
-    for part in data:
+    named = spelled(data)
+    if isinstance(named, str):
+        return _folder(named)
+    for part in named:
         if part not in PARTS:
             raise DataError(f"no data part {part!r}", allowed=", ".join(PARTS), hint=nearest(part, PARTS), key=(part,))
-    return {part: PartSource.of(part, source) for part, source in data.items()}
+    sources = {part: PartSource.of(part, source) for part, source in named.items()}
+    chosen = PARTS if preset_of(data) is None else reads
+    return {part: source for part, source in sources.items() if part in chosen}
 
 
 def _folder(path: str) -> dict[str, PartSource]:
@@ -86,7 +93,9 @@ def _collection(sources: Mapping[str, PartSource], fetch: bool) -> Collection:
         records[part], origins[part] = supplied.records, supplied.origin
         if supplied.commits:
             commits[part] = ", ".join(supplied.commits)
-    refuse([fault for fault in faults if not isinstance(fault, AbsentDataError)] or faults)
+    told = [fault for fault in faults if not isinstance(fault, AbsentDataError)] or faults
+    if told:  # each with its key, though several parts may lack the same file
+        raise told[0] if len(told) == 1 else Faults(told)
     return Collection(
         **records,
         shots={part: few for part, few in shots.items() if few},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -140,24 +140,3 @@ def _shape(part: str, error: ValidationError) -> RequestError:
         return DataError(f"unknown key {key!r}", allowed=", ".join(keys), hint=nearest(key, keys), key=(part, key))
     fault = settings_error(part, error)
     return DataError(fault.problem, key=(part, *map(str, fault.key[:1])))
-
-
-def relocated(data: Any, place: Callable[[str], str]) -> Any:
-    """What a spec says under `data`, with every file and folder of this machine named as `place` names it."""
-    if data is None or data == "testbed":
-        return data
-    if isinstance(data, str):
-        return place(data)
-    return {part: _relocated(part, asked, place) for part, asked in data.items()}
-
-
-def _relocated(part: str, asked: Any, place: Callable[[str], str]) -> Any:
-    source = PartSource.of(part, asked)
-    if isinstance(asked, str):
-        return asked if source.path is None else place(source.path)
-    moved = dict(asked)
-    if source.path is not None:
-        moved["path" if "path" in asked else "source"] = place(source.path)
-    if source.shots is not None:
-        moved["shots"] = place(source.shots)
-    return moved

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rayci.data import hub_files
+from rayci.data import downloaded_files, hub_files
 from rayci.data.data_set import Content
 from rayci.data.fields import Unusable
 from rayci.data.hub_files import AbsentDataError
@@ -61,14 +61,29 @@ def locate(part: str, source: PartSource, *, fetch: bool) -> Iterator[tuple[Cont
     for content in contents(part, source):
         if source.path is not None:
             yield content, _local(path_of(source.path), source, content), None
-            continue
-        repository = content.repository or source.repository
-        if repository is None:
-            known = source.data_set
-            raise AbsentDataError(f"{known.name} is not on the hub", hint=f"fetch {known.fetch}, and give `path:`")
-        folder, commit = hub_files.snapshot(repository, source.revision, content.patterns, fetch=fetch)
-        name = f"{repository}@{commit}"
-        yield content, _matching(folder, content.patterns, name), name
+        elif files := _downloaded(source, content):
+            yield content, files, None
+        else:
+            yield content, *_of_the_hub(source, content, fetch)
+
+
+def _downloaded(source: PartSource, content: Content) -> list[Path]:
+    """Files in the folder of downloads; none where a revision is asked for, which nothing there says."""
+    if source.revision is not None:
+        return []
+    return next(filter(None, (found(*place) for place in downloaded_files.places(source.data_set, content))), [])
+
+
+def _of_the_hub(source: PartSource, content: Content, fetch: bool) -> tuple[list[Path], str]:
+    known, repository = source.data_set, content.repository or source.repository
+    if repository is None:
+        raise AbsentDataError(
+            f"{known.name} is not on the hub",
+            hint=f"fetch {known.fetch}, and give `path:`, or put it into {known.name}/ in the folder of RAYCI_DATA",
+        )
+    folder, commit = hub_files.snapshot(repository, source.revision, content.patterns, fetch=fetch)
+    name = f"{repository}@{commit}"
+    return _matching(folder, content.patterns, name), name
 
 
 def contents(part: str, source: PartSource) -> list[Content]:
@@ -92,12 +107,16 @@ def _local(place: Path, source: PartSource, content: Content) -> list[Path]:
     return [place]
 
 
-def _matching(folder: Path, patterns: tuple[str, ...], name: str) -> list[Path]:
-    for pattern in patterns:
-        files = sorted(folder.glob(pattern))
-        if files:
-            return files
-    raise AbsentDataError(f"{name} holds none of the data files", allowed=", ".join(patterns))
+def _matching(folder: Path, patterns: Sequence[str], name: str) -> list[Path]:
+    files = found(folder, patterns)
+    if not files:
+        raise AbsentDataError(f"{name} holds none of the data files", allowed=", ".join(patterns))
+    return files
+
+
+def found(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """The files of the first pattern that any has, sorted."""
+    return next(filter(None, (sorted(folder.glob(pattern)) for pattern in patterns)), [])
 
 
 @dataclass(frozen=True)

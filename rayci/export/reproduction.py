@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from rayci.data.part_source import relocated
+from rayci.data.relocation import relocated
 from rayci.export.origin import FINGERPRINT_SHOWN
 from rayci.export.wanted import Wanted, interventions
 from rayci.planning.composition import parse

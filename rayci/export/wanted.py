@@ -60,7 +60,7 @@ def of_model(
     asked = parse(composition)
     supplied: str | dict[str, str] | None
     supplied = data if data is not None or model == TESTBED else {}  # no data, which is right for many methods
-    edits = len(collect(supplied, model).edits)
+    edits = len(collect(supplied, model, reads={"edits"}).edits)
     values = {
         "name": "reproduce",
         "model": model,

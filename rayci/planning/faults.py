@@ -76,7 +76,8 @@ class Examination:
         """
         examined = cls(spec, source)
         try:
-            examined = replace(examined, data=collect(spec.data, spec.model, fetch=not elsewhere))
+            data = collect(spec.data, spec.model, fetch=not elsewhere, reads=spec.reads())
+            examined = replace(examined, data=data)
         except RequestError as error:
             if not (elsewhere and all(isinstance(fault, AbsentDataError) for fault in each(error))):
                 examined = examined._noting(error, "data")

@@ -14,6 +14,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from rayci import registry
 from rayci.criterion import Criterion
 from rayci.data import asked
+from rayci.data.data_presets import Pair, preset_of
+from rayci.data.records import PARTS, STANDS_IN
 from rayci.errors import RequestError, nearest
 from rayci.intervention import Intervention, sweep_hint
 from rayci.kinds import Recompress
@@ -37,8 +39,11 @@ class Spec(Strict):
     model: Annotated[str, Field(min_length=1)] = "testbed"
     """`testbed`, a folder, or a hub id `owner/name[@revision]`."""
     data: str | dict[str, Any] | None = None
-    """`testbed`, a folder of JSON Lines files, or part -> source: a data set, a file, a hub id, or a mapping
-    with source, path, split, topics, limit, revision. Default: testbed for the testbed."""
+    """`testbed`, `published`, a folder of JSON Lines files, or part -> source: a data set, a file, a hub id, or a
+    mapping with source, path, split, topics, limit, revision. `preset: published` among the parts gives those
+    that are not named. Default: testbed for the testbed."""
+    allow_overlap: tuple[tuple[str, str], ...] = ()
+    """Pairs of parts whose texts may overlap, `[[retain, evaluation]]`; a preset brings its own. Rows record them."""
     preset: str | None = None
     """Preset of every method. Default: `testbed` on the testbed, else `published`."""
     replicates: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -70,6 +75,15 @@ class Spec(Strict):
     @classmethod
     def _no_settings_is_empty(cls, value: Any) -> Any:
         return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("allow_overlap")
+    @classmethod
+    def _pairs_of_parts(cls, value: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        for part in itertools.chain(*value):
+            if part not in PARTS:
+                near = nearest(part, PARTS)
+                raise ValueError(f"no data part {part!r}" + (f", try {near}" if near else ""))
+        return value
 
     @field_validator("criteria", mode="before")
     @classmethod
@@ -142,6 +156,20 @@ class Spec(Strict):
     def measured(self) -> list[Criterion]:
         """The criteria, configured, in the order of the spec."""
         return [registry.criterion(name).model_validate(settings) for name, settings in self.criteria.items()]
+
+    def overlaps_allowed(self) -> list[Pair]:
+        """Pairs of parts whose texts may overlap, each sorted: the spec's, and those of its preset of data."""
+        preset = preset_of(self.data)
+        pairs = (*self.allow_overlap, *(preset.allow_overlap if preset else ()))
+        return sorted({(min(pair), max(pair)) for pair in pairs})
+
+    def reads(self) -> frozenset[str]:
+        """Parts of the data that its methods and criteria read, or that stand in for these."""
+        steps = [*itertools.chain(*map(self.variants, self.interventions))]
+        steps += itertools.chain(*(parse(text).steps for text in self.compose.also))
+        by_methods = (self.configure(step).needs for step in steps)
+        needed = frozenset[str]().union(*by_methods, *(criterion.needs for criterion in self.measured()))
+        return needed | {STANDS_IN[part] for part in needed if part in STANDS_IN}
 
 
 def load(path: Path | str) -> Spec:

@@ -12,6 +12,7 @@ from rayci import registry
 from rayci.context import Context
 from rayci.criterion import Criterion
 from rayci.data import collect
+from rayci.data.data_presets import Pair
 from rayci.data.records import Collection
 from rayci.data.records import identity as record_identity
 from rayci.errors import refuse
@@ -53,7 +54,7 @@ class Sweep:
             for method in spec.interventions:  # whose package may be broken on this machine alone
                 registry.intervention(method)
             spec.measured()
-            return cls(spec, folder, collect(spec.data, spec.model), hashed)
+            return cls(spec, folder, collect(spec.data, spec.model, reads=spec.reads()), hashed)
         from rayci.planning.faults import Examination  # reads models, for which torch and transformers load
 
         examined = Examination.of(spec, source)
@@ -83,6 +84,12 @@ class Sweep:
         return self.spec.measured()
 
     @cached_property
+    def overlaps_allowed(self) -> tuple[Pair, ...]:
+        """Pairs of the data's parts whose texts may overlap, by the spec or its preset."""
+        supplied = set(self.data.supplied)
+        return tuple(pair for pair in self.spec.overlaps_allowed() if supplied.issuperset(pair))
+
+    @cached_property
     def planner(self) -> Planner:
         """The planner whose fingerprints stand for this model and data."""
         return Planner(self.spec, self)
@@ -90,7 +97,17 @@ class Sweep:
     @cached_property
     def fingerprint(self) -> str:
         """Identity of the sweep: everything that decides its rows, resources left out."""
-        elsewhere = {"name", "resources", "model", "data", "dtype", "attention", "modules", "trust_remote_code"}
+        elsewhere = {
+            "name",
+            "resources",
+            "model",
+            "data",
+            "allow_overlap",
+            "dtype",
+            "attention",
+            "modules",
+            "trust_remote_code",
+        }
         asked = self.spec.model_dump(mode="json", exclude=elsewhere)
         data = {part: self.part(part, None) for part in self.data.supplied}
         return fingerprint({"asked": asked, "untouched": self.planner.root.fingerprint, "data": data})

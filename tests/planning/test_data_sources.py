@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rayci.commands import cli
-from rayci.data.part_source import relocated
 from rayci.data.records import Choice, identity
+from rayci.data.relocation import relocated
 from rayci.planning import plan as plans
 from rayci.planning import spec as specs
 from rayci.planning import yaml_source

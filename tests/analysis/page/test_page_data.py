@@ -16,7 +16,7 @@ from rayci.analysis.page.compact import Texts, number
 from rayci.analysis.page.curve_data import curve_data
 from rayci.analysis.page.item_flips import Turned, item_flips
 from rayci.analysis.page.long_names import METHODS, expanded, introduced
-from rayci.analysis.page.provenance import times
+from rayci.analysis.page.provenance import provenance, times
 from rayci.analysis.page.stage_data import stage_data
 from rayci.analysis.page.stage_rows import missing, stage_lines
 from rayci.analysis.scan.cells import final_cells
@@ -153,3 +153,11 @@ def test_every_shipped_method_has_a_long_name_at_its_first_use() -> None:
     assert said[1].startswith("rmu_lat (representation misdirection with latent adversaries), rmu (")
     assert said[1].endswith(": my_ft")
     assert expanded(["ft", "plugin", "ft"]) == [("ft", "fine-tuning")]
+
+
+def test_provenance_names_the_data_of_the_hub_and_the_overlaps_that_were_allowed() -> None:
+    held = '{"allow_overlap":[["evaluation","retain"]],"data":["cais/mmlu@0"],"rayci":"1"}'
+    facts = dict(provenance(table([row("", "mmlu", 0.5, versions=held)])))
+    assert facts["data from the hub"] == "cais/mmlu@0"
+    assert facts["texts allowed to overlap"] == "evaluation and retain"
+    assert facts["versions"] == "rayci 1"
