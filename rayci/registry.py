@@ -52,6 +52,7 @@ CRITERIA = {
     "perplexity": "rayci.criteria.perplexity:Perplexity",
     "wikitext_ppl": "rayci.criteria.perplexity:WikitextPerplexity",
     "general_nll": "rayci.criteria.perplexity:GeneralLoss",
+    "kl_to_base": "rayci.criteria.divergence:Divergence",
     "sparsity": "rayci.criteria.cost:Sparsity",
     "avg_bits": "rayci.criteria.cost:AverageBits",
     "avg_bits_nominal": "rayci.criteria.cost:NominalBits",

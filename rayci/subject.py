@@ -168,6 +168,36 @@ class Subject:
             value.copy_(self.base[name])
         self.applied = []
 
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """Inside, the weights are those of the untouched model; afterwards they are what they were, bit for bit.
+
+        They change places with `base`, one parameter after the other: no room for a second model is taken.
+        Raises RequestError where something was changed and the untouched weights were not kept.
+        """
+        base = self.base_of(self.changed())
+        self._change_places(base)
+        try:
+            yield
+        finally:
+            self._change_places(base)
+
+    def base_of(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Untouched weights of these parameters, on the CPU; RequestError where they were changed and not kept."""
+        wanted = self.parameters_of(names)
+        if self.base is None and wanted.keys() & set(self.changed()):
+            raise RequestError("the untouched weights were not kept", hint="subject.remember_base() before any step")
+        return {
+            name: (value.detach().cpu() if self.base is None else self.base[name]) for name, value in wanted.items()
+        }
+
+    @torch.no_grad()
+    def _change_places(self, others: Mapping[str, Tensor]) -> None:
+        for name, value in self.parameters_of(others).items():
+            now = value.detach().to("cpu", copy=True)
+            value.copy_(others[name])
+            others[name].copy_(now)
+
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor], applied: Iterable[Applied]) -> None:
         """Go to a stored stage: back to base, then copy the stage's changed tensors."""

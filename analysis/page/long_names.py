@@ -42,6 +42,7 @@ CRITERIA = {
     "hazard": "accuracy on the questions to be forgotten",
     "knowmem_forget": "questions about the texts to be forgotten",
     "knowmem_retain": "questions about the texts to be kept",
+    "kl_to_base": "how far predictions are from the untouched model's",
     "mmlu": "accuracy on general questions",
     "nll_ratio": "loss on the new facts over that on the evaluation text",
     "perplexity": "perplexity on the evaluation text",

@@ -60,11 +60,12 @@ class CriterionConformance(SettingsRules, CostRules):
 
     @once_a_class
     def measured(self) -> tuple[Reading, Snapshot, Snapshot, int, tuple[Settings, ...]]:
-        """A reading, the model before and after it, the steps that the subject then has, other criteria that ran."""
+        """A reading, the model before and after it, the steps that it added, other criteria that ran."""
         made, subject, context = self.make(), self.subject(), self.context()
         before = Snapshot.of(subject)
+        steps = len(subject.applied)
         reading, others = watching(made, lambda: made.measure(subject, context))
-        return reading, before, Snapshot.of(subject), len(subject.applied), others
+        return reading, before, Snapshot.of(subject), len(subject.applied) - steps, others
 
     def test_the_reading_is_sound(self) -> None:
         """A value in the declared range, of n > 0 items, with a standard error that is not negative."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from functools import cache
 from typing import Any, ClassVar
 
 from rayci import registry
 from rayci.conformance import CriterionConformance
-from rayci.conformance.bench import small_context
+from rayci.conformance.bench import fresh_testbed, small_context
 from rayci.context import Context
+from rayci.interventions.compression.rtn import RoundToNearest
+from rayci.interventions.editing.finetuning import FineTuning
+from rayci.subject import Subject
 from rayci.testbed import collection
 
 TEXT = {"window": 64, "separator": " ", "forward_tokens": 100}
@@ -20,11 +25,24 @@ def short_context() -> Context:
     return replace(small_context(), data=replace(collection(), evaluation=documents[:3], wikitext=documents[3:7]))
 
 
-def suite(criterion: str, **values: Any) -> type[CriterionConformance]:
-    """The suite of a built-in criterion on little text."""
+@cache
+def _changed() -> Subject:
+    """A testbed that was trained and then quantised, its untouched weights kept."""
+    subject = fresh_testbed()
+    subject.remember_base()
+    subject.apply(FineTuning(layers=(1, 2), lr=1e-3, steps=2), short_context())
+    subject.apply(RoundToNearest(bits=4), short_context())
+    return subject
+
+
+def suite(criterion: str, *, changed: bool = False, **values: Any) -> type[CriterionConformance]:
+    """The suite of a built-in criterion on little text, with the untouched testbed or one that was `changed`."""
 
     class Suite(CriterionConformance):
         other_values: ClassVar[dict[str, Any]] = values
+
+        def subject(self) -> Subject:
+            return copy.deepcopy(_changed()) if changed else fresh_testbed()
 
         def make(self) -> Any:
             return registry.criterion(criterion)()
@@ -41,3 +59,4 @@ TestGeneralLoss = suite("general_nll", **TEXT)
 TestLossRatio = suite("nll_ratio", **TEXT)
 TestEditLoss = suite("edit_nll", forward_tokens=100)
 TestEditTeacherForced = suite("edit_teacher_forced", forward_tokens=100)
+TestDivergence = suite("kl_to_base", changed=True, **TEXT)

@@ -7,6 +7,7 @@ what is asked of a token is computed from its logits where they are. One transfe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from rayci.criteria.evaluation.question_tokens import Ids
 from rayci.criteria.evaluation.token_batches import MOST_SCORED
-from rayci.criteria.evaluation.vocabulary_chunks import hidden_states
+from rayci.criteria.evaluation.vocabulary_chunks import Projection, hidden_states
 from rayci.subject import Subject
 
 if TYPE_CHECKING:
@@ -47,13 +48,53 @@ def most_likely(subject: Subject, rows: Sequence[Ids], most_tokens: int) -> list
 def token_scores(subject: Subject, rows: Sequence[Ids], most_tokens: int, score: TokenScore) -> list[Scores]:
     """A number for every token but a row's first, `[tokens - 1]` for each row, in the order given."""
     scores: list[Scores] = [np.zeros(0)] * len(rows)
-    for places in batches([len(row) for row in rows], most_tokens):
-        own = [rows[place] for place in places]
-        found = _scored(subject, own, score)
-        ends = np.cumsum([len(row) - 1 for row in own])
-        for place, part in zip(places, np.split(found, ends[:-1]), strict=True):
-            scores[place] = part
+    for one in passes(subject, rows, most_tokens):
+        chunks = zip(one.states.split(MOST_SCORED), one.following.split(MOST_SCORED), strict=True)
+        found = torch.cat([score(one.projection.logits(states), tokens) for states, tokens in chunks])
+        one.hand_out(found, scores)
     return scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pass:
+    """A forward pass over some rows, before anything is projected onto the vocabulary."""
+
+    places: list[int]
+    """Which rows."""
+    lengths: list[int]
+    """Tokens of each but its first."""
+    states: Tensor
+    """Hidden states wherever a token follows, `[tokens, channels]`, row after row."""
+    following: Tensor
+    """The tokens that follow, `[tokens]`."""
+    projection: Projection
+    """What makes the states logits."""
+
+    def hand_out(self, found: Tensor, scores: list[Scores]) -> None:
+        """Put what was found of every token `[tokens]` where the rows' scores are."""
+        parts = np.split(found.cpu().double().numpy(), np.cumsum(self.lengths)[:-1])
+        for place, part in zip(self.places, parts, strict=True):
+            scores[place] = part
+
+
+def passes(subject: Subject, rows: Sequence[Ids], most_tokens: int) -> Iterator[Pass]:
+    """The forward passes over all rows that have a second token, one after the other."""
+    for places in batches([len(row) for row in rows], most_tokens):
+        yield _pass(subject, places, [rows[place] for place in places])
+
+
+def _pass(subject: Subject, places: list[int], rows: list[Ids]) -> Pass:
+    lengths = [len(row) - 1 for row in rows]
+    width = max(lengths)
+    ids = np.zeros((len(rows), width), np.int64)
+    for index, row in enumerate(rows):
+        ids[index, : lengths[index]] = row[:-1]
+    positions = np.concatenate([index * width + np.arange(length) for index, length in enumerate(lengths)])
+    following = np.concatenate([row[1:] for row in rows]).astype(np.int64)
+    packed = torch.from_numpy(np.concatenate((ids.ravel(), positions, following))).to(subject.device)
+    inputs, predicting, tokens = packed.split([ids.size, positions.size, following.size])
+    states, projection = hidden_states(subject.model, inputs.view(len(rows), width))
+    return Pass(places, lengths, states[predicting.to(states.device)], tokens.to(states.device), projection)
 
 
 def batches(lengths: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
@@ -70,25 +111,6 @@ def batches(lengths: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
         batch.append(place)
     if batch:
         yield batch
-
-
-def _scored(subject: Subject, rows: Sequence[Ids], score: TokenScore) -> Scores:
-    """The scores of a batch, row after row."""
-    width = len(rows[0]) - 1
-    ids = np.zeros((len(rows), width), np.int64)
-    for index, row in enumerate(rows):
-        ids[index, : len(row) - 1] = row[:-1]
-    positions = np.concatenate([index * width + np.arange(len(row) - 1) for index, row in enumerate(rows)])
-    targets = np.concatenate([row[1:] for row in rows]).astype(np.int64)
-    packed = torch.from_numpy(np.concatenate((ids.ravel(), positions, targets))).to(subject.device)
-    inputs, predicting, following = packed.split([ids.size, positions.size, targets.size])
-    states, projection = hidden_states(subject.model, inputs.view(len(rows), width))
-    predicting, following = predicting.to(states.device), following.to(states.device)
-    found = []
-    for some, tokens in zip(predicting.split(MOST_SCORED), following.split(MOST_SCORED), strict=True):
-        logits = projection.logits(states[some])
-        found.append(score(logits, tokens.to(logits.device)))
-    return torch.cat(found).cpu().double().numpy()
 
 
 def _log_probs(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ The logits of 8192 tokens over a vocabulary of 128 000 are 4 GB; the hidden stat
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,14 +35,17 @@ class Projection:
         """fp32 logits `[tokens, vocabulary]` of the states `[tokens, channels]`."""
         if self.head is None:
             return states.float()
-        chunk = states.unsqueeze(0)
-        if self.plain:
-            projected: Tensor = self.head(chunk)
-        else:  # for what the model does to its logits: the pass of one token, these states in place of its own
-            with _hooked(self.head, before=lambda _, given: (chunk, *given[1:])):
-                device = next(self.model.get_input_embeddings().parameters()).device
-                projected = self.model(input_ids=torch.zeros((1, 1), dtype=torch.int64, device=device)).logits
+        projected: Tensor = self.head(states.unsqueeze(0))
+        if not self.plain:  # for what the model does to its logits: the pass of one token, these in place of its own
+            one = torch.zeros((1, 1), dtype=torch.int64)
+            one = one.to(next(self.model.get_input_embeddings().parameters()).device)
+            with _hooked(self.model.get_output_embeddings(), after=lambda *_: projected):
+                projected = self.model(input_ids=one, use_cache=False).logits
         return projected.squeeze(0).float()
+
+    def kept(self) -> Projection:
+        """The same, whatever becomes of the model's weights: with a copy of the output embeddings."""
+        return replace(self, head=copy.deepcopy(self.head))
 
 
 def hidden_states(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Projection]:
@@ -69,11 +73,11 @@ def _probe(like: Tensor) -> Tensor:
 
 
 @contextmanager
-def _hooked(module: Any, *, before: Callable[..., Any], after: Callable[..., Any] | None = None) -> Iterator[None]:
+def _hooked(module: Any, *, after: Callable[..., Any], before: Callable[..., Any] | None = None) -> Iterator[None]:
     """Inside, what enters and leaves a module passes through these; nothing happens where there is no module."""
-    hooks = [] if module is None else [module.register_forward_pre_hook(before)]
-    if module is not None and after is not None:
-        hooks.append(module.register_forward_hook(after))
+    hooks = [] if module is None else [module.register_forward_hook(after)]
+    if module is not None and before is not None:
+        hooks.append(module.register_forward_pre_hook(before))
     try:
         yield
     finally:
