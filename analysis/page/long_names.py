@@ -30,10 +30,13 @@ METHODS = {
 CRITERIA = {
     "avg_bits": "average bits per weight, measured",
     "avg_bits_nominal": "average bits per weight, as the compressors claim",
+    "edit_exact_match": "new facts word for word",
     "edit_generalization": "new facts under other wordings",
     "edit_locality": "unrelated facts, against the true answers",
     "edit_locality_agreement": "unrelated facts, against the untouched model's answers",
+    "edit_natural_stop": "new facts where the model itself must stop",
     "edit_nll": "loss on the new facts' words",
+    "edit_portability": "what follows from the new facts",
     "edit_success": "new facts as they were edited in",
     "edit_teacher_forced": "new facts' words that the model would choose, each after the right ones",
     "fluency": "variety of the words that the model writes",

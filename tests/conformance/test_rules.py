@@ -6,6 +6,7 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ import torch
 from rayci import registry
 from rayci.conformance import CompressorConformance, CriterionConformance, InterventionConformance
 from rayci.conformance.settings_rules import SettingsRules
+from rayci.context import Context
 from rayci.intervention import Compressor, Intervention
 from rayci.interventions.compression.rtn import RoundToNearest
 from rayci.interventions.compression.wanda import Wanda
@@ -95,10 +97,40 @@ def criterion_suite(name: str, **values: Any) -> type[CriterionConformance]:
     return Suite
 
 
-TestEditSuccess = criterion_suite("edit_success")
-TestEditGeneralization = criterion_suite("edit_generalization")
-TestEditLocality = criterion_suite("edit_locality")
-TestEditLocalityAgreement = criterion_suite("edit_locality_agreement")
+class _EditSuite(CriterionConformance):
+    """On edits to what the model knows, with questions about what follows from them, and a chat template."""
+
+    name: ClassVar[str]
+    other_values: ClassVar[Mapping[str, Any]] = {"chat": True, "forward_tokens": 64}
+
+    def make(self) -> Any:
+        return registry.criterion(self.name)()
+
+    def subject(self) -> Subject:
+        subject = super().subject()
+        subject.tokenizer.chat_template = "{% for m in messages %}{{ m.content }} The{% endfor %}"
+        return subject
+
+    def context(self) -> Context:
+        context = super().context()
+        edits = tuple(
+            replace(edit, target_new=edit.ground_truth, portability=edit.locality[:1]) for edit in context.data.edits
+        )
+        return replace(context, data=replace(context.data, edits=edits))
+
+
+def edit_suite(name: str, **members: Any) -> type[_EditSuite]:
+    """The suite of a criterion of edits."""
+    return type("Suite", (_EditSuite,), {"name": name, **members})
+
+
+TestEditSuccess = edit_suite("edit_success")
+TestEditGeneralization = edit_suite("edit_generalization")
+TestEditLocality = edit_suite("edit_locality")
+TestEditLocalityAgreement = edit_suite("edit_locality_agreement", unread={"chat": "stage 0 agrees with itself"})
+TestEditPortability = edit_suite("edit_portability")
+TestEditNaturalStop = edit_suite("edit_natural_stop")
+TestEditExactMatch = edit_suite("edit_exact_match")
 TestHazard = criterion_suite("wmdp", scoring="letters", forward_tokens=64)
 TestUtility = criterion_suite("mmlu", scoring="letters", forward_tokens=64)
 TestSparsity = criterion_suite("sparsity")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from tokenizers.pre_tokenizers import ByteLevel
 
 from rayci import registry
 from rayci.context import Context
@@ -17,20 +16,22 @@ from rayci.criteria.editing import (
     EditGeneralization,
     EditLocality,
     EditLocalityAgreement,
+    EditPortability,
     EditSuccess,
-    is_content,
-    set_f1,
 )
-from rayci.criteria.generation import SPARE, greedy
+from rayci.criteria.editing_criterion import set_f1
+from rayci.criteria.evaluation.content_tokens import SPARE
 from rayci.criterion import mean_reading
 from rayci.data.records import EditRecord, QuestionAnswer
-from rayci.errors import DataError, MeasurementError
+from rayci.errors import DataError, Inapplicable, MeasurementError, RequestError
 from rayci.interventions.compression.wanda import Wanda
 from rayci.interventions.editing.finetuning import FineTuning
 from rayci.item_values import Items
 from rayci.subject import Subject
 from rayci.testbed import collection
-from tests.models import ARCHITECTURES, testbed, tiny, tokenizer
+from rayci.testbed.tokenizer import build_tokenizer
+from tests.criteria.spoken import chained, token
+from tests.models import testbed, tiny, tokenizer
 
 CONTEXT = Context(collection(), batch_size=8)
 
@@ -52,34 +53,6 @@ def test_set_f1_by_hand(predicted: list[int], target: list[int], score: float) -
     assert set_f1(predicted, target) == pytest.approx(score)
 
 
-def token(text: str) -> int:
-    """The one token of a text or piece."""
-    known: dict[str, int] = tokenizer().get_vocab()
-    return known[text.replace(" ", "Ġ").replace("\n", "Ċ")]
-
-
-def test_special_and_bare_space_tokens_are_no_content() -> None:
-    counts, word, line_break = is_content(tokenizer()), token(" the"), token("\n")
-    tokens = [0, token(" "), word, 1, line_break, word]
-    assert list(filter(counts, tokens)) == [word, line_break, word]
-
-
-def chained(*tokens: int) -> Subject:
-    """A model that says these tokens one after the other, whatever came before the first."""
-    subject = tiny(hidden_size=32)
-    with torch.no_grad():
-        for name, value in subject.model.named_parameters():
-            value.fill_(1.0 if "norm" in name else 0.0)
-        states = torch.eye(32)
-        embeddings, head = subject.model.get_input_embeddings().weight, subject.model.get_output_embeddings().weight
-        embeddings[:] = states[31]  # type: ignore[index]
-        head[tokens[0]] = states[31]  # type: ignore[index]
-        for place, (now, following) in enumerate(itertools.pairwise(tokens)):
-            embeddings[now] = states[place]  # type: ignore[index]
-            head[following] += states[place]  # type: ignore[index]
-    return subject
-
-
 @pytest.mark.parametrize(
     ("said", "target", "score"),
     [
@@ -98,30 +71,6 @@ def test_what_is_no_content_is_removed_before_the_cut(said: tuple[str, ...], tar
     assert reading.value == pytest.approx(score)
     assert reading.records is not None
     assert len(reading.records[0]) <= len(target.split())
-
-
-def test_nothing_comes_after_the_end_of_text() -> None:
-    subject = chained(token(" the"), 0, token(" a"))
-    assert greedy(subject, ["Ada is"], [3], is_content(tokenizer())) == [[token(" the")]]
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"repetition_penalty": 5.0},
-        {"suppress_tokens": list(range(2, 600))},
-        {"num_beams": 3, "length_penalty": 3.0},
-        {"min_new_tokens": 12, "no_repeat_ngram_size": 1},
-        {"eos_token_id": list(range(2, 600))},
-        {"do_sample": True, "temperature": 9.0},
-    ],
-)
-def test_greedy_tokens_do_not_depend_on_the_generation_config_of_the_folder(settings: dict[str, Any]) -> None:
-    subject, prompts = testbed(), [edit.prompt for edit in CONTEXT.edits]
-    plain = greedy(subject, prompts, [6] * len(prompts), lambda _: True)
-    subject.model.generation_config = theirs = GenerationConfig(pad_token_id=1, **settings)
-    assert greedy(subject, prompts, [6] * len(prompts), lambda _: True) == plain
-    assert subject.model.generation_config is theirs
 
 
 def test_mean_and_standard_error_by_hand() -> None:
@@ -186,18 +135,6 @@ def test_targets_of_several_tokens_score_as_one_at_a_time(edited: Subject) -> No
     assert any(0 < score < 1 for score in expected)
 
 
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_left_padding_changes_no_continuation(kind: str) -> None:
-    subject = tiny(kind)
-    prompts = [prompt for edit in CONTEXT.edits[:4] for prompt in (edit.prompt, *edit.rephrases[:2])] + ["Who", "A b c"]
-    lengths = [1 + index % 4 for index in range(len(prompts))]
-    counts = is_content(subject.tokenizer)
-    together = greedy(subject, prompts, lengths, counts)
-    alone = [greedy(subject, [prompt], [length], counts)[0] for prompt, length in zip(prompts, lengths, strict=True)]
-    assert together == alone
-    assert all(len(row) <= length for row, length in zip(together, lengths, strict=True))
-
-
 def test_edits_are_the_unknown_and_locality_the_known() -> None:
     subject = testbed()
     assert EditSuccess().measure(subject, CONTEXT).value < 0.1
@@ -246,6 +183,54 @@ def test_edits_without_prompts_of_a_kind_are_a_data_error(criterion: EditLocalit
         criterion.measure(tiny(), Context(replace(CONTEXT.data, edits=edits), batch_size=1))
 
 
+def test_portability_is_the_best_answer_to_each_question_and_edits_without_one_do_not_count() -> None:
+    subject = chained(token(" the"), token(" a"))
+    asked = (QuestionAnswer("Who", "in", aliases=("the a",)), QuestionAnswer("What", "the in"))
+    edits = (
+        EditRecord("Ada", "Ada is", "a", "b", portability=asked),
+        EditRecord("Bo", "Bo is", "a", "b"),
+        EditRecord("Cy", "Cy is", "a", "b", portability=(QuestionAnswer("Why", "in"),)),
+    )
+    reading = EditPortability().measure(subject, Context(replace(CONTEXT.data, edits=edits), batch_size=3))
+    assert reading.items is not None
+    assert sorted(reading.items.values) == [0.0, (1.0 + 0.5) / 2]
+    assert reading.n == 2
+
+
+def test_portability_does_not_apply_where_no_edit_has_a_question() -> None:
+    with pytest.raises(Inapplicable, match="portability"):
+        EditPortability().measure(testbed(), CONTEXT)
+
+
+TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}>>{% endif %}"
+
+
+def test_chat_asks_as_a_turn_and_answers_have_no_space_before_them() -> None:
+    templated: Any = build_tokenizer()
+    templated.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    templated.chat_template = TEMPLATE
+    subject = chained(*templated("the", add_special_tokens=False)["input_ids"])
+    subject._tokenizer = templated
+    edits = (EditRecord("Ada", "Ada is", "the", "b"),)
+    context = Context(replace(CONTEXT.data, edits=edits), batch_size=1)
+    seen: list[Any] = []
+    hook = subject.model.get_input_embeddings().register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    assert EditSuccess(chat=True).measure(subject, context).value == 1
+    hook.remove()
+    assert seen[1][0].tolist() == templated("<user>Ada is>>")["input_ids"]
+    assert EditSuccess().measure(subject, context).value == 0
+    templated.chat_template = None
+    with pytest.raises(RequestError, match="chat template"):
+        EditSuccess(chat=True).measure(subject, context)
+
+
+@pytest.mark.parametrize("name", ["edit_success", "edit_generalization", "edit_locality"])
+def test_one_row_at_a_time_gives_the_same_reading(edited: Subject, name: str) -> None:
+    criterion = registry.criterion(name)
+    together = criterion().measure(edited, CONTEXT)
+    assert criterion.model_validate({"forward_tokens": 1}).measure(edited, CONTEXT) == together
+
+
 def test_locality_reads_the_gold_answers() -> None:
     edit = CONTEXT.edits[0]
     wrong = replace(edit, locality=tuple(QuestionAnswer(item.prompt, edit.subject) for item in edit.locality))
@@ -253,7 +238,9 @@ def test_locality_reads_the_gold_answers() -> None:
     assert EditLocality().measure(testbed(), context).value == 0
 
 
-@pytest.mark.parametrize("name", ["edit_success", "edit_generalization", "edit_locality", "edit_locality_agreement"])
+@pytest.mark.parametrize(
+    "name", ["edit_success", "edit_generalization", "edit_locality", "edit_locality_agreement", "edit_natural_stop"]
+)
 def test_nan_is_a_failed_measurement(name: str) -> None:
     subject = tiny()
     with torch.no_grad():

@@ -180,6 +180,8 @@ def test_near_ties_are_decided_by_the_row_alone(monkeypatch: pytest.MonkeyPatch)
     "settings",
     [
         {"repetition_penalty": 5.0},
+        {"suppress_tokens": list(range(2, 600))},
+        {"min_new_tokens": 12, "no_repeat_ngram_size": 1},
         {"num_beams": 3, "length_penalty": 3.0},
         {"eos_token_id": list(range(2, 600))},
         {"do_sample": True, "temperature": 9.0},
@@ -192,7 +194,7 @@ def test_the_generation_config_of_the_folder_is_not_read(
     subject = longer("llama")
     if own_code:
         monkeypatch.setattr(engine, "prefix_cache", lambda subject, prefix: None)
-    asked = prompts(subject)
+    asked = prompts(subject)[5:9]
     plain = continuations(subject, asked, ENOUGH)
     subject.model.generation_config = theirs = GenerationConfig(pad_token_id=1, **settings)
     assert continuations(subject, asked, ENOUGH) == plain
