@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_SUFFIXES = ("-*.parquet", ".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv")
+_SUFFIXES = (
+    "-*.parquet",
+    ".parquet",
+    ".arrow",
+    "/data-*.arrow",  # as `datasets` saves to disk
+    ".jsonl",
+    ".jsonl.gz",
+    ".jsonl.zst",
+    ".json",
+    ".json.gz",
+    ".csv",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import datasets
 import pytest
 
 from rayci.data import collect
@@ -137,6 +138,14 @@ def test_wikitext_keeps_empty_rows_where_perplexity_is_measured_alone(tmp_path: 
     assert texts["evaluation"] == texts["wikitext"] == real.WIKITEXT
     assert texts["calibration"] == [text for text in real.WIKITEXT if text]
     assert texts["retain"] == real.WIKITEXT[3:5]  # headings are the same in all splits: no leak, and no lesson
+
+
+@pytest.mark.parametrize("base", ["", "all/"])
+def test_what_datasets_saved_to_disk_is_read(base: str, tmp_path: Path) -> None:
+    for split, rows in {"test": real.MMLU, "dev": real.MMLU[:2]}.items():
+        datasets.Dataset.from_list(rows).save_to_disk(tmp_path / f"{base}{split}")
+    data = collect({"utility": {"source": "mmlu", "path": str(tmp_path)}}, "any")
+    assert len(data.utility) == len(real.MMLU) and len(data.shots["utility"]) == 2
 
 
 def test_c4_streams_its_first_documents(tmp_path: Path) -> None:
