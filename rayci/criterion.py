@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rayci.errors import RequestError
 from rayci.item_values import Items
 from rayci.kinds import Scale
 from rayci.settings import Settings
@@ -59,6 +60,13 @@ class Criterion(Settings, ABC):
 
         Raises MeasurementError where there is no value, Inapplicable where there is nothing to measure.
         """
+
+    def data_faults(self) -> Iterator[RequestError]:
+        """What is wrong with data of its own, beside a spec's, which it fetches where they are missing.
+
+        Asked when a sweep is planned on the machine that runs it, before a model is loaded.
+        """
+        return iter(())
 
     def operations(self, work: Workload) -> float:
         """Floating-point operations of `measure`, for the forecast's hours.

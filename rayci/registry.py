@@ -63,6 +63,9 @@ CRITERIA = {
     "retain_recall": "rayci.criteria.recall:RetainRecall",
 }
 
+FAMILIES = {"lm_eval": "rayci.criteria.harness.harness_task:of_name"}
+"""Criteria of which there is one for every name after a colon: what stands before it -> the function of that name."""
+
 
 def interventions() -> list[str]:
     """All known intervention names, plug-ins included, sorted."""
@@ -70,8 +73,12 @@ def interventions() -> list[str]:
 
 
 def criteria() -> list[str]:
-    """All known criterion names, plug-ins included, sorted."""
-    return sorted({*CRITERIA, *_plugins("rayci.criteria")})
+    """All known criterion names, plug-ins included, sorted; of a family `lm_eval:<task>` for all of its names."""
+    return sorted({*CRITERIA, *_plugins("rayci.criteria"), *_families()})
+
+
+def _families() -> list[str]:
+    return [f"{family}:<task>" for family in FAMILIES]
 
 
 def intervention(name: str) -> type[Intervention]:
@@ -84,7 +91,14 @@ def intervention(name: str) -> type[Intervention]:
 
 
 def criterion(name: str) -> type[Criterion]:
-    """The class of that name; RequestError with the nearest name where there is none."""
+    """The class of that name; RequestError with the nearest name where there is none.
+
+    Whether a family has a criterion of the name is seen where its settings are validated.
+    """
+    family, _, member = name.partition(":")
+    if family in FAMILIES and member:
+        made: type[Criterion] = _imported(FAMILIES[family])(member)
+        return made
     cls = _load(name, "rayci.criteria", CRITERIA)
     if not (isinstance(cls, type) and issubclass(cls, Criterion)):
         raise RequestError(f"{name!r} is {cls!r}", allowed="a subclass of rayci.criterion.Criterion")
@@ -119,10 +133,14 @@ def _load(name: str, group: str, built_in: dict[str, str]) -> Any:
                 hint=f"reinstall or uninstall {_package(plugins[0])}",
             ) from error
     if name in built_in:
-        module, _, attribute = built_in[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
-    known = sorted({*built_in, *_plugins(group)})
+        return _imported(built_in[name])
+    known = sorted({*built_in, *_plugins(group), *(_families() if built_in is CRITERIA else ())})
     raise RequestError(f"no {word} {name!r}", allowed=", ".join(known), hint=nearest(name, known))
+
+
+def _imported(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 @cache

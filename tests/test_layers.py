@@ -137,7 +137,8 @@ def test_ray_is_imported_in_trials_alone(module: str) -> None:
 )
 def test_light_imports(statement: str) -> None:
     code = (
-        f"{statement}\nimport sys\nprint(*[name for name in ('torch', 'ray', 'transformers') if name in sys.modules])"
+        f"{statement}\nimport sys\n"
+        "print(*[name for name in ('torch', 'ray', 'transformers', 'datasets', 'lm_eval') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

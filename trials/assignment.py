@@ -113,4 +113,8 @@ def absolute(spec: Spec) -> Spec:
     if (folder := path_of(spec.model)).is_dir():
         changes["model"] = str(folder)
     changes["data"] = relocated(spec.data, lambda path: str(path_of(path)))
+    changes["criteria"] = {
+        name: {key: str(path_of(value)) if key == "include_path" else value for key, value in settings.items()}
+        for name, settings in spec.criteria.items()
+    }
     return spec.model_copy(update=changes)

@@ -27,9 +27,12 @@ def methods() -> list[dict[str, Any]]:
 
 def criteria() -> list[dict[str, Any]]:
     """One row a criterion: name, direction, range, chance level, what an item is, whether it reads the edit batch."""
-    return [
-        _row(name, CRITERION_COLUMNS, lambda name: _criterion(registry.criterion(name))) for name in registry.criteria()
-    ]
+    return [_row(name, CRITERION_COLUMNS, _criterion) for name in registry.criteria()]
+
+
+def criterion(name: str) -> dict[str, Any]:
+    """The same of one criterion; RequestError where there is none of that name."""
+    return dict(zip(CRITERION_COLUMNS, (name, *_criterion(name)), strict=True))
 
 
 def _row(name: str, columns: Sequence[str], describe: Callable[[str], tuple[Any, ...]]) -> dict[str, Any]:
@@ -47,7 +50,8 @@ def _method(cls: type[Intervention]) -> tuple[Any, ...]:
     return str(cls.kind), *of_gamma, " ".join(sorted(cls.needs)), _first_line(cls)
 
 
-def _criterion(cls: type[Criterion]) -> tuple[Any, ...]:
+def _criterion(name: str) -> tuple[Any, ...]:
+    cls = registry.criterion(name)
     scale, needs = cls.scale, " ".join(sorted(cls.needs))
     bounds = (scale.low, scale.high, scale.chance, scale.unit)
     return str(scale.direction), *bounds, cls.item, cls.per_edit_batch, needs, _first_line(cls)

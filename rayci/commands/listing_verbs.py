@@ -35,8 +35,11 @@ def _listing(what: str, name: str | None, format: Format) -> None:
         show(rows, format, title=what.capitalize())
         return
     cls = registry.intervention(name) if what == "methods" else registry.criterion(name)
+    row = describe.criterion(name) if what == "criteria" else None  # of a task of lm-eval: whether there is such
     if format is Format.TABLE:
         say(describe.source(cls) + "\n")
+    if format is Format.TABLE and row is not None:
+        show([row], format, title=name)
     show(describe.settings(cls), format, title=f"Settings of {name}")
 
 

@@ -81,6 +81,8 @@ class Examination:
         except RequestError as error:
             if not (elsewhere and all(isinstance(fault, AbsentDataError) for fault in each(error))):
                 examined = examined._noting(error, "data")
+        if not elsewhere:
+            examined = replace(examined, unreadable=(*examined.unreadable, *examined._of_own_data()))
         return examined._with_configuration() if elsewhere or on_the_hub(spec.model) else examined.fetched()
 
     def fetched(self) -> Examination:
@@ -144,6 +146,10 @@ class Examination:
             # An edit batch that is too small is a fault of `replicates`, not of each reader.
             context = Context(data, batch_size=len(data.edits))
             yield from self._placed(("criteria", criterion.name), context.faults(criterion.name, criterion.needs))
+
+    def _of_own_data(self) -> Iterator[RequestError]:
+        for criterion in self.spec.measured():
+            yield from self._placed(("criteria", criterion.name), criterion.data_faults())
 
     def _of_replicates(self, data: Collection) -> Iterator[RequestError]:
         needs = [intervention.needs for _, intervention in self._interventions()]

@@ -285,10 +285,9 @@ def _check_criterion(name: str, settings: Mapping[str, Any], source: Source) -> 
     path = ("criteria", name)
     try:
         cls = registry.criterion(name)
-    except RequestError as error:
-        raise error.located(source.at(path)) from None
-    try:
         cls.model_validate(settings)
+    except RequestError as error:
+        raise error.located(source.at((*path, *error.key))) from None
     except ValidationError as error:
         problem = settings_error(name, error, allowed=", ".join(cls.model_fields) or "no settings")
         raise problem.located(source.at((*path, *problem.key))) from None

@@ -1,0 +1,1 @@
+"""Tasks of EleutherAI's lm-evaluation-harness as criteria: `lm_eval:<task>`; enter by `harness_task`."""
