@@ -1,7 +1,8 @@
 """CounterFact: false facts about real entities, in ROME's form and in EasyEdit's flat one.
 
-It asks for nothing that follows from an edit: its records have no portability. `counterfact_published` is what
-the runs of arXiv 2407.06483 read: `counterfact-edit.json` in the order of the file.
+What follows from an edit is asked for in the split `portability` alone, EasyEdit's counterfact_portability_gpt4.json
+in ROME's form, which need not have paraphrases and neighbours. `counterfact_published` is what the runs of
+arXiv 2407.06483 read: `counterfact-edit.json` in the order of the file.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rayci.data.data_set import Content, DataSet, layout
-from rayci.data.edit_texts import edit, filled
+from rayci.data.data_set import Content, DataSet, inside, layout
+from rayci.data.edit_texts import edit, filled, one_hop_more
 from rayci.data.fields import as_texts, field, text
 from rayci.data.records import EditRecord, QuestionAnswer
 
@@ -20,15 +21,21 @@ def _read(row: Any, content: Content, part: str) -> EditRecord:
         return _flat(row)
     rewrite = field(row, "requested_rewrite")
     subject, truth = text(rewrite, "subject"), text(field(rewrite, "target_true"), "str")
-    neighbours = as_texts(field(row, "neighborhood_prompts"), "neighborhood_prompts")
+    portability = one_hop_more(row)
+    neighbours = _prompts(row, "neighborhood_prompts", bool(portability))
     return edit(
         subject,
         filled(text(rewrite, "prompt"), subject),
         text(field(rewrite, "target_new"), "str"),
         truth,
-        as_texts(field(row, "paraphrase_prompts"), "paraphrase_prompts"),
+        _prompts(row, "paraphrase_prompts", bool(portability)),
         tuple(QuestionAnswer(prompt, truth) for prompt in neighbours),  # other subjects of the same true object
+        portability,
     )
+
+
+def _prompts(row: Any, key: str, optional: bool) -> tuple[str, ...]:
+    return () if optional and key not in row else as_texts(field(row, key), key)
 
 
 def _flat(row: Any) -> EditRecord:
@@ -38,6 +45,12 @@ def _flat(row: Any) -> EditRecord:
     return edit(subject, prompt, text(row, "target_new"), text(row, "ground_truth"), rephrases, (locality,))
 
 
+def _files(*names: str, before: tuple[str, ...] = (), after: tuple[str, ...] = ()) -> Content:
+    return Content((*before, *names, *after), elsewhere=inside("counterfact", *names))
+
+
+_PORTABILITY = "counterfact_portability_gpt4.json"
+
 COUNTERFACT = DataSet(
     name="counterfact",
     licence="MIT",
@@ -45,9 +58,12 @@ COUNTERFACT = DataSet(
     fetch="counterfact.json of ROME (rome.baulab.info), or EasyEdit's counterfact-{train,val,edit}.json",
     parts={"edits": "train"},
     splits={
-        "train": (Content((*layout("data/train"), "counterfact.json", "counterfact-train.json", *layout("train"))),),
-        "test": (Content((*layout("data/test"), "counterfact-val.json", *layout("test"))),),
-        "edit": (Content(("counterfact-edit.json",)),),
+        "train": (
+            _files("counterfact.json", "counterfact-train.json", before=layout("data/train"), after=layout("train")),
+        ),
+        "test": (_files("counterfact-val.json", before=layout("data/test"), after=layout("test")),),
+        "edit": (_files("counterfact-edit.json"),),
+        "portability": (Content((_PORTABILITY,), elsewhere=inside("portability/One Hop", _PORTABILITY)),),
     },
     read=_read,
 )

@@ -88,3 +88,8 @@ class DataSet:
 def layout(*bases: str) -> tuple[str, ...]:
     """Patterns of files by their names without an ending."""
     return tuple(base + suffix for base in bases for suffix in _SUFFIXES)
+
+
+def inside(folder: str, *names: str) -> tuple[str, ...]:
+    """Patterns of files in a folder."""
+    return tuple(f"{folder}/{name}" for name in names)

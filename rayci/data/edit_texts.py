@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rayci.data.fields import Unusable
+from typing import Any
+
+from rayci.data.fields import Unusable, any_text
 from rayci.data.records import EditRecord, QuestionAnswer
 
 
@@ -32,3 +34,12 @@ def filled(template: str, subject: str) -> str:
     if template.count("{}") != 1:
         raise ValueError(f"prompt is {template!r}, not a text with one {{}}")
     return template.replace("{}", subject)
+
+
+def one_hop_more(row: Any) -> tuple[QuestionAnswer, ...]:
+    """What follows from an edit by one relation more, where the row has it: EasyEdit's `portability`."""
+    given = row.get("portability")
+    if given is None:
+        return ()
+    question, answer = any_text(given, "New Question").strip(), any_text(given, "New Answer").strip()
+    return (QuestionAnswer(question, answer),) if question and answer else ()

@@ -71,7 +71,14 @@ MQUAKE = DataSet(
     repository=None,
     fetch="MQuAKE-CF-3k-v2.json (or MQuAKE-CF.json, MQuAKE-CF-3k.json, MQuAKE-T.json) of princeton-nlp/MQuAKE",
     parts={"edits": "CF-3k-v2"},
-    splits={split: (Content((f"MQuAKE-{split}.json",)),) for split in ("CF-3k-v2", "CF-3k", "CF", "T")},
+    splits={
+        split: (
+            Content(
+                (f"MQuAKE-{split}.json",), elsewhere=(f"datasets/MQuAKE-{split}.json", f"MQuAKE/MQuAKE-{split}.json")
+            ),
+        )
+        for split in ("CF-3k-v2", "CF-3k", "CF", "T")
+    },
     read=_read,
 )
 MQUAKE_PUBLISHED = replace(MQUAKE, name="mquake_published", parts={"edits": "CF-3k"}, read=_published, arranged=list)

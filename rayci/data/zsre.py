@@ -1,7 +1,7 @@
 """zsRE: questions and answers about relations of entities, in MEND's form and in KnowEdit's.
 
 Prompt `src`, target `alt`, truth `answers[0]`, locality `loc` -> `loc_ans`, as EasyEdit reads them.
-Portability is in the split `portability` (zsre_mend_eval_portability_gpt4.json) and in KnowEdit alone.
+Portability is in the split `portability` (EasyEdit's zsre_mend_eval_portability_gpt4.json) and in KnowEdit alone.
 
 `zsre_published` is what the runs of arXiv 2407.06483 read (their `utils/edit_generator.py`): the *train* file,
 its rows shuffled by Python's generator seeded with 100; batch k = rows [50(k-1), 50k). Rows that cannot be used
@@ -14,8 +14,8 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from rayci.data.data_set import Content, DataSet
-from rayci.data.edit_texts import edit
+from rayci.data.data_set import Content, DataSet, inside
+from rayci.data.edit_texts import edit, one_hop_more
 from rayci.data.fields import Unusable, any_text, field
 from rayci.data.knowedit import known_edit
 from rayci.data.question_texts import any_texts
@@ -40,17 +40,8 @@ def _read(row: Any, content: Content, part: str) -> EditRecord:
         answers[0],
         (rephrase,) if rephrase.strip() else (),
         (QuestionAnswer(asked, answer),) if asked and answer else (),
-        _recalled(row),
+        one_hop_more(row),
     )
-
-
-def _recalled(row: Any) -> tuple[QuestionAnswer, ...]:
-    """What follows by one relation more."""
-    if row.get("portability") is None:
-        return ()
-    given = row["portability"]
-    question, answer = any_text(given, "New Question").strip(), any_text(given, "New Answer").strip()
-    return (QuestionAnswer(question, answer),) if question and answer else ()
 
 
 def _shuffled(rows: list[Any]) -> list[Any]:
@@ -59,6 +50,11 @@ def _shuffled(rows: list[Any]) -> list[Any]:
     return rows
 
 
+_TRAIN = "zsre_mend_train.json"
+_EVAL = ("zsre_mend_eval.json", "zsre_mend_edit.json")
+_PORTABILITY = "zsre_mend_eval_portability_gpt4.json"
+_KNOWEDIT = ("benchmark/ZsRE/ZsRE-test-all.json", "ZsRE-test-all.json")
+
 ZSRE = DataSet(
     name="zsre",
     licence="none named; KnowEdit MIT",
@@ -66,19 +62,9 @@ ZSRE = DataSet(
     fetch="zsre_mend_eval.json or zsre_mend_train.json, which EasyEdit's README links to; KnowEdit has another 1 301",
     parts={"edits": "eval"},
     splits={
-        "eval": (
-            Content(
-                (
-                    "zsre_mend_eval.json",
-                    "zsre_mend_edit.json",
-                    "zsre_mend_eval_portability_gpt4.json",
-                    "benchmark/ZsRE/ZsRE-test-all.json",
-                    "ZsRE-test-all.json",
-                )
-            ),
-        ),
-        "portability": (Content(("zsre_mend_eval_portability_gpt4.json", "benchmark/ZsRE/ZsRE-test-all.json")),),
-        "train": (Content(("zsre_mend_train.json", "zsre_mend_train_10000.json")),),
+        "eval": (Content((*_EVAL, _PORTABILITY, *_KNOWEDIT), elsewhere=inside("zsre", *_EVAL)),),
+        "portability": (Content((_PORTABILITY, *_KNOWEDIT), elsewhere=inside("portability/One Hop", _PORTABILITY)),),
+        "train": (Content((_TRAIN, "zsre_mend_train_10000.json"), elsewhere=inside("zsre", _TRAIN)),),
     },
     read=_read,
 )
@@ -88,6 +74,6 @@ ZSRE_PUBLISHED = replace(
     repository=None,
     fetch="zsre_mend_train.json, which EasyEdit's README links to",
     parts={"edits": "train"},
-    splits={"train": (Content(("zsre_mend_train.json",)),)},
+    splits={"train": (Content((_TRAIN,), elsewhere=inside("zsre", _TRAIN)),)},
     arranged=_shuffled,
 )

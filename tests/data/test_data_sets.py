@@ -46,7 +46,7 @@ def test_zsre_in_the_form_of_knowedit(tmp_path: Path) -> None:
 
 def test_zsre_asks_for_one_relation_more_in_a_file_of_its_own(tmp_path: Path) -> None:
     real.array(tmp_path / "zsre_mend_eval.json", real.ZSRE)
-    real.array(tmp_path / "zsre_mend_eval_portability_gpt4.json", real.ZSRE_PORTABILITY)
+    real.array(tmp_path / "portability" / "One Hop" / "zsre_mend_eval_portability_gpt4.json", real.ZSRE_PORTABILITY)
     (edit,) = supplied("edits", source="zsre", path=tmp_path, split="portability").records
     asked = "Where does the river that rises at Mount Vale end?"
     assert edit.portability == (QuestionAnswer(asked, "the Gulf"),)
@@ -74,6 +74,22 @@ def test_counterfact_in_both_forms(flat: bool, tmp_path: Path) -> None:
     assert len(edit.rephrases) == len(edit.locality) == (1 if flat else 2)
     assert edit.locality[0] == QuestionAnswer("Per Aas was born in", "Bern")
     assert edit.portability == ()
+
+
+def test_counterfact_asks_for_one_relation_more_in_a_file_of_its_own(tmp_path: Path) -> None:
+    asked = {"Recalled Relation": "(Oslo, country, Norway)", "New Question": "Where is it?", "New Answer": "Norway"}
+    row = {"case_id": 0, "requested_rewrite": real.COUNTERFACT[0]["requested_rewrite"], "portability": asked}
+    real.array(tmp_path / "portability" / "One Hop" / "counterfact_portability_gpt4.json", [row])
+    (edit,) = supplied("edits", source="counterfact", path=tmp_path, split="portability").records
+    assert (edit.portability, edit.locality) == ((QuestionAnswer("Where is it?", "Norway"),), ())
+
+
+def test_editing_sets_lie_in_folders_of_their_own(tmp_path: Path) -> None:
+    files = {"zsre/zsre_mend_eval.json": real.ZSRE, "counterfact/counterfact-train.json": real.COUNTERFACT_FLAT}
+    for name, rows in {**files, "MQuAKE/MQuAKE-CF-3k-v2.json": real.MQUAKE}.items():
+        real.array(tmp_path / name, rows)
+    for source in ("zsre", "counterfact", "mquake"):
+        assert len(supplied("edits", source=source, path=tmp_path).records) == 1
 
 
 def test_counterfact_of_the_hub_is_parquet(tmp_path: Path) -> None:
