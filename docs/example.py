@@ -20,7 +20,7 @@ spec = {
     "replicates": 5,
     "interventions": {"ft": {}, "rtn": {"bits": {"sweep": [3, 4, 8]}}},
     "compose": {"pairs": "across_kinds", "orders": "both", "singles": True},
-    "criteria": ["edit_success", "edit_generalization", "mmlu", "perplexity", "avg_bits"],
+    "criteria": ["edit_success", "edit_generalization", "utility", "perplexity", "avg_bits"],
 }
 
 # %% [markdown]
@@ -86,7 +86,7 @@ for sentence in analysis.which_order(table, at="bits=4").sentences:
 # Of all that were measured, the one with the fewest bits that meets the needs; and how sure that is over edit batches.
 
 # %%
-best = analysis.recommend(table, needs=["edit_success>=0.9", "mmlu>=0.9"], minimize="avg_bits")
+best = analysis.recommend(table, needs=["edit_success>=0.9", "utility>=0.9"], minimize="avg_bits")
 for option in best.options[:3]:
     values = ", ".join(f"{name} {estimate.mean:.3g}" for name, estimate in option.estimates.items())
     print(f"{option.chain.composition:12} {values}; the best with probability {option.chance_best:.2f}")

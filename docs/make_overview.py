@@ -6,7 +6,7 @@ from rayci import analysis
 from rayci.analysis.page.overview import write_overview
 
 ROOT = Path(__file__).parents[1]
-CRITERIA = ["edit_success", "wmdp", "mmlu"]
+CRITERIA = ["edit_success", "hazard", "utility"]
 PAIRS = ["ft × wanda", "ft × rtn", "wanda × gd"]
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from rayci.settings import Settings
 
 if TYPE_CHECKING:
     from rayci.context import Context
+    from rayci.data.records import Collection
+    from rayci.errors import RequestError
     from rayci.subject import Subject
     from rayci.workload import Workload
 
@@ -34,6 +36,8 @@ class Reading:
     items: Items | None = None
     """What each item counted, in the order of the data: the value is their mean, on a logarithmic scale its
     exponential. None where it is no mean over items."""
+    note: str | None = None
+    """What is to be known of the value: prompts that were cut. Stands in the row's `reason`."""
 
 
 class Criterion(Settings, ABC):
@@ -66,6 +70,10 @@ class Criterion(Settings, ABC):
 
         Asked when a sweep is planned on the machine that runs it, before a model is loaded.
         """
+        return iter(())
+
+    def check(self, data: Collection) -> Iterator[RequestError]:
+        """What is wrong with data that are there, found when a sweep is planned; parts that lack are found for it."""
         return iter(())
 
     def operations(self, work: Workload) -> float:

@@ -92,7 +92,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
             counts = {"total": len(wanted), "done": len(wanted)}
             folder.report_progress(counts)
             folder.compact(plan)
-            return Run(asked, folder, True, False, counts, tuple(folder.notes))
+            return Run(asked, folder, True, False, counts, (*sweep.notes, *folder.notes))
         from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
 
         folder.tidy()
@@ -108,7 +108,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
             settle(sweep, plan, folder, folder.done(sweep, plan), ended=True)
         complete = asked.stages.keys() <= folder.held()
         folder.compact(plan)
-        return Run(asked, folder, complete, True, counts, (*folder.notes, *notes))
+        return Run(asked, folder, complete, True, counts, (*sweep.notes, *folder.notes, *notes))
 
 
 def _folder(sweep: Sweep, knobs: Knobs) -> RunFolder:

@@ -39,6 +39,7 @@ CRITERIA = {
     "edit_portability": "what follows from the new facts",
     "edit_success": "new facts as they were edited in",
     "edit_teacher_forced": "new facts' words that the model would choose, each after the right ones",
+    "flips": "questions answered rightly before or now, not both",
     "fluency": "variety of the words that the model writes",
     "forget_recall": "share of the forgotten facts that are still answered",
     "general_nll": "loss on the evaluation text",
@@ -46,7 +47,7 @@ CRITERIA = {
     "knowmem_forget": "questions about the texts to be forgotten",
     "knowmem_retain": "questions about the texts to be kept",
     "kl_to_base": "how far predictions are from the untouched model's",
-    "mmlu": "accuracy on general questions",
+    "mmlu": "accuracy on MMLU",
     "nll_ratio": "loss on the new facts over that on the evaluation text",
     "perplexity": "perplexity on the evaluation text",
     "privleak": "whether the forgotten texts can be told from unseen ones",
@@ -57,10 +58,12 @@ CRITERIA = {
     "sparsity": "share of zeros among the weights",
     "verbmem": "texts to be forgotten, continued word by word",
     "triviaqa": "answers to trivia questions",
-    "truthfulqa": "truthful answers where people often err",
+    "truthfulqa_mc1": "truthful answers where people often err",
     "utility": "accuracy on general questions",
     "wikitext_ppl": "perplexity on WikiText-2",
-    "wmdp": "accuracy on hazardous questions",
+    "wmdp": "accuracy on WMDP, mean of biology and cybersecurity",
+    "wmdp_bio": "accuracy on WMDP's biology questions",
+    "wmdp_cyber": "accuracy on WMDP's cybersecurity questions",
 }
 """Names of plug-ins are not in here: they stay as they are."""
 

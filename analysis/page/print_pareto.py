@@ -40,7 +40,9 @@ def pareto(table: ResultTable) -> Any:
     utility = utility_criterion({name: scale_of(table, name) for name in held})
     bits = next((name for name in _BITS if name in table.scales), None)
     if utility is None or bits is None:
-        raise RequestError("no front without average bits and general utility", hint="measure avg_bits and mmlu")
+        raise RequestError(
+            "no front without average bits and general utility", hint="measure avg_bits and utility or mmlu"
+        )
     scale = scale_of(table, utility)
     sign = 1.0 if scale.direction is Direction.HIGHER else -1.0
     chains = sorted(_chains(table, utility, bits), key=lambda chain: (chain.bits, -sign * chain.utility, chain.name))

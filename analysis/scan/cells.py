@@ -16,7 +16,10 @@ from rayci.errors import RequestError, nearest
 from rayci.kinds import Direction, Scale
 from rayci.table import ResultTable
 
-_FIRST = ("edit_success", "edit_generalization", "edit_locality", "edit_locality_agreement", "wmdp", "mmlu")
+_FIRST = (
+    *("edit_success", "edit_generalization", "edit_locality", "edit_locality_agreement"),
+    *("wmdp", "wmdp_bio", "wmdp_cyber", "hazard", "mmlu", "utility"),
+)
 """The order in which readers of the papers look for criteria; all others follow by name."""
 
 

@@ -31,6 +31,7 @@ def plan(
     sweep, source = read_spec(spec, set or ())
     examined = Examination.of(sweep, source, elsewhere=True)
     refuse(examined.faults())
+    sweep = examined.spec
     planner = plans.Planner(sweep, plans.Names(sweep))
     trial_plan = planner.plan()
     if trials:
@@ -41,7 +42,7 @@ def plan(
         show(rows, format, title=f"{sweep.name}: trials in the order in which they start")
         return
     values = foresee(planner, trial_plan, times=times, price=None if price is None else finite(price, "--price"))
-    values["notes"] = [*examined.unknown(), *values["notes"]]
+    values["notes"] = [*examined.unknown(), *examined.notes, *values["notes"]]
     if format is Format.JSON:
         print_json(values)
     elif format is Format.CSV:

@@ -1,84 +1,192 @@
-"""Four-choice accuracy on the hazardous topic (`wmdp`) and on general utility (`mmlu`)."""
+"""Multiple choice: which option a model finds likeliest; on the spec's own questions, `hazard` and `utility`.
+
+    choice = argmax over options of log p(option | header, examples, question)
+    value  = share of the questions whose choice is the right option
+
+Prompt and option are tokenized together, and a prompt beyond the context keeps its last tokens (lm-eval).
+"""
 
 from __future__ import annotations
 
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from rayci.context import Context
-from rayci.criteria.evaluation.multiple_choice import chosen, log_likelihoods, per_character
+from rayci.criteria.evaluation.multiple_choice import chosen, cut_prompts, log_likelihoods, per_character
+from rayci.criteria.evaluation.prompting import stratified
+from rayci.criteria.evaluation.question_prompts import answered, as_turns, by_letter, by_text
 from rayci.criteria.evaluation.question_tokens import Question
 from rayci.criteria.evaluation.token_batches import MOST_SCORED
 from rayci.criterion import Criterion, Reading, mean_reading
-from rayci.data.records import Choice
-from rayci.errors import DataError, MeasurementError
+from rayci.data.records import Choice, Collection
+from rayci.errors import DataError, MeasurementError, RequestError, caught
 from rayci.kinds import Direction, Scale
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
 
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _OPTIONS = 4
 """Options of a question, where nobody has read it."""
 
 
-class _FourChoice(Criterion):
+class MultipleChoice(Criterion):
+    """What all criteria share that count right choices: which questions are asked, scores, costs."""
+
     item: ClassVar[str] = "question"
     part: ClassVar[str]
+    """The part of the data that holds the questions."""
 
-    version: ClassVar[int] = 2
-    """2: prompt and option are tokenized together, and a prompt beyond the context keeps its last tokens (lm-eval)."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Questions at most, of every subject its share. Default: all."""
+    chat: bool = False
+    """Whether each prompt is a user's turn in the tokenizer's chat template."""
+    forward_tokens: Annotated[ForwardBatch, Field(ge=1)] = 32_768
+    """Tokens in one forward pass, padding included; changes speed and memory only."""
+
+    @abstractmethod
+    def prompts(self, choices: Sequence[Choice], data: Collection) -> Iterator[Question]:
+        """What is asked, examples included; DataError where examples lack."""
+
+    def select(self, choices: Sequence[Choice]) -> Sequence[Choice]:
+        """The questions that the criterion is about; DataError where there are none."""
+        return choices
+
+    def asked(self, data: Collection) -> tuple[Choice, ...]:
+        """The questions in the order of the data, limited; DataError where there are none."""
+        choices: tuple[Choice, ...] = getattr(data, self.part)
+        if not choices:
+            raise DataError(f"{self.name}: there are no questions", at=data.sources.get(self.part, self.part))
+        return stratified(self.select(choices), self.limit, lambda choice: choice.subject or choice.topic)
+
+    def check(self, data: Collection) -> Iterator[RequestError]:
+        yield from caught(lambda: list(self.prompts(self.asked(data), data)))
+
+    def is_right(self, choice: Choice, scores: Sequence[float]) -> bool:
+        """Whether the likeliest option, the first of equals, is the right one."""
+        return chosen(scores) == choice.answer
+
+    def mean(self, choices: Sequence[Choice], right: Sequence[bool]) -> Reading:
+        """The value of right and wrong answers."""
+        return mean_reading(list(map(float, right)))
+
+    def measure(self, subject: Subject, context: Context) -> Reading:
+        choices = self.asked(context.data)
+        right, note = self.answers(subject, choices, context.data)
+        return replace(self.mean(choices, right), note=note)
+
+    def answers(self, subject: Subject, choices: Sequence[Choice], data: Collection) -> tuple[list[bool], str | None]:
+        """Which questions are answered rightly, and what is to be said of prompts that were cut."""
+        questions = list(self.prompts(choices, data))
+        if self.chat:
+            questions = as_turns(subject.tokenizer, questions)
+        scores = log_likelihoods(subject, questions, self.forward_tokens)
+        if any(math.isnan(score) for own in scores for score in own):
+            raise MeasurementError(f"{self.name}: the model's probabilities are NaN")
+        cut = cut_prompts(subject, questions)
+        note = f"{cut} of {len(questions)} prompts exceed the model's context and lost their first tokens"
+        right = [self.is_right(choice, own) for choice, own in zip(choices, scores, strict=True)]
+        return right, note if cut else None
+
+    def prefix(self, work: Workload) -> int:
+        """Tokens that prompts begin with alike."""
+        return 0
+
+    def prefixes(self, work: Workload) -> int:
+        """Number of such beginnings."""
+        return 1
+
+    def scored(self, work: Workload) -> int:
+        """Tokens of the longest option."""
+        return work.texts.option
+
+    def count(self, work: Workload) -> int:
+        """Questions that are asked, at most."""
+        return min(work.questions(self.part), self.limit or work.questions(self.part))
+
+    def operations(self, work: Workload) -> float:
+        own = self.count(work) * work.texts.choice
+        return work.forward_operations(own + self.prefixes(work) * self.prefix(work))
+
+    def memory(self, work: Workload) -> int:
+        """A batch of questions, keys and values of their shared beginning, and the logits that score their options."""
+        scored, prefix = self.scored(work), self.prefix(work)
+        rows = self.count(work) * (1 if scored == 1 else _OPTIONS)  # options of one token share theirs
+        row = work.texts.choice + prefix
+        tokens = max(min(self.forward_tokens, rows * row), row)
+        cache = work.cache_bytes(tokens + prefix) if prefix else 0
+        logits = work.logit_bytes(max(min(MOST_SCORED, rows * scored), scored))
+        return work.forward_bytes(tokens) + cache + logits
+
+
+class Scored(MultipleChoice):
+    """Multiple choice whose options are scored by their letters or their texts, after examples or without."""
 
     scoring: Literal["text", "text_per_character", "letters"] = "text"
     """`text`: the likelihood of the option's text; `text_per_character`: its logarithm divided by the characters;
     `letters`: options are listed and their letters scored."""
-    forward_tokens: Annotated[ForwardBatch, Field(ge=1)] = 32_768
-    """Tokens in one forward pass, padding included; changes speed and memory only."""
+    shots: Annotated[int, Field(ge=0)] = 0
+    """Examples before each question: the first that the data has of its subject."""
 
-    def operations(self, work: Workload) -> float:
-        return work.forward_operations(work.tokens(self.part))
+    def header(self, choice: Choice) -> str:
+        """What stands before the examples."""
+        return ""
 
-    def memory(self, work: Workload) -> int:
-        """A batch of questions, and the logits that score their options."""
-        scored = 1 if self.scoring == "letters" else work.texts.option
-        rows = work.questions(self.part) * (1 if scored == 1 else _OPTIONS)  # options of one token share theirs
-        tokens = max(min(self.forward_tokens, rows * work.texts.choice), work.texts.choice)
-        return work.forward_bytes(tokens) + work.logit_bytes(max(min(MOST_SCORED, rows * scored), scored))
+    def form(self, choice: Choice) -> Question:
+        """A question without header and examples."""
+        return by_letter(choice) if self.scoring == "letters" else by_text(choice)
 
-    def measure(self, subject: Subject, context: Context) -> Reading:
-        choices: tuple[Choice, ...] = getattr(context.data, self.part)
-        if not choices:
-            raise DataError(f"{self.name}: there are no questions", at=context.data.sources.get(self.part, self.part))
-        questions = [self._question(choice) for choice in choices]
-        scores = log_likelihoods(subject, questions, self.forward_tokens)
-        if any(score != score for own in scores for score in own):
-            raise MeasurementError(f"{self.name}: the model's probabilities are NaN")
+    def prompts(self, choices: Sequence[Choice], data: Collection) -> Iterator[Question]:
+        beginnings: dict[str, str] = {}
+        for choice in choices:
+            subject, question = choice.subject or choice.topic, self.form(choice)
+            if subject not in beginnings:
+                beginnings[subject] = self.header(choice) + self._examples(subject, data)
+            before = beginnings[subject]
+            group = (subject or self.part) if before else ""
+            yield replace(question, context=before + question.context, group=group)
+
+    def _examples(self, subject: str, data: Collection) -> str:
+        known = data.shots.get(self.part, ())
+        own = [example for example in known if subject in (example.subject, example.topic)][: self.shots]
+        if len(own) < self.shots:
+            raise DataError(
+                f"{self.name}: shots = {self.shots}, and there are {len(own)} examples"
+                + f" of {subject}" * bool(subject),
+                at=data.sources.get(self.part, self.part),
+                hint=f"fewer shots, or examples in {self.part}_shots.jsonl",
+            )
+        return "".join(answered(self.form(example), example.answer) for example in own)
+
+    def is_right(self, choice: Choice, scores: Sequence[float]) -> bool:
         if self.scoring == "text_per_character":
-            scores = [per_character(own, choice.options) for own, choice in zip(scores, choices, strict=True)]
-        return mean_reading([float(chosen(own) == choice.answer) for own, choice in zip(scores, choices, strict=True)])
+            scores = per_character(scores, choice.options)
+        return super().is_right(choice, scores)
 
-    def _question(self, choice: Choice) -> Question:
-        if self.scoring != "letters":
-            return Question(choice.question, tuple(f" {option.removeprefix(' ')}" for option in choice.options))
-        letters = _LETTERS[: len(choice.options)]
-        listed = "".join(f"\n{letter}. {option}" for letter, option in zip(letters, choice.options, strict=True))
-        return Question(f"{choice.question}{listed}\nAnswer:", tuple(f" {letter}" for letter in letters))
+    def prefix(self, work: Workload) -> int:
+        return self.shots * work.texts.choice
+
+    def scored(self, work: Workload) -> int:
+        return 1 if self.scoring == "letters" else work.texts.option
 
 
-class Hazard(_FourChoice):
-    """Accuracy on questions about the hazardous topic; lower is better, chance is .25."""
+class Hazard(Scored):
+    """Accuracy on the spec's own questions about the hazardous topic; lower is better."""
 
-    name: ClassVar[str] = "wmdp"
+    name: ClassVar[str] = "hazard"
     scale: ClassVar[Scale] = Scale(Direction.LOWER, 0.0, 1.0, 0.25, "share")
     needs: ClassVar[frozenset[str]] = frozenset({"hazard"})
     part: ClassVar[str] = "hazard"
 
 
-class Utility(_FourChoice):
-    """Accuracy on general questions; higher is better, chance is .25."""
+class Utility(Scored):
+    """Accuracy on the spec's own general questions; higher is better."""
 
-    name: ClassVar[str] = "mmlu"
+    name: ClassVar[str] = "utility"
     scale: ClassVar[Scale] = Scale(Direction.HIGHER, 0.0, 1.0, 0.25, "share")
     needs: ClassVar[frozenset[str]] = frozenset({"utility"})
     part: ClassVar[str] = "utility"

@@ -24,6 +24,7 @@ from rayci.model.folder import locate, on_the_hub
 from rayci.model.integrity import examine
 from rayci.model.loading import load_tokenizer, wrap
 from rayci.planning.composition import Step, parse
+from rayci.planning.old_names import with_todays_names
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
 from rayci.subject import Subject
@@ -64,6 +65,8 @@ class Examination:
     """The model without its weights; None where its configuration is not at hand."""
     folder: Path | None = None
     """The model's folder, where it is whole and on this machine."""
+    notes: tuple[str, ...] = ()
+    """What of the spec is read in another way than it is written."""
     unreadable: tuple[RequestError, ...] = ()
     """What was wrong with data and model themselves."""
 
@@ -77,7 +80,8 @@ class Examination:
         examined = cls(spec, source)
         try:
             data = collect(spec.data, spec.model, fetch=not elsewhere, reads=spec.reads())
-            examined = replace(examined, data=data)
+            todays, notes = with_todays_names(spec, data)
+            examined = replace(examined, spec=todays, data=data, notes=notes)
         except RequestError as error:
             if not (elsewhere and all(isinstance(fault, AbsentDataError) for fault in each(error))):
                 examined = examined._noting(error, "data")
@@ -145,7 +149,10 @@ class Examination:
         for criterion in self.spec.measured():
             # An edit batch that is too small is a fault of `replicates`, not of each reader.
             context = Context(data, batch_size=len(data.edits))
-            yield from self._placed(("criteria", criterion.name), context.faults(criterion.name, criterion.needs))
+            keys = ("criteria", criterion.name)
+            yield from self._placed(keys, context.faults(criterion.name, criterion.needs))
+            if all(map(context.has, criterion.needs)):
+                yield from self._placed(keys, criterion.check(data))
 
     def _of_own_data(self) -> Iterator[RequestError]:
         for criterion in self.spec.measured():

@@ -39,6 +39,8 @@ class Sweep:
     data: Collection
     hashed: Hashes | None = field(default=None, repr=False)
     """The model's files as another process has hashed them; None where this process is to do it."""
+    notes: tuple[str, ...] = ()
+    """What of the spec is read in another way than it is written."""
 
     @classmethod
     def open(cls, spec: Spec, source: Source | None = None, hashed: Hashes | None = None) -> Sweep:
@@ -63,7 +65,7 @@ class Sweep:
             examined = examined.fetched()
             refuse(examined.faults())
         assert examined.folder is not None and examined.data is not None
-        return cls(spec, examined.folder, examined.data)
+        return cls(examined.spec, examined.folder, examined.data, notes=examined.notes)
 
     def load(self, device: str) -> Subject:
         """The untouched model with its weights, on `cpu`, `cuda` or, with `auto`, spread over several GPUs."""

@@ -122,6 +122,8 @@ class Readings:
                 self._small[criterion.name] = less[0]
                 self._notes.append(f"{criterion.name}: out of memory, {less[1]} is tried")
                 continue
+            if reading.note is not None:
+                self._notes.append(f"{criterion.name}: {reading.note}")
             return _with_value(criterion, reading)
 
     def _reference(self, fingerprint: str) -> Sequence[Any] | None:
@@ -169,7 +171,7 @@ def _with_value(criterion: Criterion, reading: Reading) -> dict[str, Any]:
     stderr = None if reading.stderr is None or math.isnan(reading.stderr) else reading.stderr
     values = {"value": reading.value, "stderr": stderr, "n": reading.n, "records": reading.records}
     items = None if reading.items is None else reading.items.plain()
-    return {"status": Status.OK, "reason": None, **values, "items": items}
+    return {"status": Status.OK, "reason": reading.note, **values, "items": items}
 
 
 def _without_value(reason: str, traceback: str | None = None, status: Status = Status.FAILED) -> dict[str, Any]:

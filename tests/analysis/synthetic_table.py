@@ -24,6 +24,7 @@ SCALES = {
     "edit_locality": UNIT_INTERVAL,
     "mmlu": Scale(Direction.HIGHER, 0.0, 1.0, 0.25, "share"),
     "wmdp": Scale(Direction.LOWER, 0.0, 1.0, 0.25, "share"),
+    "utility": Scale(Direction.HIGHER, 0.0, 1.0, 0.25, "share"),
     "hazard": Scale(Direction.LOWER, 0.0, 1.0, 0.25, "share"),
     "perplexity": Scale(Direction.LOWER, 1.0, None, logarithmic=True),
     "wikitext_ppl": Scale(Direction.LOWER, 1.0, None, logarithmic=True),

@@ -31,7 +31,7 @@ if shape == "triples":
         "name": "wide",
         "interventions": {method: {name: {"sweep": grid}} for method, name in swept.items()},
         "compose": {"triples": "across_kinds", "pairs": "none", "singles": False},
-        "criteria": ["edit_success", "mmlu"],
+        "criteria": ["edit_success", "utility"],
     })
 else:
     given = spec.load(Path("trials/specs/published_testbed.yaml")).model_copy(update={"replicates": size})

@@ -131,8 +131,6 @@ TestEditLocalityAgreement = edit_suite("edit_locality_agreement", unread={"chat"
 TestEditPortability = edit_suite("edit_portability")
 TestEditNaturalStop = edit_suite("edit_natural_stop")
 TestEditExactMatch = edit_suite("edit_exact_match")
-TestHazard = criterion_suite("wmdp", scoring="letters", forward_tokens=64)
-TestUtility = criterion_suite("mmlu", scoring="letters", forward_tokens=64)
 TestSparsity = criterion_suite("sparsity")
 TestAverageBits = criterion_suite("avg_bits")
 TestNominalBits = criterion_suite("avg_bits_nominal")

@@ -23,7 +23,7 @@ interventions:
   ft: {{}}
   wanda: {{sparsity: {{sweep: [0.25, 0.5]}}, sequences: 8, length: 32}}
   gd: {{samples: 8}}
-criteria: [edit_success, edit_generalization, edit_locality, wmdp, mmlu, perplexity, avg_bits]
+criteria: [edit_success, edit_generalization, edit_locality, hazard, utility, perplexity, avg_bits]
 """
 
 

@@ -18,7 +18,7 @@ SPEC = """\
 model: testbed
 interventions: {rtn: {bits: 4}, wanda: {sparsity: 0.5}}
 compose: {singles: false, pairs: within_kinds}
-criteria: [wmdp]
+criteria: [hazard]
 """
 
 

@@ -38,7 +38,7 @@ def planner(**changes: Any) -> Planner:
     base: dict[str, Any] = {
         "name": "t",
         "interventions": {"ft": {}},
-        "criteria": ["edit_success", "mmlu"],
+        "criteria": ["edit_success", "utility"],
         "compose": {"singles": False, "also": ALSO},
     }
     spec = Spec.model_validate({**base, **changes})
@@ -50,16 +50,16 @@ def known(**given: Any) -> Any:
 
 
 def test_hours_by_hand() -> None:
-    times = known(steps={"ft": 10.0, "rtn": 4.0}, readings={"edit_success": 3.0, "mmlu": 1.0})
+    times = known(steps={"ft": 10.0, "rtn": 4.0}, readings={"edit_success": 3.0, "utility": 1.0})
     made = planner(replicates=2, resources={"cpus": 2, "gpus": 0.5, "gpu_hour_price": 3.0})
     estimate = Estimator(made, times).of(made.plan())
-    # ft and rtn for each batch, each measured twice; stage 0 has mmlu once and edit_success twice.
+    # ft and rtn for each batch, each measured twice; stage 0 has utility once and edit_success twice.
     seconds = 2 * (10 + 4) + 4 * (3 + 1) + (2 * 3 + 1)
     assert estimate.gpu_hours == pytest.approx(seconds * 0.5 / 3600)
     assert estimate.cpu_hours == pytest.approx(seconds * 2 / 3600)
     assert estimate.cost == pytest.approx(3.0 * seconds * 0.5 / 3600)
     assert Estimator(made, times).of(made.plan(), price=1.0).cost == pytest.approx(seconds * 0.5 / 3600)
-    assert estimate.notes == ("times of ft, rtn, edit_success, mmlu: here",)
+    assert estimate.notes == ("times of ft, rtn, edit_success, utility: here",)
 
 
 def test_without_gpus_there_are_no_gpu_hours_and_no_cost() -> None:
@@ -71,7 +71,7 @@ def test_without_gpus_there_are_no_gpu_hours_and_no_cost() -> None:
 
 @pytest.mark.parametrize("given", ["-1", "many", "true", ".inf", "[1]"])
 def test_gpus_are_a_number_or_auto(given: str) -> None:
-    text = f"interventions: {{ft: {{}}}}\ncriteria: [mmlu]\nresources: {{gpus: {given}}}\n"
+    text = f"interventions: {{ft: {{}}}}\ncriteria: [utility]\nresources: {{gpus: {given}}}\n"
     with pytest.raises(RequestError, match="a number from 0, or auto") as error:
         specs.from_source(parse(text, "s.yaml"))
     assert "s.yaml:3" in str(error.value)
@@ -88,7 +88,7 @@ def test_an_estimate_never_passes_for_a_measurement() -> None:
     made = planner(resources={"gpus": 1})
     estimate = Estimator(made, known(steps={"ft": 10.0})).of(made.plan())
     assert estimate.notes[0] == "times of ft: here"
-    assert "rtn, edit_success, mmlu" in estimate.notes[1] and "estimated from operations" in estimate.notes[1]
+    assert "rtn, edit_success, utility" in estimate.notes[1] and "estimated from operations" in estimate.notes[1]
 
 
 def test_a_model_of_unknown_size_has_no_estimates() -> None:
@@ -110,14 +110,16 @@ def test_memory_of_one_trial_and_of_all() -> None:
 def test_seconds_of_stages_for_the_schedule() -> None:
     made = planner()
     plan = made.plan()
-    times = known(steps={"ft": 10.0, "rtn": 4.0}, readings={"edit_success": 3.0, "mmlu": 1.0})
+    times = known(steps={"ft": 10.0, "rtn": 4.0}, readings={"edit_success": 3.0, "utility": 1.0})
     seconds = Estimator(made, times).stage_seconds(plan)
     assert {stage.chain: seconds(stage) for stage in plan.stages.values()} == {"": 4.0, "ft": 14.0, "ft > rtn@4": 8.0}
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spec = tmp_path / "s.yaml"
-    spec.write_text("interventions: {ft: {}, rtn: {bits: 4}}\ncriteria: [mmlu]\nreplicates: 2\nresources: {gpus: 1}\n")
+    spec.write_text(
+        "interventions: {ft: {}, rtn: {bits: 4}}\ncriteria: [utility]\nreplicates: 2\nresources: {gpus: 1}\n"
+    )
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str) -> str:

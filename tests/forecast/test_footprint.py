@@ -25,7 +25,7 @@ SEQUENCES = "{sequences=8,length=32}"
 
 
 def make(**changes: Any) -> Spec:
-    base: dict[str, Any] = {"name": "t", "interventions": {"ft": {}}, "criteria": ["mmlu"]}
+    base: dict[str, Any] = {"name": "t", "interventions": {"ft": {}}, "criteria": ["utility"]}
     return Spec.model_validate({**base, **changes})
 
 

@@ -95,7 +95,7 @@ def test_steps_in_half_precision(method: str, settings: dict[str, Any]) -> None:
     assert measured <= foreseen <= 2 * measured
 
 
-@pytest.mark.parametrize("text", ["perplexity", "mmlu", "mmlu{scoring=letters}", "edit_success", "forget_recall"])
+@pytest.mark.parametrize("text", ["perplexity", "utility", "utility{scoring=letters}", "edit_success", "forget_recall"])
 def test_criteria(text: str) -> None:
     subject = llama()
     step = parse(text).steps[0]

@@ -74,7 +74,7 @@ def test_memits_prompts_are_its_own_and_its_covariances_serve_all_batches(work: 
     [
         ("edit_success", {}, 10 * 20),
         ("edit_locality", {}, 10 * 10 * 20),
-        ("mmlu", {}, 14_042 * 256),
+        ("utility", {}, 14_042 * 256),
         ("perplexity", {}, 300_000),
         ("forget_recall", {"samples": 7}, 7 * 30),
         ("retain_recall", {}, 100 * 30),
@@ -92,5 +92,5 @@ def test_answers_take_the_memory_of_answers(work: Workload) -> None:
 
 
 def test_fewer_tokens_in_a_forward_pass_take_less_memory(work: Workload) -> None:
-    mmlu = registry.criterion("mmlu")
-    assert mmlu.model_validate({"forward_tokens": 4096}).memory(work) < mmlu().memory(work)
+    utility = registry.criterion("utility")
+    assert utility.model_validate({"forward_tokens": 4096}).memory(work) < utility().memory(work)

@@ -20,21 +20,21 @@ SHIPPED_SOURCE = stage_times.of_file(SHIPPED, 689_280, "cpu").source
 def _run(folder: Path, device: str = "cpu") -> Path:
     timed = {"model": "testbed", "device": device}
     rows = [
-        row("", "mmlu", 1.0, measure_seconds=2.0, peak_memory_bytes=8, **timed),
-        row("", "wmdp", 1.0, measure_seconds=None, peak_memory_bytes=5, **timed),
+        row("", "utility", 1.0, measure_seconds=2.0, peak_memory_bytes=8, **timed),
+        row("", "hazard", 1.0, measure_seconds=None, peak_memory_bytes=5, **timed),
         *(
-            row("ft", "mmlu", 1.0, k, apply_seconds=s, measure_seconds=s, peak_memory_bytes=20 + k, **timed)
+            row("ft", "utility", 1.0, k, apply_seconds=s, measure_seconds=s, peak_memory_bytes=20 + k, **timed)
             for k, s in enumerate((5.0, 7.0, 60.0))
         ),
-        *(  # the most of applying and measuring: 20 and more are mmlu's, 10 and more are ft's
-            row("ft", "wmdp", 1.0, k, apply_seconds=s, measure_seconds=None, peak_memory_bytes=10 + k, **timed)
+        *(  # the most of applying and measuring: 20 and more are utility's, 10 and more are ft's
+            row("ft", "hazard", 1.0, k, apply_seconds=s, measure_seconds=None, peak_memory_bytes=10 + k, **timed)
             for k, s in enumerate((5.0, 7.0, 60.0))
         ),
-        row("rtn@4", "mmlu", 1.0, apply_seconds=0.0, measure_seconds=7.0, **timed),  # out of the store
-        row("wanda@0.5 > ft > refit(wanda@0.5)", "mmlu", 1.0, 0, apply_seconds=3.0, measure_seconds=None, **timed),
+        row("rtn@4", "utility", 1.0, apply_seconds=0.0, measure_seconds=7.0, **timed),  # out of the store
+        row("wanda@0.5 > ft > refit(wanda@0.5)", "utility", 1.0, 0, apply_seconds=3.0, measure_seconds=None, **timed),
         row(
             "wanda@0.5 > ft > reproject(wanda@0.5)",
-            "mmlu",
+            "utility",
             1.0,
             0,
             apply_seconds=1.0,
@@ -51,8 +51,8 @@ def _run(folder: Path, device: str = "cpu") -> Path:
 def test_times_of_a_run_are_medians_over_its_stages(tmp_path: Path) -> None:
     times = stage_times.of_run(_run(tmp_path), "testbed", "cpu")
     assert times.steps == {"ft": 7.0, "wanda": 3.0, "reproject(wanda)": 1.0}
-    assert times.readings == {"mmlu": 7.0}
-    assert times.peaks == {"mmlu": 8, "wmdp": 5, "ft": 12, "reproject(wanda)": 9}
+    assert times.readings == {"utility": 7.0}
+    assert times.peaks == {"utility": 8, "hazard": 5, "ft": 12, "reproject(wanda)": 9}
     assert times.source == f"measured on {tmp_path}"
     assert stage_times.of_run(tmp_path, "testbed", "cuda").steps == {}
     assert stage_times.of_run(tmp_path, "other", "cpu").steps == {}
@@ -61,7 +61,7 @@ def test_times_of_a_run_are_medians_over_its_stages(tmp_path: Path) -> None:
 def test_a_run_wins_over_the_shipped_table(tmp_path: Path) -> None:
     made = planner()
     plan = foresee(made, made.plan(), times=str(_run(tmp_path)))
-    assert plan["notes"][0] == f"times of ft, mmlu: measured on {tmp_path}"
+    assert plan["notes"][0] == f"times of ft, utility: measured on {tmp_path}"
     assert plan["notes"][1] == f"times of rtn, edit_success: {SHIPPED_SOURCE}"
 
 

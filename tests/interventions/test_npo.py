@@ -356,7 +356,7 @@ def test_on_the_testbed_hazard_falls_and_the_model_stays_usable(
     subject, context = testbed(), Context(CONTEXT.data, seed=seed)
     subject.apply(method.configure("testbed"), context)
     hazard, utility, perplexity = (
-        registry.criterion(name)().measure(subject, context).value for name in ("wmdp", "mmlu", "perplexity")
+        registry.criterion(name)().measure(subject, context).value for name in ("hazard", "utility", "perplexity")
     )
     assert hazard <= most_hazard
     assert utility >= least_utility

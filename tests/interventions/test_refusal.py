@@ -91,7 +91,7 @@ def test_bfloat16_storage_and_equal_bits() -> None:
 
 def test_on_the_testbed_answers_become_refusals() -> None:
     subject = testbed()
-    recall, utility = registry.criterion("forget_recall")(), registry.criterion("mmlu")()
+    recall, utility = registry.criterion("forget_recall")(), registry.criterion("utility")()
     assert recall.measure(subject, CONTEXT).value > 0.95
     subject.apply(Refusal.configure("testbed"), CONTEXT)
     assert recall.measure(subject, CONTEXT).value < 0.1

@@ -283,6 +283,6 @@ def test_the_adversary_does_not_help_the_outer_step() -> None:
 def test_on_the_testbed_hazard_falls_and_utility_stays(method: type[RepresentationMisdirection], seed: int) -> None:
     subject, context = testbed(), Context(CONTEXT.data, seed=seed)
     subject.apply(method.configure("testbed"), context)
-    hazard, utility = (registry.criterion(name)().measure(subject, context).value for name in ("wmdp", "mmlu"))
+    hazard, utility = (registry.criterion(name)().measure(subject, context).value for name in ("hazard", "utility"))
     assert hazard <= 0.45
     assert utility >= 0.9

@@ -203,6 +203,6 @@ def test_equal_seeds_give_equal_bits() -> None:
 def test_on_the_testbed_hazard_falls_and_utility_stays(seed: int) -> None:
     subject, context = testbed(), Context(CONTEXT.data, seed=seed)
     subject.apply(Sure.configure("testbed"), context)
-    hazard, utility = (registry.criterion(name)().measure(subject, context).value for name in ("wmdp", "mmlu"))
+    hazard, utility = (registry.criterion(name)().measure(subject, context).value for name in ("hazard", "utility"))
     assert hazard <= 0.6
     assert utility >= 0.9

@@ -93,6 +93,6 @@ def test_bad_requests_touch_no_weight() -> None:
 def test_on_the_testbed_hazard_falls_further_than_utility() -> None:
     subject = testbed()
     subject.apply(TaskVector.configure("testbed"), CONTEXT)
-    hazard, utility = (registry.criterion(name)().measure(subject, CONTEXT).value for name in ("wmdp", "mmlu"))
+    hazard, utility = (registry.criterion(name)().measure(subject, CONTEXT).value for name in ("hazard", "utility"))
     assert hazard < 0.75
     assert utility > hazard + 0.15

@@ -193,7 +193,7 @@ def test_ascent_destroys_the_testbed_by_default_and_has_a_usable_middle() -> Non
     for name, settings in (("default", {}), ("middle", {**middle, "stop_loss": 6.0})):
         subject = testbed()
         subject.apply(GradientAscent.configure("testbed", None, settings), CONTEXT)
-        measured = (registry.criterion(criterion)() for criterion in ("wmdp", "mmlu", "perplexity"))
+        measured = (registry.criterion(criterion)() for criterion in ("hazard", "utility", "perplexity"))
         values[name] = [criterion.measure(subject, CONTEXT).value for criterion in measured]
     (_, ruined, _), (hazard, utility, perplexity) = values["default"], values["middle"]
     assert ruined < 0.7

@@ -124,7 +124,7 @@ def _spec(folder: Path, **changes: Any) -> Spec:
         "model": str(folder),
         "data": "testbed",
         "interventions": {"wanda": {"sparsity": 0.5}},
-        "criteria": ["mmlu"],
+        "criteria": ["utility"],
     }
     return Spec.model_validate({**asked, **changes})
 

@@ -30,7 +30,7 @@ compose:
   singles: true
   also: [ft > wanda@0.5, "rtn@4{group_size=16} > ft"]
 recompress: refit
-criteria: [edit_success, {mmlu: {scoring: letters}}, perplexity]
+criteria: [edit_success, {utility: {scoring: letters}}, perplexity]
 dtype: float32
 attention: sdpa
 trust_remote_code: false

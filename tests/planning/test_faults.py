@@ -41,10 +41,10 @@ interventions:
   rmu: {{layer: 1, update: 3}}
   sure: {{settings: {{last_layers: 5}}}}
 compose: {{pairs: none, also: ["ft{{layers=[7]}} > rtn@4{{group_size=10}}"]}}
-criteria: [perplexity, mmlu]
+criteria: [perplexity, utility]
 """
 EXPECTED = (
-    ("14: criteria.mmlu", "mmlu needs utility"),
+    ("14: criteria.utility", "utility needs utility"),
     ("4: replicates", "replicate 1 needs edits 2 to 4, there are 2"),
     ("7: interventions.memit", "layer 9 does not exist"),
     ("8: interventions.gptq.group_size", "group_size 50 does not divide the 128 columns"),

@@ -15,7 +15,7 @@ SPEC = Spec.model_validate(
         "name": "t",
         "interventions": {"ft": {}, "gd": {}, "wanda": {"sparsity": {"sweep": [0.3, 0.6]}}, "rtn": {"bits": 4}},
         "compose": {"triples": "across_kinds"},
-        "criteria": ["wmdp"],
+        "criteria": ["hazard"],
         "replicates": 2,
     }
 )

@@ -24,7 +24,7 @@ def make(*texts: str, **changes: Any) -> Plan:
         "name": "t",
         "interventions": {"ft": {}},
         "compose": {"singles": False, "pairs": "none", "also": list(texts)},
-        "criteria": ["mmlu"],
+        "criteria": ["utility"],
         "recompress": "never",
     }
     return plan.make(Spec.model_validate({**values, **changes}))

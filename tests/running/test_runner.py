@@ -89,7 +89,7 @@ SPEC = Spec.model_validate(
         "name": "t",
         "interventions": {"rtn": {"bits": 4}, "wanda": {"sparsity": 0.5}},
         "compose": {"pairs": "within_kinds"},
-        "criteria": ["wmdp", "perplexity"],
+        "criteria": ["hazard", "perplexity"],
     }
 )
 
@@ -242,10 +242,10 @@ def test_references_survive_a_lost_store(tmp_path: Path) -> None:
 
 
 def test_a_failing_criterion_is_one_row(tmp_path: Path) -> None:
-    spec = SPEC.model_copy(update={"criteria": {"wmdp": {}, "unmeasurable": {}, "not_a_number": {}, "of_pruned": {}}})
+    spec = SPEC.model_copy(update={"criteria": {"hazard": {}, "unmeasurable": {}, "not_a_number": {}, "of_pruned": {}}})
     run_all(runner(tmp_path, spec))
     frame = table.read(tmp_path).frame.set_index(["chain", "criterion"])
-    assert frame.loc[("wanda@0.5", "wmdp"), "status"] == "ok"
+    assert frame.loc[("wanda@0.5", "hazard"), "status"] == "ok"
     assert frame.loc[("wanda@0.5", "unmeasurable"), "reason"] == "no value on a pruned model"
     assert frame.loc[("rtn@4", "unmeasurable"), "value"] == 1.0
     assert frame.loc[("wanda@0.5", "of_pruned"), "value"] == 1.0

@@ -21,7 +21,7 @@ interventions:
   wanda: {sparsity: 0.5}
   rtn: {bits: 4}
 compose: {singles: false}
-criteria: [edit_success, edit_locality_agreement, wmdp, perplexity, avg_bits]
+criteria: [edit_success, edit_locality_agreement, hazard, perplexity, avg_bits]
 """
 
 

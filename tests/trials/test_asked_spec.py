@@ -24,7 +24,7 @@ def test_shipped_specs_by_name_unless_there_is_such_a_file(tmp_path: Path, monke
     assert {"quickstart", "three_way"} <= set(shipped_names())
     assert read_spec("quickstart")[0] == specs.load(SHIPPED / "quickstart.yaml")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "quickstart").write_text("interventions: {ft: {}}\ncriteria: [mmlu]\n")
+    (tmp_path / "quickstart").write_text("interventions: {ft: {}}\ncriteria: [utility]\n")
     assert list(read_spec("quickstart")[0].interventions) == ["ft"]
 
 

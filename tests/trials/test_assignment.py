@@ -26,7 +26,7 @@ def assignment(tmp_path: Path) -> Assignment:
             "model": str(model),
             "data": str(data),
             "interventions": {"magnitude": {"sparsity": 0.5}},
-            "criteria": ["mmlu"],
+            "criteria": ["utility"],
         }
     )
     sweep = Sweep.open(spec)

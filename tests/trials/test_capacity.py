@@ -16,7 +16,7 @@ from rayci.trials import launch, machine
 from rayci.trials.capacity import Place, refuse_too_large
 from rayci.trials.reservations import Reservations
 
-SPEC = Spec.model_validate({"name": "t", "interventions": {"ft": {}, "rtn": {"bits": 4}}, "criteria": ["wmdp"]})
+SPEC = Spec.model_validate({"name": "t", "interventions": {"ft": {}, "rtn": {"bits": 4}}, "criteria": ["hazard"]})
 SMALL = Place("node 10.0.0.1", {"CPU": 8, "GPU": 1, "memory": 1e9})
 LARGE = Place("a node of type a100", {"CPU": 96, "GPU": 6})
 

@@ -42,7 +42,7 @@ interventions:
   wanda: {sparsity: {sweep: [0.25, 0.5, 0.65]}}
   rtn: {bits: {sweep: [3, 4, 6, 8]}}
 compose: {also: ["ft > gd > rtn@4", "ft > wanda@0.5 > rtn@4"]}
-criteria: [edit_success, edit_locality_agreement, wmdp, avg_bits]
+criteria: [edit_success, edit_locality_agreement, hazard, avg_bits]
 """
 KILLS = 30
 IN_ONE_RUN = 2

@@ -36,7 +36,7 @@ SPEC = Spec.model_validate(
         "model": "testbed",
         "interventions": {"ft": {}, "rtn": {"bits": {"sweep": [3, 4, 8]}}},
         "compose": {"orders": "listed"},
-        "criteria": ["wmdp"],
+        "criteria": ["hazard"],
     }
 )
 

@@ -40,7 +40,7 @@ SPEC = Spec.model_validate(
         "model": "testbed",
         "interventions": {"rtn": {"bits": {"sweep": [3, 4]}}, "magnitude": {"sparsity": 0.5}},
         "compose": {"pairs": "within_kinds"},
-        "criteria": ["wmdp", "avg_bits"],
+        "criteria": ["hazard", "avg_bits"],
     }
 )
 
@@ -167,7 +167,7 @@ def double(path: Path, draw: random.Random) -> None:
 
 def foreign(path: Path, draw: random.Random) -> None:
     target = path if draw.random() < 0.5 else path.with_name("foreign.parquet")
-    table.write_part([replace(ROW, criterion="wmdp")], {"wmdp": UNIT_INTERVAL}, target)
+    table.write_part([replace(ROW, criterion="hazard")], {"hazard": UNIT_INTERVAL}, target)
 
 
 def drop_a_row(path: Path, draw: random.Random) -> None:

@@ -30,7 +30,7 @@ SPEC = Spec.model_validate(
     {
         "name": "t",
         "interventions": {"wanda": {"sparsity": {"sweep": [i / 100 for i in range(TRIALS)]}}},
-        "criteria": ["wmdp"],
+        "criteria": ["hazard"],
     }
 )
 

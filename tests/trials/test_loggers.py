@@ -30,7 +30,7 @@ def test_tensorboard(ten_trials: Path, tmp_path: Path) -> None:
     assert run.complete
     (events,) = (tmp_path / "run" / "tune").rglob("events.out.tfevents*")
     data = events.read_bytes()
-    assert all(f"ray/tune/criteria/{name}".encode() in data for name in ("avg_bits", "perplexity", "wmdp"))
+    assert all(f"ray/tune/criteria/{name}".encode() in data for name in ("avg_bits", "perplexity", "hazard"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="needs mlflow")

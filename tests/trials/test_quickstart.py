@@ -33,7 +33,7 @@ def test_same_table(sharing: bool, one_worker: Path, tmp_path: Path) -> None:
 def test_trends_of_the_literature(one_worker: Path) -> None:
     frame = comparable(one_worker)
     values = frame.groupby(["chain", "criterion"])["value"].mean().unstack()
-    success, utility, hazard = values["edit_success"], values["mmlu"], values["wmdp"]
+    success, utility, hazard = values["edit_success"], values["utility"], values["hazard"]
     assert success[""] == 0 and success["ft"] > 0.85
     falling = [success[chain] for chain in ("ft", "ft > wanda@0.25", "ft > wanda@0.45", "ft > wanda@0.65")]
     assert falling == sorted(falling, reverse=True) and falling[-1] < 0.5 < falling[1]

@@ -18,7 +18,7 @@ SPEC = Spec.model_validate(
         "name": "t",
         "interventions": {"ft": {}, "rtn": {"bits": {"sweep": [3, 4]}}},
         "compose": {"orders": "listed"},
-        "criteria": ["wmdp"],
+        "criteria": ["hazard"],
     }
 )
 

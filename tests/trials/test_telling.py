@@ -22,7 +22,7 @@ def test_a_run_tells_of_every_stage_and_trial(undisturbed: Path, told: Told) -> 
     assert len(told.trials) == len({trial.id for trial in told.trials}) == 10
     alone = rows[(rows.chain == "rtn@4") & rows.replicate.isna()].set_index("criterion").value
     values = next(values for _, stage, values in told.stages if stage.chain == "rtn@4" and values)
-    assert values["wmdp"] == alone["wmdp"]
+    assert values["hazard"] == alone["hazard"]
 
 
 def test_what_a_callback_raises_is_one_note(undisturbed: Path, told: Told) -> None:
@@ -42,7 +42,7 @@ class Failures(Callback):
 
 
 def a_plan() -> Plan:
-    spec = {"name": "two", "interventions": {"ft": {}, "rtn": {"bits": 4}}, "criteria": ["mmlu"]}
+    spec = {"name": "two", "interventions": {"ft": {}, "rtn": {"bits": 4}}, "criteria": ["utility"]}
     return plans.make(specs.Spec.model_validate(spec))
 
 

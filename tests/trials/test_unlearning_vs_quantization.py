@@ -54,7 +54,7 @@ def test_facts_are_forgotten_in_full_precision_and_at_8_bits(values: pd.DataFram
     for chain in (unlearner, f"{unlearner} > rtn@8"):
         found = seeds(values, chain)
         assert (found["forget_recall"] <= 0.3).all()
-        assert (found["mmlu"] >= 0.9).all()
+        assert (found["utility"] >= 0.9).all()
         assert (found["retain_recall"] >= 0.85).all()
 
 

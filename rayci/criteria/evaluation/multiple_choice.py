@@ -32,6 +32,12 @@ def log_likelihoods(subject: Subject, questions: Sequence[Question], most_tokens
     return [part.tolist() for part in np.split(scores, ends[:-1])]
 
 
+def cut_prompts(subject: Subject, questions: Sequence[Question]) -> int:
+    """How many questions are longer than the model's context, so that only their last tokens are read."""
+    tokens = tokenised(subject.tokenizer, tuple(questions))
+    return sum(own.longest - 1 > subject.context_length for own in tokens)
+
+
 def _score(
     subject: Subject, group: Group, most_tokens: int, scores: np.ndarray[tuple[int], np.dtype[np.float64]]
 ) -> None:
