@@ -16,6 +16,7 @@ from pathlib import Path
 from rayci import registry
 from rayci.context import Context, edit_batch
 from rayci.data import AbsentDataError, collect
+from rayci.data.leaks import leaks
 from rayci.data.records import Collection
 from rayci.errors import DataError, RequestError, caught, each, gathered
 from rayci.intervention import Intervention
@@ -125,7 +126,7 @@ class Examination:
         """Everything that is wrong, as far as it can be told."""
         yield from self.unreadable
         if self.data is not None:
-            yield from self._placed(("data",), _overlap(self.data))
+            yield from self._placed(("data",), leaks(self.data, self.spec.overlaps_allowed()))
             yield from self._of_criteria(self.data)
             yield from self._of_replicates(self.data)
         for keys, intervention in self._interventions():
@@ -188,14 +189,3 @@ class Examination:
             yield Context(data, self.spec.seed, batch_size=len(data.edits))
         for replicate in range(batches if "edits" in intervention.needs else min(batches, 1)):
             yield Context(data, self.spec.seed, replicate=replicate, batch_size=size)
-
-
-def _overlap(data: Collection) -> Iterator[RequestError]:
-    """Retain text must not be the text that perplexity is measured on."""
-    shared = {document.text for document in data.retain} & {document.text for document in data.evaluation}
-    if shared:
-        yield RequestError(
-            f"{len(shared)} retain documents are also evaluation documents, first {sorted(shared)[0][:60]!r}",
-            at=data.sources.get("retain", "retain"),
-            hint="training on the text that perplexity is measured on hides its damage; use other retain text",
-        )

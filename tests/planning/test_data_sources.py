@@ -145,3 +145,15 @@ def test_local_places_alone_are_moved() -> None:
         "utility": "cais/mmlu",
     }
     assert relocated("testbed", place) == "testbed" and relocated("folder", place) == "/base/folder"
+
+
+def test_shared_text_is_refused_with_the_plan_and_an_allowance_is_recorded(work: Path) -> None:
+    text = real.lines(work / "text.jsonl", [{"text": " ".join(map(str, range(60)))}])
+    data = f"  retain: {text}\n  evaluation: {text}\n"
+    (fault,) = [fault for fault in examined(work, data).faults() if "share text" in fault.problem]
+    assert "spec.yaml:5: data.retain" in str(fault.at) and "11 runs of 50 words" in fault.problem
+    allowing = examined(work, f"{data}allow_overlap: [[retain, evaluation]]\n")
+    assert not [fault for fault in allowing.faults() if "share text" in fault.problem]
+    assert allowing.data is not None
+    overlaps = Sweep(allowing.spec, work, allowing.data).overlaps_allowed
+    assert json.loads(versions((), overlaps))["allow_overlap"] == [["evaluation", "retain"]]
