@@ -63,6 +63,9 @@ CRITERIA = {
     "sparsity": "rayci.criteria.cost:Sparsity",
     "avg_bits": "rayci.criteria.cost:AverageBits",
     "avg_bits_nominal": "rayci.criteria.cost:NominalBits",
+    "flops": "rayci.criteria.cost:Operations",
+    "params_changed": "rayci.criteria.cost:ParametersChanged",
+    "update_survival": "rayci.criteria.update_survival:UpdateSurvival",
     "forget_recall": "rayci.criteria.recall:ForgetRecall",
     "retain_recall": "rayci.criteria.recall:RetainRecall",
 }

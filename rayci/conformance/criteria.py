@@ -62,10 +62,10 @@ class CriterionConformance(SettingsRules, CostRules):
     def measured(self) -> tuple[Reading, Snapshot, Snapshot, int, tuple[Settings, ...]]:
         """A reading, the model before and after it, the steps that it added, other criteria that ran."""
         made, subject, context = self.make(), self.subject(), self.context()
-        before = Snapshot.of(subject)
-        steps = len(subject.applied)
+        before, steps = Snapshot.of(subject), [id(step.intervention) for step in subject.applied]
         reading, others = watching(made, lambda: made.measure(subject, context))
-        return reading, before, Snapshot.of(subject), len(subject.applied) - steps, others
+        strangers = tuple(other for other in others if id(other) not in steps)  # the stage's own steps identify it
+        return reading, before, Snapshot.of(subject), len(subject.applied) - len(steps), strangers
 
     def test_the_reading_is_sound(self) -> None:
         """A value in the declared range, of n > 0 items, with a standard error that is not negative."""

@@ -1,4 +1,4 @@
-"""Sparsity and bits, worked by hand on the weights."""
+"""Sparsity, bits, operations and changes, worked by hand on the weights."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from rayci.context import Context
-from rayci.criteria.cost import AverageBits, NominalBits, Sparsity
+from rayci.criteria.cost import AverageBits, NominalBits, Operations, ParametersChanged, Sparsity
+from rayci.errors import RequestError
 from rayci.interventions.compression.rtn import RoundToNearest
 from rayci.interventions.compression.wanda import Wanda
 from rayci.interventions.editing.finetuning import FineTuning
 from rayci.model import modules
+from rayci.model.experts import Expert
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import testbed, tiny
@@ -160,3 +162,44 @@ def test_bits_of_conv1d_weights_are_counted_along_their_inputs() -> None:
         module.weight[:, 0] += 0.01  # all inputs of one output: two groups of 16
     count = sum(module.weight.numel() for _, module in subject.linears())
     assert measured(subject) == pytest.approx(6.0 + 32 * 10 / count)
+
+
+def test_a_token_takes_two_operations_for_each_weight_that_is_not_zero() -> None:
+    subject = tiny()
+    weights = sum(module.weight.numel() for _, module in subject.linears())
+    head = 1152 * 32
+    reading = Operations().measure(subject, CONTEXT)
+    assert (reading.value, reading.n) == (2 * (weights + head), weights + head)
+    subject.apply(wanda(0.5), CONTEXT)
+    assert Operations().measure(subject, CONTEXT).value == 2 * (weights / 2 + head)
+
+
+def test_a_token_passes_the_experts_that_the_router_picks() -> None:
+    subject = tiny("mixtral")  # two of five experts
+    experts = sum(module.weight.numel() for _, module in subject.linears() if isinstance(module, Expert))
+    others = sum(module.weight.numel() for _, module in subject.linears() if not isinstance(module, Expert))
+    assert experts > 0
+    assert Operations().measure(subject, CONTEXT).value == pytest.approx(2 * (experts * 2 / 5 + others + 1152 * 32))
+
+
+def test_parameters_changed_are_counted_against_the_untouched_model() -> None:
+    subject = tiny()
+    subject.remember_base()
+    assert ParametersChanged().measure(subject, CONTEXT).value == 0
+    subject.apply(RoundToNearest(bits=8, group_size=-1), CONTEXT)
+    first = modules.weight(next(subject.linears())[1])
+    assert subject.base is not None
+    for name, value in subject.model.named_parameters():  # all but nine are as they were
+        value.data.copy_(subject.base[name])
+    first[0, :9] += 1
+    reading = ParametersChanged().measure(subject, CONTEXT)
+    total = sum(value.numel() for value in subject.model.parameters())
+    assert (reading.value, reading.n) == (9 / total, total)
+
+
+def test_what_was_changed_without_its_base_cannot_be_counted() -> None:
+    subject = tiny()
+    assert ParametersChanged().measure(subject, CONTEXT).value == 0
+    subject.apply(RoundToNearest(bits=8, group_size=-1), CONTEXT)
+    with pytest.raises(RequestError, match="untouched weights were not kept"):
+        ParametersChanged().measure(subject, CONTEXT)

@@ -2,7 +2,8 @@
 
 1. Per group of linears with one input, the scales whose quantised weights change the output of
    the attention, the MLP or the linear itself least (`awq_scales`); folded into the previous
-   norm or linear (`folding`). All groups of a block are searched on its dense weights.
+   norm or linear (`folding`). All groups of a block are searched on its dense weights. The receipt
+   keeps them as `<first linear>.fold`.
 2. Per row and group of columns, the bound that changes the linear's own output least
    (`awq_clip`), on about `clip_tokens` of the scaled inputs; not for the linears that make q
    and k, whose product is hard to bound. The receipt keeps it as `<linear>.clip`.
@@ -25,10 +26,10 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from rayci.context import Context
-from rayci.errors import InterventionError, RequestError, caught
+from rayci.errors import InterventionError, MeasurementError, RequestError, caught
 from rayci.intervention import Receipt, Strength
 from rayci.interventions.compression.awq_clip import CHUNK, clip, clip_bounds
 from rayci.interventions.compression.awq_inputs import AT_ONCE, Observed, look
@@ -71,13 +72,17 @@ class AWQ(Quantiser, Calibrated):
         return tuple(names)
 
     def kept_bytes(self, subject: Subject) -> int:
-        """The grids, and an fp32 bound of every group that is clipped."""
+        """The grids, an fp32 bound of every group that is clipped, and the fp32 scales that are folded."""
         bounds = sum(
             4 * self.groups_in(modules.linear(block, path))
             for block in subject.blocks
             for path in _clipped(subject.paths.groups(block))
         )
-        return super().kept_bytes(subject) + bounds
+        first, norms = subject.block(0), subject.paths.attention_norm and subject.paths.mlp_norm
+        places = folds(subject, first) if norms else []  # without them it will fail when it runs
+        scaled = [modules.weight(modules.linear(first, place.linears[0])) for place in places]
+        scales = len(subject.blocks) * sum(4 * weight.shape[1] for weight in scaled)
+        return super().kept_bytes(subject) + bounds + scales
 
     def operations(self, work: Workload) -> float:
         """Calibration, whose two passes become as many more as there are ratios to try."""
@@ -110,6 +115,16 @@ class AWQ(Quantiser, Calibrated):
             extra += folded(inputs.name, inputs.block, places)
         return self.receipt(subject, kept, counts, tuple(extra))
 
+    def before_rounding(self, subject: Subject, block: nn.Module, name: str, receipt: Receipt) -> None:
+        for place in folds(subject, block):
+            scales = receipt.kept.get(f"{name}.{place.linears[0]}.fold")
+            if scales is None:
+                raise MeasurementError(f"awq's scales of {name} were not kept: an older version applied it")
+            fold(block, place, scales.to(modules.weight(modules.linear(block, place.linears[0])).device))
+        for path in _clipped(subject.paths.groups(block)):
+            weight = modules.weight(modules.linear(block, path))
+            weight.copy_(clip(weight, receipt.kept[f"{name}.{path}.clip"].to(weight.device)))
+
     def grid(self, weight: Tensor) -> Grid:
         """The levels of a weight `[out, in]`."""
         group = self.group("a weight", weight.shape[1])
@@ -134,21 +149,24 @@ class AWQ(Quantiser, Calibrated):
     def _compress(
         self, inputs: BlockInputs, places: list[Fold], step: int
     ) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """Ratios and losses; grids and clip bounds of one block. Nothing that was observed outlives the call."""
+        """Ratios and losses; scales, grids and bounds of one block. Nothing that was observed outlives the call."""
         observed = look(inputs, places, step)
-        return self._scale(observed, places), self._clip_and_round(observed)
+        counts, scales = self._scale(observed, places)
+        return counts, {**scales, **self._clip_and_round(observed)}
 
-    def _scale(self, observed: Observed, places: list[Fold]) -> dict[str, float]:
-        """Search all groups on the dense block, then fold; ratio and loss of each."""
+    def _scale(self, observed: Observed, places: list[Fold]) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """Search all groups on the dense block, then fold; ratio and loss of each, and its scales."""
         best = [(place, self.search(observed, place)) for place in places]
         counts: dict[str, float] = {}
+        kept: dict[str, Tensor] = {}
         for place, scaling in best:
             fold(observed.inputs.block, place, scaling.scales)
             seen = observed.seen[place.linears[0]]
             seen.samples = [sample / scaling.scales for sample in seen.samples]
             name = f"{observed.inputs.name}.{place.linears[0]}"
             counts |= {f"{name}.ratio": scaling.ratio, f"{name}.loss": scaling.loss}
-        return counts
+            kept[f"{name}.fold"] = scaling.scales.cpu()
+        return counts, kept
 
     def _clip_and_round(self, observed: Observed) -> dict[str, Tensor]:
         inputs = observed.inputs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from pydantic import AfterValidator, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from rayci.context import Context
 from rayci.errors import RequestError, caught
@@ -71,6 +71,9 @@ class Quantiser(Compressor):
         for name, module in subject.linears(placed=True):
             self.write(subject, module, self.grid_in(receipt.kept, name, modules.weight(module).device))
         return self.receipt(subject, receipt.kept)
+
+    def before_rounding(self, subject: Subject, block: nn.Module, name: str, receipt: Receipt) -> None:
+        """Do to another block of that name, an untouched one, what `apply` did before it rounded; mostly nothing."""
 
     def receipt(
         self,
