@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 import pytest
 
 from rayci.data import collect
@@ -42,6 +43,12 @@ def test_zsre_in_the_form_of_knowedit(tmp_path: Path) -> None:
         QuestionAnswer("Where does that river end?", "the Gulf", ("Gulf",), "Reasoning"),
         QuestionAnswer("Which river rises at Vale Hill?", "the Tiss", (), "Subject_Aliasing"),
     )
+
+
+def test_knowedit_may_lack_all_that_is_not_the_edit(tmp_path: Path) -> None:
+    bare = {key: real.KNOWEDIT[0][key] for key in ("subject", "prompt", "target_new")}
+    (edit,) = supplied("edits", source="zsre", path=real.array(tmp_path / "rows.json", [bare])).records
+    assert (edit.ground_truth, edit.locality, edit.portability) == ("", (), ())
 
 
 def test_zsre_asks_for_one_relation_more_in_a_file_of_its_own(tmp_path: Path) -> None:
@@ -143,6 +150,26 @@ def test_mmlu_has_57_subjects_in_four_topics() -> None:
     assert sizes == [19, 13, 12, 13] and len(TOPIC_OF) == 57
 
 
+def test_examples_of_mmlu_stand_in_the_order_of_its_dev_split(tmp_path: Path) -> None:
+    real.parquet(tmp_path / "all" / "test-00000-of-00001.parquet", real.MMLU[:1])
+    dev = [real.question("dev", number, subject="virology") for number in (3, 1, 2, 0, 4)]
+    real.parquet(tmp_path / "all" / "dev-00000-of-00001.parquet", dev)
+    shots = collect({"utility": {"source": "mmlu", "path": str(tmp_path)}}, "any").shots["utility"]
+    assert [(shot.question.split()[-1], shot.subject) for shot in shots] == [
+        (f"{n}?", "virology") for n in (3, 1, 2, 0, 4)
+    ]
+
+
+def test_the_pile_is_packed_and_wikipedia_has_titles(tmp_path: Path) -> None:
+    with pa.CompressedOutputStream(str(tmp_path / "val.jsonl.zst"), "zstd") as packed:
+        packed.write(b"".join(b'{"text": "Page %d.", "meta": {"pile_set_name": "a"}}\n' % n for n in range(4)))
+    given = supplied("calibration", source="pile", path=tmp_path, limit=3)
+    assert [record.text for record in given.records] == ["Page 0.", "Page 1.", "Page 2."]
+    page = {"id": "1", "url": "http://a.b", "title": "Vale", "text": "Vale is a hill."}
+    real.parquet(tmp_path / "20231101.en" / "train-00000-of-00041.parquet", [page])
+    assert supplied("covariance_text", source="wikipedia", path=tmp_path).records == (Document("Vale is a hill."),)
+
+
 def test_wikitext_keeps_empty_rows_where_perplexity_is_measured_alone(tmp_path: Path) -> None:
     for split in ("train", "test"):
         rows = [{"text": text} for text in real.WIKITEXT]
@@ -188,8 +215,6 @@ def test_parts_of_one_spec_come_from_several_sets(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet", "jsonl.gz", "arrow"])
 def test_own_records_in_every_format(suffix: str, tmp_path: Path) -> None:
-    import pyarrow as pa
-
     path, rows = tmp_path / f"texts.{suffix}", [{"text": "Some,\u2028text."}, {"text": "More."}]
     if suffix == "csv":
         path.write_text('text\n"Some,\u2028text."\nMore.\n')
