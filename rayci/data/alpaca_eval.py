@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet
-from rayci.data.fields import Unusable, any_text
+from rayci.data.fields import field, usable_text
 from rayci.data.records import Document
 
 
 def instruction(row: Any, topic: str = "") -> Document:
     """The `instruction` of a row."""
-    asked = any_text(row, "instruction")
-    if not asked.strip():
-        raise Unusable("the instruction is empty")
-    return Document(asked, topic)
+    return Document(usable_text(field(row, "instruction"), "instruction"), topic)
 
 
 def _read(row: Any, content: Content, part: str) -> Document:

@@ -43,6 +43,14 @@ def whole_text(value: Any, name: str) -> str:
     return value
 
 
+def usable_text(value: Any, name: str) -> str:
+    """The value, where it is a text; Unusable where it is blank."""
+    text = whole_text(value, name)
+    if not text.strip():
+        raise Unusable(f"the {name} is empty")
+    return text
+
+
 def as_list(value: Any, name: str) -> list[Any]:
     """The value, where it is a list."""
     if not isinstance(value, list):
@@ -53,6 +61,11 @@ def as_list(value: Any, name: str) -> list[Any]:
 def as_texts(value: Any, name: str) -> tuple[str, ...]:
     """A list of texts that say something."""
     return tuple(as_text(item, f"{name}[{index}]") for index, item in enumerate(as_list(value, name)))
+
+
+def any_texts(value: Any, name: str) -> tuple[str, ...]:
+    """A list of texts, some of which may be empty."""
+    return tuple(whole_text(item, f"{name}[{index}]") for index, item in enumerate(as_list(value, name)))
 
 
 def index_of(value: Any, name: str, count: int) -> int:

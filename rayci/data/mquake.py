@@ -16,8 +16,8 @@ from typing import Any
 
 from rayci.data.data_set import Content, DataSet
 from rayci.data.edit_texts import edit, filled
-from rayci.data.fields import Unusable, as_list, as_texts, field, text
-from rayci.data.question_texts import answered, any_texts
+from rayci.data.fields import Unusable, any_texts, as_list, as_texts, field, text
+from rayci.data.question_texts import answered
 from rayci.data.records import EditRecord, QuestionAnswer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rayci.data.fields import Unusable, any_text, as_list, field, index_of, whole_text
+from rayci.data.fields import Unusable, any_text, any_texts, field, index_of, usable_text
 from rayci.data.records import Choice, QuestionAnswer
 
 
@@ -17,31 +17,20 @@ def answered(question: str, answers: Sequence[str], kind: str = "") -> QuestionA
     said = [answer for answer in dict.fromkeys(answers) if answer.strip()]
     if not said:
         raise Unusable("there is no answer")
-    return QuestionAnswer(_asked(question), said[0], tuple(said[1:]), kind)
+    return QuestionAnswer(usable_text(question, "question"), said[0], tuple(said[1:]), kind)
 
 
 def chosen(question: str, options: Sequence[str], answer: int, subject: str = "", topic: str = "") -> Choice:
     """The question with its options; Unusable where it, or one of them, is blank."""
     if not all(option.strip() for option in options):
         raise Unusable("an option is empty")
-    return Choice(_asked(question), tuple(options), answer, subject, topic)
+    return Choice(usable_text(question, "question"), tuple(options), answer, subject, topic)
 
 
-def lettered(row: Any, subject: str = "", topic: str = "", *, count: int | None = None) -> Choice:
+def multiple_choice(row: Any, subject: str = "", topic: str = "", *, count: int | None = None) -> Choice:
     """A row with `question`, `choices` and the index `answer`, of `count` choices, or of two and more."""
     options = any_texts(field(row, "choices"), "choices")
     if len(options) < 2 or count not in (None, len(options)):
         raise ValueError(f"choices is {list(options)!r}, allowed: {count or 'two or more'}")
     answer = index_of(field(row, "answer"), "answer", len(options))
     return chosen(any_text(row, "question"), options, answer, subject, topic)
-
-
-def any_texts(value: Any, name: str) -> tuple[str, ...]:
-    """A list of texts, some of which may be empty."""
-    return tuple(whole_text(item, f"{name}[{index}]") for index, item in enumerate(as_list(value, name)))
-
-
-def _asked(question: str) -> str:
-    if not question.strip():
-        raise Unusable("the question is empty")
-    return question

@@ -11,9 +11,9 @@ from typing import Any
 
 from rayci.data.alpaca_eval import instruction
 from rayci.data.data_set import Content, DataSet
-from rayci.data.fields import Unusable, any_text, field, text
+from rayci.data.fields import any_text, any_texts, field, text, usable_text
 from rayci.data.mmlu import question_of
-from rayci.data.question_texts import answered, any_texts
+from rayci.data.question_texts import answered
 from rayci.data.records import Choice, Document, QuestionAnswer
 from rayci.data.truthful_qa import best_answer
 
@@ -22,10 +22,7 @@ _KINDS = {"1": "fill_in_blank", "2": "question", "3": "adversarial"}
 
 
 def _passage(row: Any) -> Document:
-    passage = any_text(row, "text")
-    if not passage.strip():
-        raise Unusable("the text is empty")
-    return Document(passage, row["subject"])
+    return Document(usable_text(field(row, "text"), "text"), row["subject"])
 
 
 def _probe(row: Any) -> QuestionAnswer:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
-from rayci.data.fields import any_text, field
-from rayci.data.question_texts import answered, any_texts
+from rayci.data.fields import any_text, any_texts, field
+from rayci.data.question_texts import answered
 from rayci.data.records import QuestionAnswer
 
 _MOST_SHOTS = 64

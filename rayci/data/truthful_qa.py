@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
-from rayci.data.fields import any_text, as_list, field
-from rayci.data.question_texts import any_texts, chosen
+from rayci.data.fields import any_text, any_texts, as_list, field
+from rayci.data.question_texts import chosen
 from rayci.data.records import Choice
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
-from rayci.data.fields import Unusable, any_text
-from rayci.data.question_texts import lettered
+from rayci.data.fields import field, usable_text
+from rayci.data.question_texts import multiple_choice
 from rayci.data.records import Choice, Document
 
 _SUBJECTS = {"bio": "biology", "cyber": "cybersecurity", "chem": "chemistry"}
@@ -19,16 +19,12 @@ _TOPICS = ("bio", "cyber")
 
 
 def _question(row: Any, content: Content, part: str) -> Choice:
-    return lettered(row, _SUBJECTS.get(content.topic, ""), content.topic)
+    return multiple_choice(row, _SUBJECTS.get(content.topic, ""), content.topic)
 
 
 def _document(row: Any, content: Content, part: str) -> Document:
     """A row with `text`, a JSON string, or a plain line: the corpora come in all three."""
-    document = row if isinstance(row, str) else any_text(row, "text")
-    if not document.strip():
-        raise Unusable("the text is empty")
-    document.encode()
-    return Document(document, content.topic)
+    return Document(usable_text(row if isinstance(row, str) else field(row, "text"), "text"), content.topic)
 
 
 WMDP = DataSet(

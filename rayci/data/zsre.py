@@ -16,9 +16,8 @@ from typing import Any
 
 from rayci.data.data_set import Content, DataSet, inside
 from rayci.data.edit_texts import edit, one_hop_more
-from rayci.data.fields import Unusable, any_text, field
+from rayci.data.fields import Unusable, any_text, any_texts, field
 from rayci.data.knowedit import known_edit
-from rayci.data.question_texts import any_texts
 from rayci.data.records import EditRecord, QuestionAnswer
 
 _QUESTION = "nq question:"
