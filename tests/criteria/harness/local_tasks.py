@@ -1,7 +1,8 @@
-"""Tasks in the harness's YAML format over the testbed's questions and stories, with their files of data."""
+"""Tasks in the harness's YAML format over the testbed's questions and stories, and the harness's answers."""
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import yaml
 
+from rayci.subject import Subject
 from rayci.testbed import collection
 
 COUNT, SHOTS = 18, 6
@@ -50,6 +53,26 @@ def write(folder: Path) -> Path:
         _write(folder, name, {"group": name, "task": ["letters", "texts"], "aggregate_metric_list": listed})
     _write(folder, "loose", {"group": "loose", "task": ["letters", "texts"]})
     return folder
+
+
+def evaluated(
+    subject: Subject, folder: Path, tasks: Sequence[str], *, begins: bool | None = None, **settings: Any
+) -> dict[str, Any]:
+    """What the harness itself says of these tasks, on its own model class; `begins` is its `add_bos_token`."""
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    tokenizer: Any = copy.deepcopy(subject.tokenizer)
+    model = HFLM(pretrained=subject.model, tokenizer=tokenizer, batch_size=4, add_bos_token=begins)
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # the harness looks for files of data in the working directory
+        patch.setenv("DISABLE_MULTIPROC", "1")
+        found: Any = simple_evaluate(
+            model=model, tasks=list(tasks), task_manager=manager, bootstrap_iters=1000, **settings
+        )
+    return dict(found)
 
 
 def _questions() -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import random
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from rayci.errors import MeasurementError
 from rayci.interventions.compression.wanda import Wanda
 from rayci.subject import Subject
 from rayci.testbed import collection
-from tests.criteria.harness.local_tasks import write
+from tests.criteria.harness.local_tasks import evaluated, write
 from tests.models import testbed
 
 TOGETHER = ("by_size", "pairs", "stories", "finish", "generated")
@@ -54,22 +53,6 @@ def pruned() -> Subject:
 def measured(subject: Subject, folder: Path, task: str, **settings: Any) -> Reading:
     criterion = registry.criterion(f"lm_eval:{task}").model_validate({"include_path": str(folder), **settings})
     return criterion.measure(subject, Context(Collection()))
-
-
-def evaluated(subject: Subject, folder: Path, tasks: list[str], **settings: Any) -> dict[str, Any]:
-    from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
-
-    model = HFLM(pretrained=subject.model, tokenizer=copy.deepcopy(subject.tokenizer), batch_size=4)  # type: ignore[arg-type]
-    manager = TaskManager(include_path=str(folder), include_defaults=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)  # the harness looks for files of data in the working directory
-        patch.setenv("DISABLE_MULTIPROC", "1")
-        found: Any = simple_evaluate(
-            model=model, tasks=list(tasks), task_manager=manager, bootstrap_iters=1000, **settings
-        )
-    return dict(found)
 
 
 @pytest.fixture(scope="module")
