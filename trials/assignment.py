@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
+from rayci.data import downloaded_files
 from rayci.data.relocation import relocated
 from rayci.errors import RequestError
 from rayci.model.folder import Hashes
@@ -37,6 +39,10 @@ class Assignment:
     """The model's files as the driver has hashed them; None lets every worker hash them."""
     fingerprint: str | None = None
     """That of the driver's sweep, which a worker's must equal."""
+    commit: str | None = None
+    """The model's commit on the hub that the driver has read; a branch may have moved since."""
+    downloads: str | None = None
+    """The driver's folder of downloaded data, see `rayci.data.downloaded_files`."""
 
     def runner(self, gpus: float) -> Runner:
         """The runner of one worker, with the model loaded on what the trial reserved.
@@ -48,7 +54,9 @@ class Assignment:
         from rayci.running.runner import Runner
         from rayci.storage.stages import StageStore
 
-        sweep = Sweep.open(self.spec, hashed=self.hashes)
+        if self.downloads is not None:
+            os.environ[downloaded_files.VARIABLE] = self.downloads
+        sweep = Sweep.open(self.spec, hashed=self.hashes, commit=self.commit)
         if self.fingerprint not in (None, sweep.fingerprint):
             raise RequestError(
                 f"the data on {gethostname()} are not those that the sweep was started with",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayci import table
+from rayci.data import downloaded_files
 from rayci.forecast.estimator import Estimator
 from rayci.forecast.stage_times import known_times
 from rayci.planning.faults import Blame
@@ -98,7 +99,16 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
         folder.tidy()
         reservations = reservations or reserve(todo)
         places = folder.workers_results, folder.store
-        assignment = Assignment(sweep.spec, *places, knobs, hashes=sweep.hashes, fingerprint=sweep.fingerprint)
+        downloads = downloaded_files.folder()
+        assignment = Assignment(
+            sweep.spec,
+            *places,
+            knobs,
+            hashes=sweep.hashes,
+            fingerprint=sweep.fingerprint,
+            commit=sweep.commit,
+            downloads=None if downloads is None else str(downloads),
+        )
         experiments = Experiments(
             estimator, plan, assignment, folder, reservations, todo, done, total=len(wanted), callbacks=callbacks
         )

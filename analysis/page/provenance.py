@@ -50,7 +50,7 @@ def _texts(value: str | list[str | list[str]]) -> list[str]:
     )
 
 
-_OF_DATA = {"data": "data from the hub", "allow_overlap": "texts allowed to overlap"}
+_OF_DATA = {"data": "from the hub", "allow_overlap": "texts allowed to overlap"}
 """What the column `versions` says of the data, and how it is called here."""
 _NAMES = {
     "sweep": "sweep",

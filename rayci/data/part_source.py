@@ -35,8 +35,8 @@ class PartSource(Strict):
     """Records at most, evenly spread over the file; of large text the first."""
     shots: Annotated[str, Field(min_length=1)] | None = None
     """File of few-shot examples, in the schema of the part's. Default: those that the data set has."""
-    revision: str | None = None
-    """Branch, tag or commit on the hub. Default: main."""
+    revision: str | dict[str, str] | None = None
+    """Branch, tag or commit on the hub, or owner/name -> one, where files come from several places. Default: main."""
 
     @classmethod
     def of(cls, part: str, asked: Any) -> PartSource:
@@ -64,6 +64,12 @@ class PartSource(Strict):
         """Its place on the hub, where it has one."""
         return self.source if _HUB.fullmatch(self.source) else self.data_set.repository
 
+    def revision_of(self, repository: str | None) -> str | None:
+        """The revision that is asked of a place on the hub; a lone one is that of the data set's own."""
+        if isinstance(self.revision, dict):
+            return self.revision.get(repository or "")
+        return self.revision if repository == self.repository else None
+
     def examples(self, part: str) -> PartSource | None:
         """Where the part's few-shot examples come from; None where there are none."""
         if self.shots is not None:
@@ -75,7 +81,7 @@ class PartSource(Strict):
     @property
     def named(self) -> str:
         """What the spec names, for people."""
-        return self.path or (f"{self.source}@{self.revision}" if self.revision else self.source)
+        return self.path or (f"{self.source}@{self.revision}" if isinstance(self.revision, str) else self.source)
 
     def _resolved(self) -> PartSource:
         """The same with a file or a revision taken out of `source`."""

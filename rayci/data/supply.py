@@ -69,9 +69,17 @@ def locate(part: str, source: PartSource, *, fetch: bool) -> Iterator[tuple[Cont
 
 def _downloaded(source: PartSource, content: Content) -> list[Path]:
     """Files in the folder of downloads; none where a revision is asked for, which nothing there says."""
-    if source.revision is not None:
+    if source.revision_of(content.repository or source.repository) is not None:
         return []
     return next(filter(None, (found(*place) for place in downloaded_files.places(source.data_set, content))), [])
+
+
+def places_on_the_hub(part: str, source: PartSource) -> list[str]:
+    """`owner/name` of all that a source may have to fetch for a part; none for files of this machine."""
+    if source.path is not None:
+        return []
+    places = (content.repository or source.repository for content in contents(part, source))
+    return list(dict.fromkeys(filter(None, places)))
 
 
 def _of_the_hub(source: PartSource, content: Content, fetch: bool) -> tuple[list[Path], str]:
@@ -81,7 +89,7 @@ def _of_the_hub(source: PartSource, content: Content, fetch: bool) -> tuple[list
             f"{known.name} is not on the hub",
             hint=f"fetch {known.fetch}, and give `path:`, or put it into {known.name}/ in the folder of RAYCI_DATA",
         )
-    folder, commit = hub_files.snapshot(repository, source.revision, content.patterns, fetch=fetch)
+    folder, commit = hub_files.snapshot(repository, source.revision_of(repository), content.patterns, fetch=fetch)
     name = f"{repository}@{commit}"
     return _matching(folder, content.patterns, name), name
 

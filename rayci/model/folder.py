@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rayci.errors import RequestError
 from rayci.fingerprint import fingerprint, hash_file
+from rayci.storage import hub_cache
 from rayci.storage.user_paths import path_of
 
 TESTBED = "testbed"
@@ -57,12 +58,26 @@ def locate(source: str, *, code: bool = False) -> Path:
     if not folder.is_dir():
         if not on_the_hub(source):
             raise RequestError(f"no model folder {source}", allowed=_ALLOWED)
-        folder = _download(source, code)
+        folder = _download(source, ("*.safetensors", *_described(code)))
     configuration(folder)
     weight_files(folder)
     if not _matching(folder, _TOKENIZER):
         raise RequestError(f"{folder} holds no tokenizer", hint="tokenizer.save_pretrained(folder)")
     return folder
+
+
+def described(source: str, *, code: bool = False) -> Path:
+    """The folder of a model on the hub with all but its weights; RequestError where it cannot be fetched."""
+    return _download(source, _described(code))
+
+
+def _described(code: bool) -> tuple[str, ...]:
+    return ("*.json", *_TOKENIZER, *(("*.py",) if code else ()))
+
+
+def at_commit(source: str, commit: str | None) -> str:
+    """A model on the hub at the commit that another process has read; any other model as it is named."""
+    return source if commit is None else f"{source.partition('@')[0]}@{commit}"
 
 
 def on_the_hub(source: str) -> bool:
@@ -186,18 +201,11 @@ def _read_object(path: Path, problem: str, hint: str) -> dict[str, Any]:
     return value
 
 
-def _download(source: str, code: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
+def _download(source: str, patterns: Sequence[str], *, fetch: bool = True) -> Path:
+    """The snapshot of a model, holding what matches; RequestError that names the model."""
     name, _, revision = source.partition("@")
-    patterns = ["*.safetensors", "*.json", *_TOKENIZER, *(["*.py"] if code else [])]
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise RequestError(
-            f"model {source} could not be fetched: {reason}",
-            allowed=_ALLOWED,
-            hint="check the name and the network; gated models need `hf auth login`",
-        ) from None
+        return hub_cache.snapshot(name, "model", revision or None, patterns, fetch=fetch)[0]
+    except RequestError as error:
+        problem = f"model {source} could not be fetched: {error.problem}"
+        raise type(error)(problem, at=error.at, allowed=error.allowed or _ALLOWED, hint=error.hint) from None

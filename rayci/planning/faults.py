@@ -15,19 +15,21 @@ from pathlib import Path
 
 from rayci import registry
 from rayci.context import Context, edit_batch
-from rayci.data import AbsentDataError, collect
+from rayci.data import AbsentDataError, asked, collect
 from rayci.data.leaks import leaks
 from rayci.data.records import Collection
+from rayci.data.supply import places_on_the_hub
 from rayci.errors import DataError, RequestError, caught, each, gathered
 from rayci.intervention import Intervention
 from rayci.model import shapes
-from rayci.model.folder import locate, on_the_hub
+from rayci.model.folder import described, locate, on_the_hub
 from rayci.model.integrity import examine
 from rayci.model.loading import load_tokenizer, wrap
 from rayci.planning.composition import Step, parse
 from rayci.planning.old_names import with_todays_names
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
+from rayci.storage import hub_cache
 from rayci.subject import Subject
 
 Keys = tuple[str | int, ...]
@@ -70,10 +72,12 @@ class Examination:
     """What of the spec is read in another way than it is written."""
     unreadable: tuple[RequestError, ...] = ()
     """What was wrong with data and model themselves."""
+    absent: tuple[str, ...] = ()
+    """Parts of the data that are not on this machine, where that is no fault."""
 
     @classmethod
     def of(cls, spec: Spec, source: Source | None = None, *, elsewhere: bool = False) -> Examination:
-        """Read data and configuration; of the hub only data are downloaded, which come before weights do.
+        """Read data and configuration; of the hub all is downloaded but the weights, which come last.
 
         With `elsewhere` the sweep will run on another machine: nothing is downloaded, weights are not
         looked at, and data that are not here are no fault.
@@ -84,11 +88,14 @@ class Examination:
             todays, notes = with_todays_names(spec, data)
             examined = replace(examined, spec=todays, data=data, notes=notes)
         except RequestError as error:
-            if not (elsewhere and all(isinstance(fault, AbsentDataError) for fault in each(error))):
+            if elsewhere and all(isinstance(fault, AbsentDataError) for fault in each(error)):
+                examined = replace(examined, absent=tuple(str(fault.key[0]) for fault in each(error) if fault.key))
+            else:
                 examined = examined._noting(error, "data")
-        if not elsewhere:
-            examined = replace(examined, unreadable=(*examined.unreadable, *examined._of_own_data()))
-        return examined._with_configuration() if elsewhere or on_the_hub(spec.model) else examined.fetched()
+        if elsewhere:
+            return examined._with_configuration()
+        examined = replace(examined, unreadable=(*examined.unreadable, *examined._of_own_data()))
+        return examined._with_description() if on_the_hub(spec.model) else examined.fetched()
 
     def fetched(self) -> Examination:
         """The same with the whole model, downloaded where it is on the hub."""
@@ -101,6 +108,14 @@ class Examination:
         except RequestError as error:
             return self._noting(error, key)
         return replace(self, folder=folder, subject=subject)
+
+    def _with_description(self) -> Examination:
+        """The same with the model's configuration and tokenizer, which are downloaded where they are not here."""
+        try:
+            described(self.spec.model, code=self.spec.trust_remote_code)
+        except RequestError as error:
+            return self._noting(error, "model")
+        return self._with_configuration()
 
     def _with_configuration(self) -> Examination:
         spec = self.spec
@@ -117,10 +132,20 @@ class Examination:
         return replace(self, unreadable=(*self.unreadable, *placed))
 
     def unknown(self) -> list[str]:
-        """What could not be judged because it is not at hand."""
-        missing = [] if self.data else ["the data"]
+        """What could not be judged because it is not at hand, and what the hub would not give to this user."""
+        missing = [] if self.data else [f"the data ({', '.join(self.absent)})" if self.absent else "the data"]
         missing += [] if self.subject else [f"the configuration of {self.spec.model}"]
-        return [f"not checked against {what}, not on this machine" for what in missing]
+        notes = [f"not checked against {what}, not on this machine" for what in missing]
+        places: dict[str, hub_cache.Kind] = dict.fromkeys(self._places_of_absent_parts(), "dataset")
+        if self.subject is None and on_the_hub(self.spec.model):
+            places[self.spec.model.partition("@")[0]] = "model"
+        refused = filter(None, (hub_cache.access(place, kind) for place, kind in places.items()))
+        return [*notes, *(f"{error.problem}: {error.hint}" for error in refused)]
+
+    def _places_of_absent_parts(self) -> Iterator[str]:
+        sources = asked(self.spec.data or {}) if self.absent else {}
+        for part in self.absent:
+            yield from places_on_the_hub(part, sources[part])
 
     def faults(self) -> Iterator[RequestError]:
         """Everything that is wrong, as far as it can be told."""

@@ -15,9 +15,10 @@ from rayci.data import collect
 from rayci.data.data_presets import Pair
 from rayci.data.records import Collection
 from rayci.data.records import identity as record_identity
+from rayci.data.relocation import pinned
 from rayci.errors import refuse
 from rayci.fingerprint import fingerprint
-from rayci.model.folder import Hashes, configuration, hash_files, locate, verify
+from rayci.model.folder import Hashes, at_commit, configuration, hash_files, locate, on_the_hub, verify
 from rayci.model.folder import identity as model_identity
 from rayci.model.module_maps import ModuleMap, find_map
 from rayci.planning import identity
@@ -39,24 +40,29 @@ class Sweep:
     data: Collection
     hashed: Hashes | None = field(default=None, repr=False)
     """The model's files as another process has hashed them; None where this process is to do it."""
+    commit: str | None = None
+    """The model's commit, where it came from the hub."""
     notes: tuple[str, ...] = ()
     """What of the spec is read in another way than it is written."""
 
     @classmethod
-    def open(cls, spec: Spec, source: Source | None = None, hashed: Hashes | None = None) -> Sweep:
+    def open(
+        cls, spec: Spec, source: Source | None = None, hashed: Hashes | None = None, commit: str | None = None
+    ) -> Sweep:
         """Find the model and read the data; RequestError with all that is wrong, see `planning.faults`.
 
         What the configuration tells is told before weights are downloaded. `source` is where the spec
         was read, so that messages name file and line. With the hashes of a process that has opened the
-        sweep before, the model's files are compared with them, and nothing is checked again.
+        sweep before, the model's files are compared with them, and nothing is checked again; `commit` is
+        the model's that it has read. The spec of the sweep names the commits of all data that came from the hub.
         """
         if hashed is not None:
-            folder = locate(spec.model, code=spec.trust_remote_code)
+            folder = locate(at_commit(spec.model, commit), code=spec.trust_remote_code)
             verify(folder, hashed, code=spec.trust_remote_code)
             for method in spec.interventions:  # whose package may be broken on this machine alone
                 registry.intervention(method)
             spec.measured()
-            return cls(spec, folder, collect(spec.data, spec.model, reads=spec.reads()), hashed)
+            return cls(spec, folder, collect(spec.data, spec.model, reads=spec.reads()), hashed, commit)
         from rayci.planning.faults import Examination  # reads models, for which torch and transformers load
 
         examined = Examination.of(spec, source)
@@ -65,7 +71,9 @@ class Sweep:
             examined = examined.fetched()
             refuse(examined.faults())
         assert examined.folder is not None and examined.data is not None
-        return cls(examined.spec, examined.folder, examined.data, notes=examined.notes)
+        spec = examined.spec.model_copy(update={"data": pinned(examined.spec.data, examined.data.commits)})
+        commit = examined.folder.name if on_the_hub(spec.model) else None
+        return cls(spec, examined.folder, examined.data, commit=commit, notes=examined.notes)
 
     def load(self, device: str) -> Subject:
         """The untouched model with its weights, on `cpu`, `cuda` or, with `auto`, spread over several GPUs."""
@@ -84,6 +92,13 @@ class Sweep:
     def criteria(self) -> list[Criterion]:
         """The criteria of the spec, configured."""
         return self.spec.measured()
+
+    @cached_property
+    def fetched(self) -> tuple[str, ...]:
+        """`owner/name@commit` of all that came from the hub, the model last."""
+        data = {place for places in self.data.commits.values() for place in places.split(", ")}
+        model = [] if self.commit is None else [at_commit(self.spec.model, self.commit)]
+        return (*sorted(data), *model)
 
     @cached_property
     def overlaps_allowed(self) -> tuple[Pair, ...]:

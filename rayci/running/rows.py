@@ -108,7 +108,7 @@ def rows(
             peak_memory_bytes=_most(outcome.peak_memory_bytes if outcome else None, reading.peak_memory_bytes),
             device=reading.device or "none",
             dtype=sweep.spec.dtype,
-            versions=versions(tuple(sorted(set(sweep.data.commits.values()))), sweep.overlaps_allowed),
+            versions=versions(sweep.fetched, sweep.overlaps_allowed),
             recorded_at=datetime.now(UTC),
         )
 
@@ -207,12 +207,12 @@ def _cell(sweep: Sweep, link: Link, replicate: int | None) -> StepCell:
 
 
 @cache
-def versions(data: tuple[str, ...] = (), overlaps: tuple[Pair, ...] = ()) -> str:
+def versions(fetched: tuple[str, ...] = (), overlaps: tuple[Pair, ...] = ()) -> str:
     """Versions of what computes a row, as canonical JSON, and of its data what a reader must know.
 
-    `data`: commits of what came from the hub; `overlaps`: pairs of parts whose texts were allowed to overlap.
+    `fetched`: commits of what came from the hub; `overlaps`: pairs of parts whose texts were allowed to overlap.
     """
     packages: dict[str, Any] = {name: version(name) for name in ("rayci", "torch", "transformers")}
-    of_data = {"data": data} if data else {}
+    of_data = {"data": fetched} if fetched else {}
     allowed = {"allow_overlap": overlaps} if overlaps else {}
     return canonical_json({**packages, "python": platform.python_version(), **of_data, **allowed})

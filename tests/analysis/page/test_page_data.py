@@ -158,6 +158,6 @@ def test_every_shipped_method_has_a_long_name_at_its_first_use() -> None:
 def test_provenance_names_the_data_of_the_hub_and_the_overlaps_that_were_allowed() -> None:
     held = '{"allow_overlap":[["evaluation","retain"]],"data":["cais/mmlu@0"],"rayci":"1"}'
     facts = dict(provenance(table([row("", "mmlu", 0.5, versions=held)])))
-    assert facts["data from the hub"] == "cais/mmlu@0"
+    assert facts["from the hub"] == "cais/mmlu@0"
     assert facts["texts allowed to overlap"] == "evaluation and retain"
     assert facts["versions"] == "rayci 1"
