@@ -39,9 +39,9 @@ def _part(part: str, source: PartSource) -> dict[str, Any]:
         return _row(part, source.named, **said, gate="; ".join(gates), state=state, to_do=todo)
     left_out = "; ".join(f"{count}: {reason}" for reason, count in given.left_out.items())
     room = size(sum(file.stat().st_size for file in given.files))
-    return _row(
-        part, given.origin, **said, state=PRESENT, size=room, records=len(given.records), left_out=left_out
-    )  # fmt: skip
+    release = known.release(given.records) if known.release else ""
+    origin = f"{given.origin}, {release}" if release else given.origin
+    return _row(part, origin, **said, state=PRESENT, size=room, records=len(given.records), left_out=left_out)
 
 
 def _row(part: str, source: str, **known: Any) -> dict[str, Any]:

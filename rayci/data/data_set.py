@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,8 @@ class DataSet:
     """Topic of a row that `read` took, where one file holds several topics; without `topics`, any may be named."""
     arranged: Callable[[list[Any]], list[Any]] | None = None
     """The rows of a file in a published order, of which edit batches are taken as it stands, without a shuffle."""
+    release: Callable[[Sequence[Any]], str] | None = None
+    """Which of its releases the records are of, for people; "" where they do not tell."""
     limit: int | None = None
     """Records that are taken where the spec says nothing."""
     streamed: bool = False

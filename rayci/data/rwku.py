@@ -64,7 +64,7 @@ def _read(row: Any, content: Content, part: str) -> Any:
 def _files(*stems: str) -> tuple[Content, ...]:
     """On the hub one file for all people; in the authors' copy a folder a person, `Target/1_Some_One`."""
     return tuple(
-        Content((f"All/{stem}.json",), elsewhere=(f"Target/*/{stem}.json", f"*_*/{stem}.json", f"{stem}.json"))
+        Content((f"All/{stem}.json",), elsewhere=(f"Target/*/{stem}.json", f"[0-9]*_*/{stem}.json", f"{stem}.json"))
         for stem in stems
     )
 

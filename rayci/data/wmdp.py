@@ -1,11 +1,12 @@
 """WMDP: questions that stand in for hazardous knowledge, and the corpora to unlearn and to keep.
 
-`cais/wmdp` holds 1 273 questions on biology, 1 987 on cybersecurity and 408 on chemistry since
-2024-04-23; the first release had 1 520, 2 225 and 412.
+The questions were revised on 2024-04-23; which release a file is of shows in their number.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
@@ -16,6 +17,17 @@ from rayci.data.records import Choice, Document
 _SUBJECTS = {"bio": "biology", "cyber": "cybersecurity", "chem": "chemistry"}
 _TOPICS = ("bio", "cyber")
 """The topics that the literature reports."""
+
+_COUNTS = {
+    "first release": {"bio": 1520, "cyber": 2225, "chem": 412},
+    "release of 2024-04-23": {"bio": 1273, "cyber": 1987, "chem": 408},
+}
+"""Release -> questions by topic."""
+
+
+def _release(questions: Sequence[Choice]) -> str:
+    counts = Counter(question.topic for question in questions)
+    return next((name for name, known in _COUNTS.items() if counts.items() <= known.items()), "")
 
 
 def _question(row: Any, content: Content, part: str) -> Choice:
@@ -41,6 +53,7 @@ WMDP = DataSet(
     },
     read=_question,
     topics=_TOPICS,
+    release=_release,
 )
 
 

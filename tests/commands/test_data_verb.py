@@ -54,3 +54,11 @@ def test_every_part_is_told(told: Any, tmp_path: Path) -> None:
 def test_the_testbed_is_all_there(told: Any) -> None:
     rows = told("quickstart")
     assert rows["code"] == 0 and rows["edits"]["records"] == 500
+
+
+@pytest.mark.parametrize(("count", "release"), [(408, ", release of 2024-04-23"), (412, ", first release"), (9, "")])
+def test_wmdp_is_told_by_its_release(count: int, release: str, told: Any, tmp_path: Path) -> None:
+    file = real.lines(tmp_path / "wmdp-chem.jsonl", [real.question("chem", number) for number in range(count)])
+    data = f"data: {{hazard: {{source: wmdp, topics: [chem], path: {file}}}}}\n"
+    (tmp_path / "spec.yaml").write_text(f"interventions: {{ft: {{}}}}\ncriteria: [sparsity]\n{data}")
+    assert told(str(tmp_path / "spec.yaml"))["hazard"]["source"] == f"{file}{release}"

@@ -55,9 +55,9 @@ def rwku(root: Path, *people: str, each: bool = False) -> Path:
     return root
 
 
-@pytest.mark.parametrize("each", [False, True])
-def test_rwku_forgets_the_people_who_are_named(each: bool, tmp_path: Path) -> None:
-    root = rwku(tmp_path, "Ina Holt", "Per Aas", each=each)
+@pytest.mark.parametrize("place", ["", "Target", None])
+def test_rwku_forgets_the_people_who_are_named(place: str | None, tmp_path: Path) -> None:
+    root = rwku(tmp_path, "Ina Holt", "Per Aas", each=place is not None) / (place or "")
 
     def given(part: str, **more: Any) -> tuple[Any, ...]:
         return supplied(part, source="rwku", path=root, **more).records
