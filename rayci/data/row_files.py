@@ -135,13 +135,21 @@ def _arrow(path: Path, suffix: str) -> Iterator[Row]:
     number = 0
     try:
         for batch in _batches(path, suffix):
-            for value in batch.to_pylist():
+            for value in _values(batch):
                 number += 1
                 yield f"{path}: row {number}", value
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         after = f" after row {number}" if number else ""
         raise DataError(f"cannot read the data file{after}: {reason}", at=str(path), hint="fetch it again") from None
+
+
+def _values(batch: Any) -> Iterator[Any]:
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:  # before any was given: row by row, so that those before it are counted
+        for index in range(batch.num_rows):
+            yield from batch.slice(index, 1).to_pylist()
 
 
 def _batches(path: Path, suffix: str) -> Iterator[Any]:

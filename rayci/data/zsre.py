@@ -70,6 +70,7 @@ ZSRE = DataSet(
 ZSRE_PUBLISHED = replace(
     ZSRE,
     name="zsre_published",
+    licence="none named",
     repository=None,
     fetch="zsre_mend_train.json, which EasyEdit's README links to",
     parts={"edits": "train"},

@@ -208,6 +208,19 @@ def test_parquet_with_a_column_of_another_type(column: list[Any], tmp_path: Path
     assert error.at == f"{file}: row 1" and "text is" in error.problem
 
 
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_columns_that_are_not_utf8(ending: str, tmp_path: Path) -> None:
+    texts = pa.array([b"A text.", b"\xff\xfe"]).view(pa.string())
+    table, file = pa.table({"text": texts}), tmp_path / f"rows.{ending}"
+    if ending == "parquet":
+        pq.write_table(table, file)
+    else:
+        with pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+    error = refused("c4", file)
+    assert error.at == str(file) and "after row 1: 'utf-8'" in error.problem
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "json", "json.gz", "csv", "parquet", "arrow"])
 def test_folder_in_place_of_a_file_is_looked_through(ending: str, tmp_path: Path) -> None:
     folder = tmp_path / f"rows.{ending}"
