@@ -37,7 +37,7 @@ class Assignment:
     """How the sweep is run."""
     hashes: Hashes | None = None
     """The model's files as the driver has hashed them; None lets every worker hash them."""
-    fingerprint: str | None = None
+    content: str | None = None
     """That of the driver's sweep, which a worker's must equal."""
     commit: str | None = None
     """The model's commit on the hub that the driver has read; a branch may have moved since."""
@@ -57,7 +57,7 @@ class Assignment:
         if self.downloads is not None:
             os.environ[downloaded_files.VARIABLE] = self.downloads
         sweep = Sweep.open(self.spec, hashed=self.hashes, commit=self.commit)
-        if self.fingerprint not in (None, sweep.fingerprint):
+        if self.content not in (None, sweep.content):
             raise RequestError(
                 f"the data on {gethostname()} are not those that the sweep was started with",
                 at=str(self.spec.data),

@@ -88,6 +88,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
     with folder.locked():
         folder.describe(sweep, plan, asked)
         done = rows_at_hand(sweep, plan, folder, sharing=knobs.sharing, retry_failed=knobs.retry_failed)
+        folder.begin(plan.stages.keys() - done)
         todo = [i for i in wanted if any(stage.fingerprint not in done for stage in plan.trials[i].stages)]
         if not todo:
             counts = {"total": len(wanted), "done": len(wanted)}
@@ -105,7 +106,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
             *places,
             knobs,
             hashes=sweep.hashes,
-            fingerprint=sweep.fingerprint,
+            content=sweep.content,
             commit=sweep.commit,
             downloads=None if downloads is None else str(downloads),
         )

@@ -2,9 +2,9 @@
 
 runs/<name>/
     run.json        the sweep: spec, fingerprint, counts of the plan, what was asked for last
-    table/          Parquet parts, one a stage; of a finished run one file
-    items/          per-item values, one a stage; of a finished run one file
-    aside/          parts that were damaged or of another sweep; nobody reads them
+    table/          Parquet parts, one a stage and one for what is added to it later; of a finished run one file
+    items/          per-item values, files of the same names; of a finished run one file
+    aside/          parts that were damaged, of another sweep or measured with other settings; nobody reads them
     store/          stage store (unless given elsewhere)
     progress.json   last known state, for `rayci status`
     tune/           TensorBoard's files, where they are asked for
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from rayci.planning.plan import Plan
 from rayci.planning.sweep import Sweep
 from rayci.storage import compaction, entries, sealed
 from rayci.storage.atomic import replacing
-from rayci.storage.parts import ITEMS, ROWS, Parts
+from rayci.storage.parts import ITEMS, ROWS, Parts, Reading
 from rayci.storage.stages import StageStore, located
 from rayci.storage.user_paths import folder_to_write, path_of
 from rayci.trials.whole_stages import WholeStages
@@ -82,8 +82,23 @@ class RunFolder:
 
     def forget(self, stages: Collection[str]) -> None:
         """Delete the rows and items of these stages wherever they lie, so that they are written again."""
-        for place in {str(self.root), self.workers_results}:
-            Parts(place).remove(stages)
+        if stages:
+            for place in self._places:
+                Parts(place).remove(stages)
+
+    def drop(self, readings: Mapping[str, Collection[Reading]]) -> None:
+        """The same for single readings, by stage: all other rows stay as they are."""
+        for place in self._places:
+            Parts(place).drop(readings)
+
+    def delete(self, name: str) -> None:
+        """Delete a file of rows and that of their items wherever they lie."""
+        for place in self._places:
+            Parts(place).delete(name)
+
+    @property
+    def _places(self) -> set[str]:
+        return {str(self.root), self.workers_results}
 
     def check(self, sweep: Sweep) -> None:
         """RequestError where the folder holds something else than this sweep; writes nothing."""
@@ -200,8 +215,19 @@ class RunFolder:
         return done
 
     def held(self) -> set[str]:
-        """Stages that have rows here, by the names of files and the index of the compacted one."""
-        return compaction.stages_in(self.parts)
+        """Stages that have their rows here, by the names of files and the index of the compacted one."""
+        asked = (self.described() or {}).get("asked", {})
+        before = asked.get("begun", {})
+        return {stage for stage, files in compaction.files_by_stage(self.parts).items() if files > before.get(stage, 0)}
+
+    def begin(self, stages: Collection[str]) -> None:
+        """Remember which stages have rows, and lack some that are asked for now: a further file completes them."""
+        run = self.described()
+        if run is not None:
+            files = compaction.files_by_stage(self.parts)
+            begun = {stage: files[stage] for stage in stages if files[stage]}
+            if begun != run["asked"].get("begun", {}):
+                self._write(table.RUN_FILE, {**run, "asked": {**run["asked"], "begun": begun}})
 
     def compact(self, plan: Plan) -> None:
         """Bring the rows of a finished run into one file, and its items into another; nothing while it is small."""
@@ -210,6 +236,7 @@ class RunFolder:
         try:
             compaction.compact(self.items, _write_items)
             compaction.compact(self.parts, table.write_joined)
+            self.begin(())
         except StorageError as error:  # nothing is lost: the parts stay, and the next command tries again
             self.notes.append(str(error))
 

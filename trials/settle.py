@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayci import table
 from rayci.kinds import Status
 from rayci.planning.plan import Plan, Stage
 from rayci.planning.sweep import Sweep
-from rayci.running.readings import stored_readings
+from rayci.running.readings import lost_references, stored_readings
 from rayci.running.rows import Measured, blocked_by, publish, without_value
-from rayci.storage.parts import Parts
+from rayci.storage.compaction import READING, by_stage
+from rayci.storage.parts import Parts, Reading
 from rayci.storage.stages import Outcome, StageStore
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.whole_stages import LOST
@@ -22,9 +24,11 @@ def rows_at_hand(sweep: Sweep, plan: Plan, folder: RunFolder, *, sharing: bool, 
     """Stages that have their rows, or get them from the store without computing."""
     if retry_failed:
         forget_failures(sweep, plan, folder)
-    done = folder.done(sweep, plan)
-    if sharing and len(done) < len(plan.stages) and not folder.open_store().empty:
-        return settle(sweep, plan, folder, done)
+    done, store = folder.done(sweep, plan), folder.open_store()
+    if sharing and len(done) < len(plan.stages) and not store.empty:
+        done = settle(sweep, plan, folder, done)
+    if len(done) < len(plan.stages) and lost_references(sweep, store, sweep.planner.root):
+        done.discard(sweep.planner.root.fingerprint)  # what is left is compared with its records
     return done
 
 
@@ -47,7 +51,8 @@ def settle(sweep: Sweep, plan: Plan, folder: RunFolder, done: Collection[str], *
         for stage in trial.stages:
             outcome = outcomes[stage.fingerprint] if blocked is None else None
             if stage.fingerprint not in written:
-                rows = _rows(sweep, store, stage, blocked, outcome)
+                held = parts.held(stage.fingerprint)
+                rows = _rows(sweep, store, stage, blocked, outcome, held)
                 if rows is not None:
                     publish(sweep, parts, trial, stage, plan.owners[stage.fingerprint], rows, outcome)
                     written.add(stage.fingerprint)
@@ -58,7 +63,12 @@ def settle(sweep: Sweep, plan: Plan, folder: RunFolder, done: Collection[str], *
 
 
 def _rows(
-    sweep: Sweep, store: StageStore, stage: Stage, blocked: str | None, outcome: Outcome | None
+    sweep: Sweep,
+    store: StageStore,
+    stage: Stage,
+    blocked: str | None,
+    outcome: Outcome | None,
+    held: Collection[Reading],
 ) -> list[Measured] | None:
     """What the store knows of a stage, or why there is nothing; None where it is still to be computed."""
     if blocked is not None:
@@ -67,17 +77,38 @@ def _rows(
         return None
     if outcome.failure is not None:
         return without_value(sweep, stage, Status.FAILED, outcome.failure)
-    return stored_readings(sweep, store, stage)
+    return stored_readings(sweep, store, stage, held)
 
 
 def forget_failures(sweep: Sweep, plan: Plan, folder: RunFolder) -> None:
-    """Remove rows, outcomes and readings of every stage that has a row without a value."""
-    done = folder.done(sweep, plan)
-    if not done:
+    """Remove what failed, and what was skipped because of it, from table and store; other rows stay as they are.
+
+    Where a step failed, that is its stage and those after it; where a criterion failed, its readings alone. What does
+    not apply to a stage did not fail.
+    """
+    folder.done(sweep, plan)  # sets aside what cannot be read
+    rows = table.read(folder.root).arrow.select([*READING, "status"]) if folder.held() else None
+    if rows is None:
         return
-    rows = table.read(folder.root).arrow.filter(pc.field("status") != Status.OK.value)
-    failed = done.intersection(rows.column("stage_fingerprint").unique().to_pylist())
-    folder.forget(failed)
-    store = folder.open_store()
-    for stage in failed:
+    store, lost = folder.open_store(), set[str]()
+    failed = by_stage(rows.filter(pc.field("status") == Status.FAILED.value))
+    ok = set(rows.filter(pc.field("status") == Status.OK.value).column("stage_fingerprint").to_pylist())
+
+    def step_failed(stage: str) -> bool:
+        outcome = store.outcome(stage) if stage in failed and stage not in ok else None
+        return stage in failed and stage not in ok and (outcome is None or outcome.failure is not None)
+
+    for trial in plan.trials:
+        first = next((stage.depth for stage in trial.stages if step_failed(stage.fingerprint)), len(trial.stages))
+        lost |= {stage.fingerprint for stage in trial.stages[first:]}
+    folder.forget(lost)
+    for stage in lost:
         store.forget(stage)
+    single = {stage: _readings(rows) for stage, rows in failed.items() if stage in plan.stages and stage not in lost}
+    folder.drop(single)
+    for stage, readings in single.items():
+        store.forget_readings(stage, (criterion for criterion, _ in readings))
+
+
+def _readings(rows: pa.Table) -> set[Reading]:
+    return set(zip(*(rows.column(name).to_pylist() for name in READING[1:]), strict=True))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,8 +15,10 @@ from rayci import item_values, table
 from rayci.errors import CorruptionError
 from rayci.planning.plan import Plan
 from rayci.planning.sweep import Sweep
+from rayci.running.asked_readings import lacking, outdated, readings_of
 from rayci.running.rows import fault, items_fault
-from rayci.storage.compaction import COMPACTED, by_stage, files_of
+from rayci.storage.compaction import COMPACTED, by_stage, files_of, stage_of
+from rayci.storage.parts import Reading
 from rayci.table import Part
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ _TOLD = 10
 
 T = TypeVar("T")
 
+Held = dict[str, list[tuple[Path, T]]]
+"""By stage: files, and what each holds of the stage."""
+
 
 @dataclass
 class WholeStages:
@@ -40,35 +46,71 @@ class WholeStages:
     _aside: list[str] = field(default_factory=list)
 
     def done(self) -> set[str]:
-        """Stages whose rows and items are on disk.
+        """Stages whose rows and items are on disk, for every criterion that is asked for.
 
-        A file that is damaged, of another sweep or of another stage is set aside and counts for nothing. A stage that
-        a worker died in is not done either: what killed it may be gone, unlike a method's failure.
+        A file that is damaged, of another sweep or of another stage is set aside and counts for nothing. What was
+        measured with other settings than are asked for now is dropped, and so is what a worker died in: what killed
+        it may be gone, unlike a method's failure.
         """
         items = self._whole(self.folder.items, _items_by_stage)
         rows = self._whole(self.folder.parts, _rows_by_stage)
         if (everything := self.folder.items / COMPACTED).exists():  # in which a stage without items has no row
-            items = dict.fromkeys(rows, (everything, item_values.SCHEMA.empty_table())) | items
-        faults: dict[Path, str] = {}
-        died, lost, done = set(), set(), set()
-        for name, (path, part) in rows.items():
-            if reason := fault(self.sweep, self.plan.stages[name], part):
-                faults.setdefault(path, reason)
-            elif any(LOST in (reason or "") for reason in part.rows.column("reason").unique().to_pylist()):
-                died.add(name)
-            elif name not in items:
-                lost.add(name)
-            elif reason := items_fault(self.sweep, self.plan.stages[name], part, items[name][1]):
-                faults.setdefault(items[name][0], reason)
-            else:
-                done.add(name)
+            items = {name: [(everything, item_values.SCHEMA.empty_table())] for name in rows} | items
+        faults = self._faults(rows, items)
         for path, reason in faults.items():
             self._set_aside(path, reason)
-        self.folder.forget(died)
-        for name in died:
-            self.folder.open_store().forget(name)
-        done = {name for name in done if not faults.keys() & {rows[name][0], items[name][0]}}
-        return done | self._without_items({name for name in lost if rows[name][0] not in faults})
+        without = {name for name, held in items.items() if faults.keys() & {path for path, _ in held}}
+        self.folder.forget(without)
+        intact = {name: [each for each in parts if each[0] not in faults] for name, parts in rows.items()}
+        intact = {name: parts for name, parts in intact.items() if parts and name not in without}
+        lost = intact.keys() - items.keys()
+        lost -= self._without_items(lost)
+        dropped = self._drop({name: parts for name, parts in intact.items() if name not in lost})
+        return {
+            name
+            for name, parts in intact.items()
+            if name not in lost and not self._lacks(name, parts, dropped.get(name, {}))
+        }
+
+    def _faults(self, rows: Held[Part], items: Held[pa.Table]) -> dict[Path, str]:
+        """Files that can be read and do not hold what their stage should have, each with why."""
+        faults: dict[Path, str] = {}
+        older = self.folder.older_than_items()
+        for name, parts in rows.items():
+            stage = self.plan.stages[name]
+            own = pa.concat_tables([table for _, table in items[name]]) if name in items and not older else None
+            for path, part in parts:
+                if reason := fault(self.sweep, stage, part):
+                    faults.setdefault(path, reason)
+                elif own is not None and (reason := items_fault(self.sweep, stage, part, own)):
+                    named = [held for held, _ in items[name] if held.name == path.name]
+                    faults.setdefault((named or [items[name][0][0]])[0], reason)
+        return faults
+
+    def _drop(self, intact: Held[Part]) -> dict[str, dict[Reading, str]]:
+        """Delete the rows that are to be measured anew, by stage; a file with some of other settings is kept aside."""
+        old: dict[Path, set[str]] = {}
+        dropped: dict[str, dict[Reading, str]] = {}
+        for name, parts in intact.items():
+            for path, part in parts:
+                found, died = outdated(self.sweep, self.plan.stages[name], part), _died(part)
+                if found:
+                    old.setdefault(path, set()).update(found.values())
+                if died:
+                    self.folder.open_store().forget(name)
+                if found or died:
+                    dropped.setdefault(name, {}).update(found | died)
+        for path, criteria in old.items():
+            reason = f"its criteria ({', '.join(sorted(criteria))}) were measured with other settings or data"
+            self._tell(path, reason, Path(shutil.copy2(path, self._place_for(path))))
+        if dropped:
+            self.folder.drop(dropped)
+        return dropped
+
+    def _lacks(self, name: str, parts: Sequence[tuple[Path, Part]], dropped: Collection[Reading]) -> bool:
+        """Whether a stage has not all of its rows."""
+        held = {reading for _, part in parts for reading in readings_of(part)} - set(dropped)
+        return bool(lacking(self.sweep, self.plan.stages[name], held))
 
     def note(self) -> None:
         """Say in the folder's notes what was set aside."""
@@ -76,17 +118,18 @@ class WholeStages:
         if len(self._aside) > _TOLD:
             self.folder.notes.append(f"{len(self._aside) - _TOLD} more files were set aside in {self.folder.aside}")
 
-    def _whole(self, folder: Path, read: Callable[[Path], dict[str, T]]) -> dict[str, tuple[Path, T]]:
+    def _whole(self, folder: Path, read: Callable[[Path], dict[str, T]]) -> Held[T]:
         """What is of a stage of the plan in the files that can be read, each with its file; others are set aside."""
-        whole: dict[str, tuple[Path, T]] = {}
+        whole: Held[T] = {}
         for path in files_of(folder):
             try:
-                if path.name != COMPACTED and path.stem not in self.plan.stages:
+                if path.name != COMPACTED and stage_of(path.name) not in self.plan.stages:
                     raise CorruptionError(f"{path}: not a stage of this sweep")
                 stages = read(path)
                 if not stages.keys() <= self.plan.stages.keys():
                     raise CorruptionError(f"{path}: holds stages that are not of this sweep")
-                whole |= {name: (path, own) for name, own in stages.items()}
+                for name, own in stages.items():
+                    whole.setdefault(name, []).append((path, own))
             except CorruptionError as error:
                 self._set_aside(path, str(error))
         return whole
@@ -104,23 +147,39 @@ class WholeStages:
         return set()
 
     def _set_aside(self, path: Path, reason: str) -> None:
-        """Move a file to where nobody reads it, and forget its stage if it has one."""
-        target = self.folder.aside / f"{uuid.uuid4().hex[:8]}-{path.name}"
-        target.parent.mkdir(exist_ok=True)
-        path.rename(target)
-        if path.stem in self.plan.stages:
-            self.folder.forget([path.stem])
+        """Move a file to where nobody reads it, and forget its fellow of the same name."""
+        self._tell(path, reason, path.rename(self._place_for(path)))
+        if path.name != COMPACTED:
+            self.folder.delete(path.name)
+
+    def _place_for(self, path: Path) -> Path:
+        self.folder.aside.mkdir(exist_ok=True)
+        return self.folder.aside / f"{uuid.uuid4().hex[:8]}-{path.name}"
+
+    def _tell(self, path: Path, reason: str, target: Path) -> None:
         where = "" if str(path) in reason else f"{path}: "
         self._aside.append(f"{where}{reason}; it was set aside as {target.relative_to(self.folder.root)}")
+
+
+def _died(part: Part) -> dict[Reading, str]:
+    """Readings of a stage that a worker died in, or that come after it."""
+    reasons = part.rows.column("reason").to_pylist()
+    if not any(reason and LOST in reason for reason in reasons):
+        return {}
+    return {
+        reading: name
+        for (reading, name), reason in zip(readings_of(part).items(), reasons, strict=True)
+        if reason and LOST in reason
+    }
 
 
 def _rows_by_stage(path: Path) -> dict[str, Part]:
     part = table.read_part(path)
     if path.name != COMPACTED:
-        return {path.stem: part}
+        return {stage_of(path.name): part}
     return {stage: replace(part, rows=rows) for stage, rows in by_stage(part.rows).items()}
 
 
 def _items_by_stage(path: Path) -> dict[str, pa.Table]:
     rows = item_values.read_part(path)
-    return by_stage(rows) if path.name == COMPACTED else {path.stem: rows}
+    return by_stage(rows) if path.name == COMPACTED else {stage_of(path.name): rows}

@@ -6,23 +6,50 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rayci.forecast.estimator import Estimator
+from rayci.data.records import Collection
+from rayci.forecast.estimator import HOUR, Estimator
 from rayci.forecast.stage_times import known_times
 from rayci.planning.plan import Plan, Planner
 from rayci.units import hours, size
 
 
-def foresee(planner: Planner, plan: Plan, *, times: str | None = None, price: float | None = None) -> dict[str, Any]:
-    """Counts, what a trial reserves, and the estimates; `times` is an earlier run of the same model.
+def foresee(
+    planner: Planner,
+    plan: Plan,
+    data: Collection | None = None,
+    *,
+    run: Path | None = None,
+    times: str | None = None,
+    price: float | None = None,
+) -> dict[str, Any]:
+    """Counts, what a trial reserves, the estimates, and what is left where `run` (runs/<name>) holds this sweep.
 
-    Raises RequestError where `times` has no table, or none of this model and kind of device.
+    `times` is an earlier run of the same model. Raises RequestError where it has no table, or none of this model
+    and kind of device.
     """
     spec = planner.spec
-    own = Path("runs") / spec.name
+    own = run or Path("runs") / spec.name
     estimator = Estimator(planner, known_times(spec.model, Path(times) if times else own, strict=times is not None))
     estimate = estimator.of(plan, price).row()
     reserved = {"trial_cpus": spec.resources.cpus, "trial_gpus": spec.resources.gpus}
-    return {**plan.summary(), **reserved, "trial_memory_bytes": estimate.pop("memory_bytes"), **estimate}
+    begun = {} if data is None else _left(planner, plan, data, own, estimator)
+    return {**plan.summary(), **reserved, "trial_memory_bytes": estimate.pop("memory_bytes"), **estimate, **begun}
+
+
+def _left(planner: Planner, plan: Plan, data: Collection, run: Path, estimator: Estimator) -> dict[str, Any]:
+    """What a run has done and what the same command would do now; nothing where there is no such run."""
+    from rayci.trials.remaining import remaining
+
+    left = remaining(planner, plan, data, run)
+    if left is None:
+        return {}
+    seconds = estimator.seconds(left.steps, left.readings)
+    return {
+        "stages_done": left.stages_done,
+        "steps_to_apply": len(left.steps),
+        "readings_to_take": len(left.readings),
+        "left_hours": None if seconds is None else seconds / HOUR,
+    }
 
 
 def readable(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,9 +20,15 @@ def plan(
         str | None, typer.Option(help="A run whose measured times to use.", show_default="runs/<name>, if there")
     ] = None,
     price: Annotated[float | None, typer.Option(help="USD a GPU-hour; wins over the spec's.", min=0)] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="A run to go on with: what is left.", show_default="runs/<name>")
+    ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Show what a sweep would run and cost: trials, stages and evaluations, disk, memory, hours, money."""
+    """Show what a sweep would run and cost: trials, stages and evaluations, disk, memory, hours, money.
+
+    Of a run that was begun or finished, also what is left: a criterion that was added, say.
+    """
     from rayci.commands.plan_view import foresee, readable
     from rayci.planning import plan as plans
     from rayci.planning.faults import Examination
@@ -41,7 +47,8 @@ def plan(
         ]
         show(rows, format, title=f"{sweep.name}: trials in the order in which they start")
         return
-    values = foresee(planner, trial_plan, times=times, price=None if price is None else finite(price, "--price"))
+    rate = None if price is None else finite(price, "--price")
+    values = foresee(planner, trial_plan, examined.data, run=out_folder, times=times, price=rate)
     values["notes"] = [*examined.unknown(), *examined.notes, *values["notes"]]
     if format is Format.JSON:
         print_json(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import traceback
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -61,6 +62,8 @@ def print_run(run: Run, spec: Path, changes: Sequence[str] = ()) -> bool:
         "evaluations": readings,
         "failures": _print_failures(run, [str(spec), *(word for change in changes for word in ("--set", change))]),
     }
+    if without := _inapplicable(run):
+        summary["not applicable"] = without
     pairs(summary)
     for note in (*run.notes, *analysis.ruinous_steps(table)):
         out.print(f" [dim]note[/dim]   {plain(note)}", soft_wrap=True)
@@ -105,7 +108,10 @@ def _print_failures(run: Run, spec: Sequence[str]) -> str:
     """
     frame = run.table.frame
     frame = frame[frame["stage_fingerprint"].isin(run.plan.stages)]
-    lost = frame[frame["status"] != Status.OK]
+    # What does not apply was looked at; what was skipped because a step had failed was not.
+    lost = frame[
+        (frame["status"] == Status.FAILED) | ((frame["status"] == Status.SKIPPED) & frame["measure_seconds"].isna())
+    ]
     if lost.empty:
         return "none"
     stages = lost.drop_duplicates(["chain", "replicate", "reason"])
@@ -118,6 +124,15 @@ def _print_failures(run: Run, spec: Sequence[str]) -> str:
     if len(stages) > _FAILURES_SHOWN:
         out.print(f"… and {len(stages) - _FAILURES_SHOWN} more, all in the report")
     return f"{len(lost)} of {len(frame)} values missing"
+
+
+def _inapplicable(run: Run) -> str:
+    """Which criteria do not apply to some stages, and why; empty where all do."""
+    frame = run.table.frame
+    frame = frame[frame["stage_fingerprint"].isin(run.plan.stages)]
+    frame = frame[(frame["status"] == Status.SKIPPED) & frame["measure_seconds"].notna()]
+    reasons = Counter(zip(frame["criterion"], frame["reason"], strict=True))
+    return "; ".join(f"{criterion}: {count} values, {reason}" for (criterion, reason), count in reasons.items())
 
 
 def _repeat(spec: Sequence[str], row: Mapping[str, Any]) -> str:

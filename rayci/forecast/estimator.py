@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from typing import Any
 
+from rayci.criterion import Criterion
 from rayci.errors import RequestError
 from rayci.forecast.clock import Clock
 from rayci.forecast.footprint import Footprint
@@ -101,6 +102,13 @@ class Estimator:
         """GPUs of `gpu_memory` bytes that a trial of this composition needs; None where that is not known."""
         needed = self.trial_memory(composition)
         return None if needed is None else fitting(RESERVE * needed, gpu_memory)
+
+    def seconds(self, steps: Iterable[Link], readings: Iterable[Criterion]) -> float | None:
+        """Seconds of single steps and measurements; None where the model's size is not known."""
+        if self._known is None:
+            return None
+        clock = self._known.clock
+        return sum(clock.step(link).seconds for link in steps) + sum(clock.reading(c).seconds for c in readings)
 
     def stage_seconds(self, plan: Plan) -> Callable[[Stage], float]:
         """Seconds to apply and measure each stage of the plan; all alike where the model's size is not known."""

@@ -163,12 +163,15 @@ class Spec(Strict):
         pairs = (*self.allow_overlap, *(preset.allow_overlap if preset else ()))
         return sorted({(min(pair), max(pair)) for pair in pairs})
 
-    def reads(self) -> frozenset[str]:
-        """Parts of the data that its methods and criteria read, or that stand in for these."""
+    def read_by_methods(self) -> frozenset[str]:
+        """Parts of the data that its methods name."""
         steps = [*itertools.chain(*map(self.variants, self.interventions))]
         steps += itertools.chain(*(parse(text).steps for text in self.compose.also))
-        by_methods = (self.configure(step).needs for step in steps)
-        needed = frozenset[str]().union(*by_methods, *(criterion.needs for criterion in self.measured()))
+        return frozenset[str]().union(*(self.configure(step).needs for step in steps))
+
+    def reads(self) -> frozenset[str]:
+        """Parts of the data that its methods and criteria read, or that stand in for these."""
+        needed = self.read_by_methods().union(*(criterion.needs for criterion in self.measured()))
         return needed | {STANDS_IN[part] for part in needed if part in STANDS_IN}
 
 

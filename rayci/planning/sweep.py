@@ -29,6 +29,9 @@ from rayci.planning.yaml_source import Source
 if TYPE_CHECKING:
     from rayci.subject import Subject
 
+STAGES_ASIDE = {"name", "resources", "data", "allow_overlap", "criteria"}
+"""Keys of a spec that do not say by themselves which stages there are."""
+
 
 @dataclass
 class Sweep:
@@ -113,21 +116,22 @@ class Sweep:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identity of the sweep: everything that decides its rows, resources left out."""
-        elsewhere = {
-            "name",
-            "resources",
-            "model",
-            "data",
-            "allow_overlap",
-            "dtype",
-            "attention",
-            "modules",
-            "trust_remote_code",
-        }
-        asked = self.spec.model_dump(mode="json", exclude=elsewhere)
-        data = {part: self.part(part, None) for part in self.data.supplied}
+        """Identity of the sweep: everything that decides its stages, resources left out.
+
+        What is measured on them is no part of it, nor are data that criteria alone read: each row says that itself.
+        """
+        elsewhere = {"model", "dtype", "attention", "modules", "trust_remote_code"}  # in that of the untouched model
+        asked = self.spec.model_dump(mode="json", exclude=STAGES_ASIDE | elsewhere)
+        read = sorted(self.spec.read_by_methods())
+        data = {part: self.part(part, None) for part in read if self.data.part(part)}
         return fingerprint({"asked": asked, "untouched": self.planner.root.fingerprint, "data": data})
+
+    @cached_property
+    def content(self) -> str:
+        """Identity of all that a worker reads: the sweep, every part of its data, and its criteria."""
+        data = {part: self.part(part, None) for part in self.data.supplied}
+        criteria = {criterion.name: criterion.identity() for criterion in self.criteria}
+        return fingerprint({"sweep": self.fingerprint, "data": data, "criteria": criteria})
 
     @cached_property
     def hashes(self) -> Hashes:

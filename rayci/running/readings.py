@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,12 @@ from rayci.item_values import Items
 from rayci.kinds import Status
 from rayci.planning.plan import Stage
 from rayci.planning.sweep import Sweep
+from rayci.running.asked_readings import asked, lacking
 from rayci.running.out_of_memory import ran_out, release_memory, smaller
 from rayci.running.peak_memory import PeakMemory
 from rayci.running.reasons import reason_of, traceback_of
-from rayci.running.rows import Measured, replicates
+from rayci.running.rows import Measured
+from rayci.storage.parts import Reading as Held
 from rayci.storage.stages import StageStore
 from rayci.subject import Subject
 
@@ -41,26 +43,26 @@ class Readings:
     """Criteria that ran out of memory here, with smaller batches."""
     _notes: list[str] = field(default_factory=list, init=False)
 
-    def known(self, stage: Stage) -> list[Measured] | None:
-        """All readings of a stage from the store, or None where one is missing."""
-        return stored_readings(self.sweep, self.store, stage)
+    def known(self, stage: Stage, held: Collection[Held] = ()) -> list[Measured] | None:
+        """All readings of a stage but those `held` from the store, or None where one is missing."""
+        return stored_readings(self.sweep, self.store, stage, held)
 
     def lacks_references(self, stage: Stage) -> bool:
         """Whether this is the untouched model, and records that later stages compare with are not stored."""
-        return stage.depth == 0 and any(
-            criterion.compares and self.store.reading(stage.fingerprint, fingerprint) is None
-            for criterion, _, fingerprint in _asked(self.sweep, stage)
-        )
+        return bool(lost_references(self.sweep, self.store, stage))
 
-    def measure(self, stage: Stage, *, last_try: bool = True, anew: bool = False) -> list[Measured]:
-        """Measure every criterion on the subject as it stands, and store the readings.
+    def measure(
+        self, stage: Stage, held: Collection[Held] = (), *, last_try: bool = True, anew: bool = False
+    ) -> list[Measured]:
+        """Measure every criterion on the subject as it stands but those `held`, and store the readings.
 
         Readings that are stored, by a worker that was killed before the last one, are not taken
         again, unless `anew`. A criterion that fails, or says NaN, is a reading with status
         `failed`. Raises OutOfMemory where smaller batches do not help, unless it is the `last_try`.
         """
         readings = []
-        for criterion, replicate, fingerprint in _asked(self.sweep, stage):
+        spared = set(held) - lost_references(self.sweep, self.store, stage)
+        for criterion, replicate, fingerprint in lacking(self.sweep, stage, spared):
             reading = None if anew else _stored(self.store, stage, criterion, replicate, fingerprint)
             if reading is None:
                 entry = self._measure(stage, criterion, replicate, fingerprint, last_try)
@@ -134,10 +136,23 @@ class Readings:
         return self._references[fingerprint]
 
 
-def stored_readings(sweep: Sweep, store: StageStore, stage: Stage) -> list[Measured] | None:
-    """All readings of a stage from the store, or None where one is missing."""
+def lost_references(sweep: Sweep, store: StageStore, stage: Stage) -> set[Held]:
+    """Readings of the untouched model whose records, which later stages compare with, are not stored."""
+    if stage.depth:
+        return set()
+    return {
+        (fingerprint, replicate)
+        for criterion, replicate, fingerprint in asked(sweep, stage)
+        if criterion.compares and store.reading(stage.fingerprint, fingerprint) is None
+    }
+
+
+def stored_readings(
+    sweep: Sweep, store: StageStore, stage: Stage, held: Collection[Held] = ()
+) -> list[Measured] | None:
+    """All readings of a stage but those `held` from the store, or None where one is missing."""
     readings = []
-    for criterion, replicate, fingerprint in _asked(sweep, stage):
+    for criterion, replicate, fingerprint in lacking(sweep, stage, held):
         reading = _stored(store, stage, criterion, replicate, fingerprint)
         if reading is None:
             return None
@@ -154,13 +169,6 @@ def _stored(
         return None if entry is None else _from_entry(criterion, replicate, entry)
     except (KeyError, TypeError, ValueError):  # another version wrote it
         return None
-
-
-def _asked(sweep: Sweep, stage: Stage) -> Iterator[tuple[Criterion, int | None, str]]:
-    """(criterion, replicate, fingerprint) of every reading that the stage should have."""
-    for criterion in sweep.criteria:
-        for replicate in replicates(sweep, criterion, stage):
-            yield criterion, replicate, sweep.criterion_fingerprint(criterion, replicate, stage.seed)
 
 
 def _with_value(criterion: Criterion, reading: Reading) -> dict[str, Any]:

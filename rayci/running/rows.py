@@ -19,6 +19,7 @@ from rayci.data.data_presets import Pair
 from rayci.fingerprint import canonical_json
 from rayci.item_values import ItemRow, Items
 from rayci.kinds import Status
+from rayci.running.asked_readings import asked
 from rayci.table import Part, Row, StepCell
 
 if TYPE_CHECKING:
@@ -53,20 +54,9 @@ class Measured:
             raise ValueError(f"{self.criterion.name}: {self.value} with status {self.status}")
 
 
-def replicates(sweep: Sweep, criterion: Criterion, stage: Stage) -> tuple[int | None, ...]:
-    """The replicates for which a criterion is measured on a stage.
-
-    A stage that holds an edit has one; elsewhere a criterion that reads the edit batch is
-    measured for each batch, any other once, with replicate None.
-    """
-    if stage.replicate is None and criterion.per_edit_batch:
-        return tuple(range(sweep.spec.replicates))
-    return (stage.replicate,)
-
-
 def without_value(sweep: Sweep, stage: Stage, status: Status, reason: str) -> list[Measured]:
     """Every reading that a stage should have had, with the same status and reason."""
-    return [Measured(c, k, status, reason=reason) for c in sweep.criteria for k in replicates(sweep, c, stage)]
+    return [Measured(criterion, replicate, status, reason=reason) for criterion, replicate, _ in asked(sweep, stage)]
 
 
 def blocked_by(stage: Stage, failure: str) -> str:
@@ -96,7 +86,7 @@ def rows(
             replicate=reading.replicate,
             seed=stage.seed,
             criterion=reading.criterion.name,
-            criterion_fingerprint=sweep.criterion_fingerprint(reading.criterion, reading.replicate, stage.seed),
+            criterion_fingerprint=_fingerprint(sweep, stage, reading),
             direction=reading.criterion.scale.direction,
             value=reading.value,
             stderr=reading.stderr,
@@ -120,7 +110,7 @@ def item_rows(sweep: Sweep, stage: Stage, measured: list[Measured]) -> Iterator[
             yield ItemRow(
                 stage_fingerprint=stage.fingerprint,
                 criterion=reading.criterion.name,
-                criterion_fingerprint=sweep.criterion_fingerprint(reading.criterion, reading.replicate, stage.seed),
+                criterion_fingerprint=_fingerprint(sweep, stage, reading),
                 replicate=reading.replicate,
                 seed=stage.seed,
                 item=reading.criterion.item or "item",
@@ -129,33 +119,26 @@ def item_rows(sweep: Sweep, stage: Stage, measured: list[Measured]) -> Iterator[
 
 
 def fault(sweep: Sweep, stage: Stage, part: Part) -> str | None:
-    """Why a part does not hold the rows of this stage, all of them and no others; None where it does."""
+    """Why a part does not hold rows of this stage; None where it does."""
     name = stage.chain or "the untouched model"
     facts = {"sweep_fingerprint": sweep.fingerprint, "stage_fingerprint": stage.fingerprint, "final": stage.final}
     for column, value in facts.items():
         if part.rows.column(column).unique().to_pylist() != [value]:
             return f"its {column.replace('_', ' ')} is not that of {name}"
-    asked = {
-        (sweep.criterion_fingerprint(criterion, replicate, stage.seed), replicate)
-        for criterion in sweep.criteria
-        for replicate in replicates(sweep, criterion, stage)
-    }
-    columns = (part.rows.column(name).to_pylist() for name in ("criterion_fingerprint", "replicate"))
-    if set(zip(*columns, strict=True)) != asked:
-        return f"its criteria, their versions and replicates are not those of {name}"
-    if part.scales != {criterion.name: criterion.scale for criterion in sweep.criteria}:
+    if any(part.scales.get(criterion.name, criterion.scale) != criterion.scale for criterion in sweep.criteria):
         return "its scales are not those of the criteria"
     return None
 
 
 def items_fault(sweep: Sweep, stage: Stage, part: Part, items: pa.Table) -> str | None:
-    """Why a file does not hold the items of this part's readings, all of them and no others; None where it does."""
+    """Why the items of a stage are not those of this part's readings; None where they are."""
     own = set(items.column("stage_fingerprint").to_pylist())
     ok = part.rows.filter(pc.equal(part.rows.column("status"), Status.OK.value))
     measured, held = (_readings(rows) for rows in (ok, items))
-    itemised = {criterion.name for criterion in sweep.criteria if criterion.item}
-    due = {reading for reading in measured if reading[0] in itemised}
-    if not (own <= {stage.fingerprint} and due <= held <= measured):
+    due = {
+        (criterion.name, digest, replicate) for criterion, replicate, digest in asked(sweep, stage) if criterion.item
+    }
+    if not (own <= {stage.fingerprint} and due & measured <= held):
         return f"its items are not those of the rows of {stage.chain or 'the untouched model'}"
     return None
 
@@ -175,11 +158,17 @@ def publish(
     measured: list[Measured],
     outcome: Outcome | None,
 ) -> None:
-    """Write the rows of a stage and what its items counted, unless they are there already."""
-    if not parts.has(stage.fingerprint):
+    """Write the rows of a stage's readings, and what their items counted; those that have rows keep them."""
+    held = parts.held(stage.fingerprint)
+    new = [reading for reading in measured if (_fingerprint(sweep, stage, reading), reading.replicate) not in held]
+    if new:
         scales = {criterion.name: criterion.scale for criterion in sweep.criteria}
-        own = list(rows(sweep, trial, stage, owner, measured, outcome))
-        parts.write(stage.fingerprint, own, scales, list(item_rows(sweep, stage, measured)))
+        own = list(rows(sweep, trial, stage, owner, new, outcome))
+        parts.write(stage.fingerprint, own, scales, list(item_rows(sweep, stage, new)), beside=bool(held))
+
+
+def _fingerprint(sweep: Sweep, stage: Stage, reading: Measured) -> str:
+    return sweep.criterion_fingerprint(reading.criterion, reading.replicate, stage.seed)
 
 
 def _most(*peaks: int | None) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rayci.kinds import Status
 from rayci.planning.plan import Stage, Trial
 from rayci.planning.sweep import Sweep
+from rayci.running.asked_readings import lacking
 from rayci.running.position import Position
 from rayci.running.readings import Readings
 from rayci.running.rows import Measured, blocked_by, publish, without_value
@@ -117,9 +118,11 @@ class Runner:
             if not self._readings.lacks_references(stage):
                 yield StageReport(stage, applied, False, None, complete=False)
                 applied = 0
-        known = self._readings.known(stage) if self.sharing else None
+        held = self._parts.held(stage.fingerprint)
+        complete = self.sharing and not self._readings.lacks_references(stage)
+        known = self._readings.known(stage, held) if complete else None
         if (readings := known) is None:
-            readings = self._readings.measure(stage, last_try=self._last_try, anew=not self.sharing)
+            readings = self._readings.measure(stage, held, last_try=self._last_try, anew=not self.sharing)
         self._publish(trial, stage, owner, readings, outcome)
         yield StageReport(stage, applied, known is None, None, values=_values(readings, trial))
 
@@ -147,8 +150,9 @@ class Runner:
             return StageReport(stage, 0, False, outcome.failure)
         if (keep and not self.store.has_weights(stage.fingerprint)) or self._readings.lacks_references(stage):
             return None
-        if not self._parts.has(stage.fingerprint):
-            known = self._readings.known(stage)
+        held = self._parts.held(stage.fingerprint)
+        if lacking(self.sweep, stage, held):
+            known = self._readings.known(stage, held)
             if outcome is None or known is None:
                 return None
             self._publish(trial, stage, owner, known, outcome)

@@ -1,4 +1,6 @@
-"""A folder of sealed files, one a stage, brought into one file that holds them all.
+"""A folder of sealed files, one or a few a stage, brought into one file that holds them all.
+
+A stage's first file is named `<stage>.parquet`; one with readings that were added later `<stage>.<which>.parquet`.
 
 That file appears whole, and is read back before any file is deleted whose rows it holds. A process that is killed on
 the way leaves rows in both, never in none: readers count equal rows once, and the next compaction ends the work.
@@ -7,6 +9,7 @@ the way leaves rows in both, never in none: readers count equal rows once, and t
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +26,8 @@ COMPACTED = "compacted.parquet"
 """Name of the file that holds many stages; the others are named by their stage."""
 
 _STAGE = "stage_fingerprint"
+READING = (_STAGE, "criterion_fingerprint", "replicate")
+"""Columns that tell readings apart."""
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -30,12 +35,22 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(folder.glob("[!.]*.parquet"), key=lambda path: (path.name != COMPACTED, path.name))
 
 
-def stages_in(folder: Path) -> set[str]:
-    """The stages that a folder has rows of; a compacted file that is damaged holds none."""
-    stages = {path.stem for path in files_of(folder) if path.name != COMPACTED}
+def stage_of(name: str) -> str:
+    """The stage that a file is named by."""
+    return name.partition(".")[0]
+
+
+def files_by_stage(folder: Path) -> Counter[str]:
+    """In how many files a folder has rows of a stage; a compacted file that is damaged holds none."""
+    stages = Counter(stage_of(path.name) for path in files_of(folder) if path.name != COMPACTED)
     with suppress(CorruptionError):
-        stages |= set(sealed.read(folder / COMPACTED, [_STAGE]).column(_STAGE).unique().to_pylist())
+        stages.update(sealed.read(folder / COMPACTED, [_STAGE]).column(_STAGE).unique().to_pylist())
     return stages
+
+
+def stages_in(folder: Path) -> set[str]:
+    """The stages that a folder has rows of."""
+    return set(files_by_stage(folder))
 
 
 def compact(folder: Path, write: Callable[[Sequence[Path], Path], None]) -> None:
@@ -60,8 +75,20 @@ def remove(folder: Path, stages: Collection[str]) -> None:
         return
     with suppress(CorruptionError):
         _remove_from(folder / COMPACTED, stages)
-    for stage in stages:
-        (folder / f"{stage}.parquet").unlink(missing_ok=True)
+    for path in files_of(folder):
+        if stage_of(path.name) in stages:
+            path.unlink()
+
+
+def thin(path: Path, unwanted: Collection[tuple[str, str, int | None]]) -> None:
+    """Delete the rows of these readings, see `READING`; the file goes with its last row."""
+    rows = sealed.read(path)
+    readings = zip(*(rows.column(name).to_pylist() for name in READING), strict=True)
+    kept = rows.filter(pa.array([reading not in unwanted for reading in readings], pa.bool_()))
+    if not kept.num_rows:
+        path.unlink()
+    elif kept.num_rows < rows.num_rows:
+        sealed.write(kept, path)
 
 
 def _remove_from(compacted: Path, stages: Collection[str]) -> None:

@@ -1,18 +1,25 @@
-"""The results where workers write them: a part of the table and one of the items a stage, in a folder or at a URL."""
+"""The results where workers write them: parts of the table and of the items, by stage, in a folder or at a URL."""
 
 from __future__ import annotations
 
+import io
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from rayci import item_values, table
+from rayci.errors import CorruptionError
+from rayci.fingerprint import fingerprint
 from rayci.item_values import ItemRow
 from rayci.kinds import Scale
-from rayci.storage import compaction
+from rayci.storage import compaction, sealed
 from rayci.storage.atomic import replacing
-from rayci.storage.compaction import stages_in
+from rayci.storage.compaction import COMPACTED, READING, by_stage, files_of, stage_of
 from rayci.storage.files import LocalFiles, open_files
 from rayci.table import Row
 
@@ -20,32 +27,79 @@ ROWS, ITEMS = "table", item_values.FOLDER
 _FOLDERS = (ITEMS, ROWS)
 """In the order in which they are written: a stage that has its rows has its items."""
 
+Reading = tuple[str, int | None]
+"""Fingerprint of the criterion, and the replicate."""
+
 
 class Parts:
-    """Part files named by stage fingerprint, so that a stage has one of each at most."""
+    """Part files named by stage fingerprint. What is there is never written again: readings that a stage gets later,
+    for a criterion that was added, stand in a file beside, named by what it holds."""
 
     def __init__(self, root: Path | str) -> None:
         """`root`: the run folder, or another place that holds `table/` and `items/`."""
         self._files = open_files(root)
 
     @staticmethod
-    def name(stage: str) -> str:
-        """The file name of a stage's parts."""
-        return f"{stage}.parquet"
+    def name(stage: str, added: Iterable[Reading] = ()) -> str:
+        """The file name of a stage's parts; of readings that were `added` to others, that of theirs."""
+        which = sorted((criterion, -1 if replicate is None else replicate) for criterion, replicate in added)
+        return f"{stage}.{fingerprint(which)[:12]}.parquet" if which else f"{stage}.parquet"
 
-    def has(self, stage: str) -> bool:
-        """Whether the stage has its rows."""
-        return self._files.exists(f"{ROWS}/{self.name(stage)}") or stage in self._compacted
+    def held(self, stage: str) -> frozenset[Reading]:
+        """Which readings of a stage have their rows."""
+        # A worker that died may have written the first file since the others were listed.
+        tables = [self._readings(name) for name in {self.name(stage), *self._names.get(stage, ())}]
+        tables.append(self._compacted.get(stage))
+        return frozenset(
+            reading
+            for rows in tables
+            if rows is not None
+            for reading in zip(*(rows.column(name).to_pylist() for name in READING[1:]), strict=True)
+        )
+
+    def _readings(self, name: str) -> pa.Table | None:
+        """Columns `READING` of a file; None where there is none that can be read."""
+        data = self._files.read(f"{ROWS}/{name}")
+        try:
+            return None if data is None else pq.read_table(io.BytesIO(data), columns=list(READING))
+        except (pa.ArrowException, OSError):
+            return None
 
     @cached_property
-    def _compacted(self) -> set[str]:
-        """Stages whose rows the run folder's compacted file holds; it does not grow while there are workers."""
-        return stages_in(self._files.root / ROWS) if isinstance(self._files, LocalFiles) else set()
+    def _names(self) -> Mapping[str, list[str]]:
+        """Stage -> names of the files that it had when first asked."""
+        names = defaultdict(list)
+        for name in self._files.listing(ROWS):
+            if name.endswith(".parquet") and not name.startswith("."):
+                names[stage_of(name)].append(name)
+        return names
 
-    def write(self, stage: str, rows: Sequence[Row], scales: Mapping[str, Scale], items: Sequence[ItemRow]) -> None:
-        """Write the items and the rows of a stage; StorageError where that is not possible."""
-        self._write(f"{ITEMS}/{self.name(stage)}", lambda path: item_values.write(items, path))
-        self._write(f"{ROWS}/{self.name(stage)}", lambda path: table.write_part(rows, scales, path))
+    @cached_property
+    def _compacted(self) -> Mapping[str, pa.Table]:
+        """Stage -> readings in the run folder's compacted file; it does not grow while there are workers."""
+        path = self._files.root / ROWS / COMPACTED if isinstance(self._files, LocalFiles) else None
+        try:
+            return {} if path is None or not path.is_file() else by_stage(sealed.read(path, READING))
+        except CorruptionError:
+            return {}
+
+    def write(
+        self,
+        stage: str,
+        rows: Sequence[Row],
+        scales: Mapping[str, Scale],
+        items: Sequence[ItemRow],
+        *,
+        beside: bool = False,
+    ) -> None:
+        """Write the items and the rows of a stage, or `beside` them further ones, unless they are there already.
+
+        Raises StorageError where that is not possible.
+        """
+        name = self.name(stage, ((row.criterion_fingerprint, row.replicate) for row in rows) if beside else ())
+        if not self._files.exists(f"{ROWS}/{name}"):
+            self._write(f"{ITEMS}/{name}", lambda path: item_values.write(items, path))
+            self._write(f"{ROWS}/{name}", lambda path: table.write_part(rows, scales, path))
 
     def _write(self, name: str, write: Callable[[Path], None]) -> None:
         if isinstance(self._files, LocalFiles):
@@ -62,16 +116,47 @@ class Parts:
             if isinstance(self._files, LocalFiles):
                 compaction.remove(self._files.root / folder, stages)
             else:
-                for stage in stages:
-                    self._files.delete(f"{folder}/{self.name(stage)}")
+                for name in self._files.listing(folder):
+                    if stage_of(name) in stages:
+                        self._files.delete(f"{folder}/{name}")
 
-    def fetch(self, stages: Iterable[str], root: Path) -> None:
+    def delete(self, name: str) -> None:
+        """Delete a file of rows and that of their items."""
+        for folder in reversed(_FOLDERS):
+            self._files.delete(f"{folder}/{name}")
+
+    def drop(self, readings: Mapping[str, Collection[Reading]]) -> None:
+        """Delete single readings, by stage, so that they are taken again; all other rows stay as they are."""
+        unwanted = {(stage, *reading) for stage, own in readings.items() for reading in own}
+        for folder in reversed(_FOLDERS):
+            if isinstance(self._files, LocalFiles):
+                for path in files_of(self._files.root / folder):
+                    if path.name == COMPACTED or stage_of(path.name) in readings:
+                        compaction.thin(path, unwanted)
+            else:
+                for name in self._files.listing(folder):
+                    if stage_of(name) in readings:
+                        self._thin(f"{folder}/{name}", unwanted)
+
+    def _thin(self, name: str, unwanted: Collection[tuple[str, str, int | None]]) -> None:
+        """The same for a file at a URL."""
+        with tempfile.TemporaryDirectory(prefix="rayci-") as place:
+            path = Path(place) / "part.parquet"
+            path.write_bytes(self._files.read(name) or b"")
+            compaction.thin(path, unwanted)
+            if path.exists():
+                self._files.write(name, path.read_bytes())
+            else:
+                self._files.delete(name)
+
+    def fetch(self, stages: Collection[str], root: Path) -> None:
         """Copy the parts of these stages that `root` lacks into it."""
-        there = self._files.listing(ROWS)
-        for stage in stages:
-            if self.name(stage) in there:
+        here = compaction.stages_in(root / ROWS)
+        for name in self._files.listing(ROWS):
+            stage = stage_of(name)
+            if stage in stages and not (stage in here and name == self.name(stage)):  # which may be compacted there
                 for folder in _FOLDERS:
-                    self._copy(f"{folder}/{self.name(stage)}", root)
+                    self._copy(f"{folder}/{name}", root)
 
     def _copy(self, name: str, root: Path) -> None:
         if not (root / name).is_file() and (data := self._files.read(name)) is not None:

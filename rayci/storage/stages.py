@@ -9,7 +9,7 @@ computed again where it is needed, and a note says why.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -186,6 +186,12 @@ class StageStore:
             self._files.delete(f"{folder(stage)}/outcome.json")
             for name in self._files.listing(f"{folder(stage)}/readings"):
                 self._files.delete(f"{folder(stage)}/readings/{name}")
+
+    def forget_readings(self, stage: str, criteria: Iterable[str]) -> None:
+        """Delete single readings of a stage, by their criterion fingerprints, so that they are taken again."""
+        with self._noting():
+            for criterion in criteria:
+                self._files.delete(f"{folder(stage)}/readings/{criterion}.json")
 
     @contextmanager
     def _noting(self) -> Iterator[None]:

@@ -31,7 +31,7 @@ def assignment(tmp_path: Path) -> Assignment:
     )
     sweep = Sweep.open(spec)
     places = str(tmp_path), str(tmp_path / "store")
-    return Assignment(spec, *places, hashes=sweep.hashes, fingerprint=sweep.fingerprint)
+    return Assignment(spec, *places, hashes=sweep.hashes, content=sweep.content)
 
 
 def test_a_worker_does_not_hash_the_weights_again(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +40,7 @@ def test_a_worker_does_not_hash_the_weights_again(assignment: Assignment, monkey
 
     monkeypatch.setattr("rayci.model.folder.hash_file", refuse)
     runner = assignment.runner(gpus=0)
-    assert runner.sweep.fingerprint == assignment.fingerprint
+    assert runner.sweep.content == assignment.content
 
 
 def test_a_worker_refuses_another_model(assignment: Assignment) -> None:

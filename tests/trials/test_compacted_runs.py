@@ -173,5 +173,5 @@ def test_rows_that_workers_wrote_elsewhere(whole: Path, sweep: Sweep, tmp_path: 
     assert [path.name for path in files_of(folder.parts)] == [COMPACTED], "what is there is not fetched again"
     stage = plan.trials[0].stages[-1].fingerprint
     folder.forget([stage])
-    assert stage not in folder.held() and not Parts(tmp_path / "nodes").has(stage)
-    assert Parts(folder.root).has(plan.trials[0].stages[0].fingerprint)
+    assert stage not in folder.held() and not Parts(tmp_path / "nodes").held(stage)
+    assert Parts(folder.root).held(plan.trials[0].stages[0].fingerprint)

@@ -22,6 +22,7 @@ from rayci.kinds import UNIT_INTERVAL
 from rayci.model import loading
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
+from rayci.running.asked_readings import outdated
 from rayci.running.rows import fault
 from rayci.running.runner import Runner
 from rayci.storage import sealed
@@ -58,26 +59,28 @@ def subject(sweep: Sweep) -> Subject:
 Again = Callable[[Path], RunFolder]
 
 
+def run_here(sweep: Sweep, subject: Subject, root: Path, *, retry_failed: bool = False) -> RunFolder:
+    """`rayci run` with all trials in this process."""
+    plan, folder = sweep.planner.plan(), RunFolder(root)
+    folder.check(sweep)
+    with folder.locked():
+        folder.describe(sweep, plan, plan)
+        done = rows_at_hand(sweep, plan, folder, sharing=True, retry_failed=retry_failed)
+        folder.begin(plan.stages.keys() - done)
+        if subject.base is not None:
+            subject.restore(everything=True)
+        runner = Runner(sweep, subject, folder.open_store(), folder.root)
+        for trial in plan.trials:
+            if any(stage.fingerprint not in done for stage in trial.stages):
+                owners = [plan.owners[stage.fingerprint] for stage in trial.stages]
+                list(runner.run(trial, owners, [stage.fingerprint in plan.shared for stage in trial.stages]))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def again(sweep: Sweep, subject: Subject) -> Again:
-    """`rayci run` with all trials in this process."""
-
-    def run(root: Path) -> RunFolder:
-        plan, folder = sweep.planner.plan(), RunFolder(root)
-        folder.check(sweep)
-        with folder.locked():
-            folder.describe(sweep, plan, plan)
-            done = rows_at_hand(sweep, plan, folder, sharing=True, retry_failed=False)
-            if subject.base is not None:
-                subject.restore(everything=True)
-            runner = Runner(sweep, subject, folder.open_store(), folder.root)
-            for trial in plan.trials:
-                if any(stage.fingerprint not in done for stage in trial.stages):
-                    owners = [plan.owners[stage.fingerprint] for stage in trial.stages]
-                    list(runner.run(trial, owners, [stage.fingerprint in plan.shared for stage in trial.stages]))
-        return folder
-
-    return run
+    """`rayci run` of the sweep."""
+    return lambda root: run_here(sweep, subject, root)
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +279,7 @@ def test_a_run_from_before_items_keeps_its_rows_and_says_so(run: Path, whole: Pa
 
 FORGERIES: dict[str, Callable[[pa.Table], pa.Table]] = {
     "its final": lambda part: changed(part, final=not part.column("final")[0].as_py()),
-    "its criteria": lambda part: part.slice(1),
+    "its criteria": lambda part: changed(part, criterion_fingerprint="0" * 64),
     "its scales": lambda part: part.replace_schema_metadata(
         {b"rayci.scales": part.schema.metadata[b"rayci.scales"].replace(b'"high": 1.0', b'"high": 9.0')}
     ),
@@ -365,12 +368,12 @@ def test_a_run_of_some_trials_ends_finished(run: Path) -> None:
     assert (state["stages"], state["stages_done"], state["trials_of_the_sweep"]) == (2, 2, 7)
 
 
-def test_rows_of_an_older_version_of_a_criterion_are_refused(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_an_older_version_of_a_criterion_are_outdated(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Sweep.open(SPEC).planner.root
     part = table.read_part(RunFolder(whole).part(root.fingerprint))
-    assert fault(Sweep.open(SPEC), root, part) is None
+    assert fault(Sweep.open(SPEC), root, part) is None and not outdated(Sweep.open(SPEC), root, part)
     monkeypatch.setattr(Hazard, "version", Hazard.version + 1)
-    assert "their versions" in str(fault(Sweep.open(SPEC), root, part))
+    assert set(outdated(Sweep.open(SPEC), root, part).values()) == {"hazard"}
 
 
 def test_many_parts_set_aside_are_told_in_few_words(run: Path, again: Again) -> None:
