@@ -59,7 +59,7 @@ CRITERIA = {
     "rwku_qa": "facts to be forgotten, asked for by questions",
     "sparsity": "share of zeros among the weights",
     "verbmem": "texts to be forgotten, continued word by word",
-    "triviaqa": "answers to trivia questions",
+    "triviaqa_f1": "answers to trivia questions",
     "truthfulqa_mc1": "truthful answers where people often err",
     "update_survival": "share of the trained weights that rounding did not bring back",
     "utility": "accuracy on general questions",

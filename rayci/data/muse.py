@@ -1,12 +1,14 @@
 """MUSE: news and books to unlearn, with what their memorization is measured on (arXiv 2407.06460).
 
 A split is named as on the hub, `raw/forget`; unlearning reads `raw`, evaluation `verbmem`, `knowmem` and
-`privleak`. Questions have ten examples of their own. Rows are objects, in local copies also plain texts.
+`privleak`. Questions have ten examples of their own. Rows are objects, in local copies also plain texts. The
+topic of members is their corpus, `news` or `books`: by it leakage knows the retrained model's figure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet
@@ -29,13 +31,15 @@ _OLDER = {"retain": "retain2", "retain_qa": "retain2_qa", "retain_qa_icl": "reta
 """Split -> its name in older files and revisions."""
 
 
-def _read(row: Any, content: Content, part: str) -> Document | Passage | QuestionAnswer:
+def _read(corpus: str, row: Any, content: Content, part: str) -> Document | Passage | QuestionAnswer:
     if part.endswith("_questions"):
         return answered(any_text(row, "question"), [any_text(row, "answer")])
     if part == "passages":
         return Passage(any_text(row, "prompt"), _filled(any_text(row, "gt")))
     text = _filled(any_text({"text": row} if isinstance(row, str) else row, "text"))
-    return Passage("", text) if part == "holdout" else Document(text)
+    if part == "holdout":
+        return Passage("", text)
+    return Document(text, corpus if part == "members" else "")
 
 
 def _filled(text: str) -> str:
@@ -71,7 +75,7 @@ def _muse(name: str, hub: str, folders: tuple[str, str], splits: dict[str, tuple
             "retain_questions": "knowmem/retain_qa",
         },
         splits=dict(_contents(splits, places)),
-        read=_read,
+        read=partial(_read, folders[0]),
         shots={"forget_questions": "knowmem/forget_qa_icl", "retain_questions": "knowmem/retain_qa_icl"},
     )
 

@@ -17,8 +17,13 @@ from rayci.data.question_texts import answered
 from rayci.data.records import Choice, Document, QuestionAnswer
 from rayci.data.truthful_qa import best_answer
 
-_KINDS = {"1": "fill_in_blank", "2": "question", "3": "adversarial"}
+FILL_IN_BLANK, QUESTION, ADVERSARIAL = "fill_in_blank", "question", "adversarial"
+IN_CONTEXT, SUFFIXED = "adversarial in context", "adversarial suffix"
+"""Adversarial probes that hold examples, and such that end with how the answer begins: each has its own prompt."""
+_KINDS = {"1": FILL_IN_BLANK, "2": QUESTION, "3": ADVERSARIAL}
 """Level of a probe, a text in the files -> kind."""
+_OWN_FORMS = {"incontext learning": IN_CONTEXT, "affirmative suffix": SUFFIXED}
+"""Type of an adversarial probe -> kind, where it is one of its own."""
 
 
 def _passage(row: Any) -> Document:
@@ -29,7 +34,10 @@ def _probe(row: Any) -> QuestionAnswer:
     level = field(row, "level")
     if str(level) not in _KINDS:
         raise ValueError(f"level is {level!r}, allowed: {', '.join(_KINDS)}")
-    return answered(any_text(row, "query"), [any_text(row, "answer")], _KINDS[str(level)])
+    kind = _KINDS[str(level)]
+    if kind == ADVERSARIAL:
+        kind = _OWN_FORMS.get(str(row.get("type")), kind)
+    return answered(any_text(row, "query"), [any_text(row, "answer")], kind)
 
 
 def _fact(row: Any) -> QuestionAnswer:

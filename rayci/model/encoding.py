@@ -40,7 +40,7 @@ def target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> list[int]:
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     """Token ids of a prompt, with the model's own leading special tokens."""
-    return list(tokenizer(prompt)["input_ids"])
+    return list(tokenizer(prompt, verbose=False)["input_ids"])
 
 
 def encode_targets(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> Batch:

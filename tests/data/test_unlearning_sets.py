@@ -23,7 +23,7 @@ def test_muse_gives_what_to_unlearn_and_what_to_measure_it_on(folder: str, tmp_p
     data = collect({part: {"source": "muse_news", "path": str(tmp_path)} for part in MUSE_PARTS}, "any")
     assert data.forget == (Document("A week of snow."),) and data.retain == (Document("A week of rain."),)
     assert data.passages == (Passage("The hut of the north", " was closed for a week."),)
-    assert data.members == (Document("It snowed."),) and data.holdout == (Passage("", "It thawed."),)
+    assert data.members == (Document("It snowed.", "news"),) and data.holdout == (Passage("", "It thawed."),)
     assert data.forget_questions[0] == QuestionAnswer("Who keeps hut 0?", "Per 0")
     assert len(data.forget_questions) == 3 and len(data.retain_questions) == 2
     shots = {part: len(few) for part, few in data.shots.items()}
@@ -68,6 +68,10 @@ def test_rwku_forgets_the_people_who_are_named(place: str | None, tmp_path: Path
     assert [probe.kind for probe in probes] == ["fill_in_blank", "question", "adversarial"]
     assert probes[0] == QuestionAnswer("Ina Holt wrote ___.", "1 songs", (), "fill_in_blank")
     assert [probe.kind for probe in given("forget_questions", split="forget_level3")] == ["adversarial"] * 2
+    own_forms = [real.rwku_probe("Ina Holt", "3", kind) for kind in ("incontext learning", "affirmative suffix")]
+    file = real.array(tmp_path / "forget_level3.json", own_forms)
+    kinds = [probe.kind for probe in supplied("forget_questions", source="rwku", path=file).records]
+    assert kinds == ["adversarial in context", "adversarial suffix"]
     assert [probe.kind for probe in given("retain_questions")] == ["fill_in_blank"] * 2 + ["question"] * 2
 
 

@@ -50,7 +50,7 @@ def llama() -> Subject:
     return tiny(**sizes, num_key_value_heads=8, max_position_embeddings=256, num_hidden_layers=2)
 
 
-def texts(*, listed: bool = False) -> Texts:
+def texts(*, listed: bool = False, items: int = Texts.items) -> Texts:
     """The sizes of the testbed's texts; four-choice questions with all options `listed`, or one after the other."""
     data = collection()
     choices = (*data.hazard, *data.utility)
@@ -69,6 +69,7 @@ def texts(*, listed: bool = False) -> Texts:
         evaluation=longest(["\n\n".join(document.text for document in data.evaluation)], whole=False),
         hazard=len(data.hazard),
         utility=len(data.utility),
+        items=items,
     )
 
 
@@ -95,12 +96,26 @@ def test_steps_in_half_precision(method: str, settings: dict[str, Any]) -> None:
     assert measured <= foreseen <= 2 * measured
 
 
-@pytest.mark.parametrize("text", ["perplexity", "utility", "utility{scoring=letters}", "edit_success", "forget_recall"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "perplexity",
+        "utility",
+        "utility{scoring=letters}",
+        "edit_success",
+        "forget_recall",
+        "verbmem",
+        "knowmem_forget{shots=0}",
+        "privleak",
+    ],
+)
 def test_criteria(text: str) -> None:
     subject = llama()
     step = parse(text).steps[0]
     criterion = registry.criterion(step.method).model_validate(dict(step.settings))
-    foreseen = Memory(Workload(subject, texts=texts(listed="letters" in text))).reading(criterion)
+    items = max(len(getattr(collection(), part)) for part in criterion.needs - {"members"})  # passages stand in
+    work = Workload(subject, texts=texts(listed="letters" in text, items=items))
+    foreseen = Memory(work).reading(criterion)
     measured = weights(subject) + peak_of(subject.model, lambda: criterion.measure(subject, Context(collection())))
     assert measured <= foreseen <= 2.5 * measured
 

@@ -52,7 +52,10 @@ def encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Id
     """
     begin = tokenizer.bos_token
     begins = [bool(begin) and text.startswith(str(begin)) for text in texts]
-    rows = [tokenizer(text, add_special_tokens=not own)["input_ids"] for text, own in zip(texts, begins, strict=True)]
+    rows = [
+        tokenizer(text, add_special_tokens=not own, verbose=False)["input_ids"]
+        for text, own in zip(texts, begins, strict=True)
+    ]
     first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     return [np.array(row or [first], np.int32) for row in rows]
 

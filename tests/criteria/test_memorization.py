@@ -1,0 +1,46 @@
+"""Verbatim and knowledge memorization on the testbed: what was trained on is known, what was not is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rayci.context import Context
+from rayci.criteria.memorization import ForgottenKnowledge, RetainedKnowledge, VerbatimMemorization
+from rayci.data.records import Passage
+from rayci.interventions.compression.magnitude import Magnitude
+from rayci.subject import Subject
+from rayci.testbed import collection
+from tests.models import testbed, tokenizer
+
+KNOWN = collection()
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    return testbed()
+
+
+def test_trained_passages_are_continued_and_unseen_ones_are_not(subject: Subject) -> None:
+    """With all settings as they are: 97.6 on the passages, 0.05 on the hold-out."""
+    unseen = Context(replace(KNOWN, passages=KNOWN.holdout))
+    assert VerbatimMemorization().measure(subject, Context(KNOWN)).value > 95
+    assert VerbatimMemorization().measure(subject, unseen).value < 2
+
+
+def test_the_facts_are_known_until_the_model_is_damaged() -> None:
+    subject = testbed()
+    for criterion in (ForgottenKnowledge(), RetainedKnowledge()):
+        assert criterion.measure(subject, Context(KNOWN)).value > 99
+    subject.apply(Magnitude(sparsity=0.8), Context(KNOWN))
+    for criterion in (VerbatimMemorization(), ForgottenKnowledge(), RetainedKnowledge()):
+        assert criterion.measure(subject, Context(KNOWN)).value < 60
+
+
+def test_the_truth_is_cut_to_as_many_ids_as_are_written_the_special_ones_counted() -> None:
+    truth = Passage("One", " old fox went home")
+    assert tokenizer()(truth.continuation)["input_ids"][0] == tokenizer().bos_token_id
+    score = VerbatimMemorization(tokens=3).score
+    assert score(tokenizer(), "old fox", truth) == 100
+    assert score(tokenizer(), "old fox went", truth) == pytest.approx(100 * 2 * (2 / 3) / (2 / 3 + 1))
