@@ -288,6 +288,8 @@ def gated_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.delenv("RAYCI_DATA", raising=False)
         yield
         server.shutdown()
 
