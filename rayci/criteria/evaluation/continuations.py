@@ -20,6 +20,7 @@ from rayci.criteria.evaluation.likeliest import next_tokens
 from rayci.criteria.evaluation.prefix_cache import prefix_cache, shifted
 from rayci.criteria.evaluation.prompts import Prompt, batches, fitted
 from rayci.criteria.evaluation.question_tokens import Ids
+from rayci.criteria.evaluation.roomy_cache import roomy
 from rayci.criteria.evaluation.scored_positions import at_positions, projecting
 from rayci.model.encoding import left_padded
 from rayci.subject import Subject
@@ -57,10 +58,11 @@ class _Batch:
         self._takes_positions = "position_ids" in signature(subject.model.forward).parameters
 
     def _begun(self, prefix: Ids, width: int) -> DynamicCache:
-        """A cache that holds the prefix of every row where the row, padded to `width`, has it."""
+        """A cache with room for all tokens; it holds the prefix of each row where the row padded to `width` has it."""
+        room = width + max(prompt.most for prompt in self._prompts)
         cache = prefix_cache(self._subject, prefix) if len(prefix) else None
-        own = None if cache is None else shifted(cache, [width - len(row) for row in self._rows])
-        return DynamicCache(config=self._subject.model.config) if own is None else own
+        own = None if cache is None else shifted(cache, [width - len(row) for row in self._rows], room)
+        return roomy(self._subject.model, room) if own is None else own
 
     def run(self) -> list[list[int]]:
         """The new tokens of each row, with the one that ends its text."""
@@ -95,7 +97,7 @@ class _Batch:
     def _go_on(self, keep: list[int], tokens: list[int]) -> None:
         """Leave out all rows but these places, and append a token to each of them."""
         if len(keep) < len(self._mask):
-            places = torch.tensor(keep, device=self._mask.device)
+            places = torch.tensor(keep)  # on the CPU: layers may lie on several devices
             self._mask, self._positions = self._mask[places], self._positions[places]
             self._cache.batch_select_indices(places)
         self._inputs = torch.tensor(tokens, device=self._mask.device).unsqueeze(1)

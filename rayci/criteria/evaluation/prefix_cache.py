@@ -12,6 +12,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from rayci.criteria.evaluation.question_tokens import Ids
+from rayci.criteria.evaluation.roomy_cache import RoomyLayer
 from rayci.criteria.evaluation.scored_positions import projecting
 from rayci.subject import Subject
 
@@ -44,17 +45,23 @@ def repeated(cache: DynamicCache, rows: int) -> DynamicCache:
     return own
 
 
-def shifted(cache: DynamicCache, columns: Sequence[int]) -> DynamicCache | None:
-    """A row for each number of columns by which it stands further right, at the same width.
+def shifted(cache: DynamicCache, columns: Sequence[int], room: int) -> DynamicCache | None:
+    """A row for each number of columns by which it stands further right, at the same width, with room to go on.
 
     What goes over the right end is left out; columns before the shift hold nothing of meaning and
     are to be masked. None where a sliding window has dropped the beginning of the prefix.
     """
     own = copy.deepcopy(cache)
-    layers: list[Any] = [layer for layer in own.layers if getattr(layer, "is_initialized", False)]
-    if any(layer.keys.shape[-2] < cache.get_seq_length() for layer in layers):
-        return None
-    for layer in layers:
-        layer.keys = torch.cat([layer.keys.roll(by, dims=-2) for by in columns])
-        layer.values = torch.cat([layer.values.roll(by, dims=-2) for by in columns])
+    layers: list[Any] = own.layers
+    for place, layer in enumerate(layers):
+        if not layer.is_initialized:  # it reads another layer's
+            continue
+        if layer.keys.shape[-2] < cache.get_seq_length():
+            return None
+        keys, values = (torch.cat([held.roll(by, dims=-2) for by in columns]) for held in (layer.keys, layer.values))
+        if type(layer) is DynamicLayer:
+            layers[place] = RoomyLayer(room)
+            layers[place].update(keys, values)
+        else:
+            layer.keys, layer.values = keys, values
     return own

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+from transformers.cache_utils import DynamicLayer
 
 from rayci.criteria.evaluation import continuations as engine
 from rayci.criteria.evaluation import likeliest
 from rayci.criteria.evaluation.continuations import continuations
 from rayci.criteria.evaluation.prompts import Prompt, batches, encoded, fitted
+from rayci.criteria.evaluation.roomy_cache import RoomyLayer
 from rayci.criteria.evaluation.token_batches import LEAST_SHARED
 from rayci.errors import MeasurementError
 from rayci.model import loading
@@ -95,6 +97,21 @@ def test_a_window_that_dropped_the_examples_reads_them_with_every_prompt() -> No
     for subject in (narrow, wide):
         asked = prompts(subject)
         assert continuations(subject, asked, ENOUGH) == one_by_one(subject, asked)
+
+
+def test_a_roomy_layer_holds_what_a_growing_one_does_and_copies_nothing() -> None:
+    roomy, growing = RoomyLayer(8), DynamicLayer()  # type: ignore[no-untyped-call]
+    places = set()
+    for tokens in (3, 1, 1):
+        states = torch.randn(4, 2, tokens, 5), torch.randn(4, 2, tokens, 6)
+        for own, other in zip(roomy.update(*states), growing.update(*states), strict=True):
+            assert own.equal(other)
+        places.add(roomy.update(states[0][:, :, :0], states[1][:, :, :0])[0].data_ptr())
+    assert len(places) == 1
+    chosen = torch.tensor([2, 0])
+    for layer in (roomy, growing):
+        layer.batch_select_indices(chosen)
+    assert roomy.get_seq_length() == 5 and torch.equal(roomy.values, growing.values)  # type: ignore[arg-type]
 
 
 def test_rows_leave_the_batch_when_they_are_complete() -> None:
