@@ -16,7 +16,6 @@ from rayci.settings import Settings
 if TYPE_CHECKING:
     from rayci.context import Context
     from rayci.data.records import Collection
-    from rayci.errors import RequestError
     from rayci.subject import Subject
     from rayci.workload import Workload
 
@@ -76,6 +75,10 @@ class Criterion(Settings, ABC):
         """What is wrong with data that are there, found when a sweep is planned; parts that lack are found for it."""
         return iter(())
 
+    def scale_on(self, data: Collection) -> Scale:
+        """The scale on these data, which may decide the chance level and nothing else."""
+        return self.scale
+
     def operations(self, work: Workload) -> float:
         """Floating-point operations of `measure`, for the forecast's hours.
 
@@ -92,9 +95,9 @@ class Criterion(Settings, ABC):
         return work.reading_bytes() if self.needs else work.pass_bytes()
 
 
-def mean_reading(values: Sequence[float], records: Sequence[Any] | None = None) -> Reading:
+def mean_reading(values: Sequence[float], records: Sequence[Any] | None = None, note: str | None = None) -> Reading:
     """Mean over items with its standard error (sample deviation / √n), and the items."""
     n = len(values)
     mean = math.fsum(values) / n
     spread = math.fsum((value - mean) ** 2 for value in values)
-    return Reading(mean, n, math.sqrt(spread / (n - 1) / n) if n > 1 else None, records, Items(tuple(values)))
+    return Reading(mean, n, math.sqrt(spread / (n - 1) / n) if n > 1 else None, records, Items(tuple(values)), note)

@@ -53,6 +53,8 @@ CRITERIA = {
     "wmdp_bio": "rayci.criteria.knowledge:WmdpBio",
     "wmdp_cyber": "rayci.criteria.knowledge:WmdpCyber",
     "mmlu": "rayci.criteria.knowledge:Mmlu",
+    "flips": "rayci.criteria.flips:Flips",
+    "truthfulqa_mc1": "rayci.criteria.truthful:TruthfulChoice",
     "edit_nll": "rayci.criteria.edit_likelihood:EditLoss",
     "edit_teacher_forced": "rayci.criteria.edit_likelihood:EditTeacherForced",
     "nll_ratio": "rayci.criteria.edit_likelihood:LossRatio",

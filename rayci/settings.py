@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
@@ -66,6 +66,22 @@ class Settings(Strict):
             "settings": self.effective(),
             "wraps": [inner.identity() for inner in self.wraps()],
         }
+
+
+class _Reader(Protocol):
+    parts: ClassVar[frozenset[str]]
+
+    def reads(self) -> frozenset[str]: ...
+
+
+class Needs:
+    """`needs` of a method whose settings decide which parts of the data are read.
+
+    Listings ask the class and get `parts`; plans and fingerprints ask the configured instance.
+    """
+
+    def __get__(self, instance: _Reader | None, owner: type[_Reader]) -> frozenset[str]:
+        return owner.parts if instance is None else instance.reads()
 
 
 def settings_error(

@@ -12,7 +12,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,11 @@ from rayci.kinds import Direction, Scale
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Scoring = Literal["text", "text_per_character", "letters"]
 
 _OPTIONS = 4
 """Options of a question, where nobody has read it."""
@@ -66,6 +71,19 @@ class MultipleChoice(Criterion):
     def check(self, data: Collection) -> Iterator[RequestError]:
         yield from caught(lambda: list(self.prompts(self.asked(data), data)))
 
+    def questions(
+        self, tokenizer: PreTrainedTokenizerBase, choices: Sequence[Choice], data: Collection
+    ) -> list[Question]:
+        """The prompts as the model gets them."""
+        asked = list(self.prompts(choices, data))
+        return as_turns(tokenizer, asked) if self.chat else asked
+
+    def scale_on(self, data: Collection) -> Scale:
+        """Who guesses is right on 1/options of the questions."""
+        choices = self.select(getattr(data, self.part))
+        guessed = math.fsum(1 / len(choice.options) for choice in choices)
+        return replace(self.scale, chance=guessed / len(choices)) if choices else self.scale
+
     def is_right(self, choice: Choice, scores: Sequence[float]) -> bool:
         """Whether the likeliest option, the first of equals, is the right one."""
         return chosen(scores) == choice.answer
@@ -81,9 +99,7 @@ class MultipleChoice(Criterion):
 
     def answers(self, subject: Subject, choices: Sequence[Choice], data: Collection) -> tuple[list[bool], str | None]:
         """Which questions are answered rightly, and what is to be said of prompts that were cut."""
-        questions = list(self.prompts(choices, data))
-        if self.chat:
-            questions = as_turns(subject.tokenizer, questions)
+        questions = self.questions(subject.tokenizer, choices, data)
         scores = log_likelihoods(subject, questions, self.forward_tokens)
         if any(math.isnan(score) for own in scores for score in own):
             raise MeasurementError(f"{self.name}: the model's probabilities are NaN")
@@ -126,7 +142,7 @@ class MultipleChoice(Criterion):
 class Scored(MultipleChoice):
     """Multiple choice whose options are scored by their letters or their texts, after examples or without."""
 
-    scoring: Literal["text", "text_per_character", "letters"] = "text"
+    scoring: Scoring = "text"
     """`text`: the likelihood of the option's text; `text_per_character`: its logarithm divided by the characters;
     `letters`: options are listed and their letters scored."""
     shots: Annotated[int, Field(ge=0)] = 0

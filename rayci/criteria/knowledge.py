@@ -23,9 +23,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from rayci.criteria.choices import Scored
+from rayci.criteria.choices import Scored, Scoring
 from rayci.criteria.evaluation.question_prompts import by_letter
 from rayci.criteria.evaluation.question_tokens import Question
 from rayci.criterion import Reading, mean_reading
@@ -45,7 +45,7 @@ class _Published(Scored):
     version: ClassVar[int] = 3
     """3: the real data set with its header; 1 and 2 asked any questions, as `hazard` and `utility` do now."""
 
-    scoring: Literal["text", "text_per_character", "letters"] = "letters"
+    scoring: Scoring = "letters"
     """`letters`: options are listed and their letters scored; `text`: not listed, the likelihood of an option's text;
     `text_per_character`: its logarithm divided by the characters."""
 

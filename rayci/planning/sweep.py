@@ -18,6 +18,7 @@ from rayci.data.records import identity as record_identity
 from rayci.data.relocation import pinned
 from rayci.errors import refuse
 from rayci.fingerprint import fingerprint
+from rayci.kinds import Scale
 from rayci.model.folder import Hashes, at_commit, configuration, hash_files, locate, on_the_hub, verify
 from rayci.model.folder import identity as model_identity
 from rayci.model.module_maps import ModuleMap, find_map
@@ -108,6 +109,11 @@ class Sweep:
         """Pairs of the data's parts whose texts may overlap, by the spec or its preset."""
         supplied = set(self.data.supplied)
         return tuple(pair for pair in self.spec.overlaps_allowed() if supplied.issuperset(pair))
+
+    @cached_property
+    def scales(self) -> dict[str, Scale]:
+        """Criterion -> its scale on the sweep's data."""
+        return {criterion.name: criterion.scale_on(self.data) for criterion in self.criteria}
 
     @cached_property
     def planner(self) -> Planner:

@@ -125,7 +125,7 @@ def fault(sweep: Sweep, stage: Stage, part: Part) -> str | None:
     for column, value in facts.items():
         if part.rows.column(column).unique().to_pylist() != [value]:
             return f"its {column.replace('_', ' ')} is not that of {name}"
-    if any(part.scales.get(criterion.name, criterion.scale) != criterion.scale for criterion in sweep.criteria):
+    if any(part.scales.get(name, scale) != scale for name, scale in sweep.scales.items()):
         return "its scales are not those of the criteria"
     return None
 
@@ -162,9 +162,8 @@ def publish(
     held = parts.held(stage.fingerprint)
     new = [reading for reading in measured if (_fingerprint(sweep, stage, reading), reading.replicate) not in held]
     if new:
-        scales = {criterion.name: criterion.scale for criterion in sweep.criteria}
         own = list(rows(sweep, trial, stage, owner, new, outcome))
-        parts.write(stage.fingerprint, own, scales, list(item_rows(sweep, stage, new)), beside=bool(held))
+        parts.write(stage.fingerprint, own, sweep.scales, list(item_rows(sweep, stage, new)), beside=bool(held))
 
 
 def _fingerprint(sweep: Sweep, stage: Stage, reading: Measured) -> str:

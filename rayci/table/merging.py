@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def merged_scales(scales: Mapping[str, Mapping[str, Scale]]) -> dict[str, Scale]
     for source, own in distinct.values():
         for criterion, scale in own.items():
             other = saying.setdefault(criterion, source)
-            if scales[other][criterion] != scale:
+            if replace(scales[other][criterion], chance=scale.chance) != scale:  # chance is as the options of the data
                 raise Conflict(f"{other} and {source} give {criterion} different scales")
     return {criterion: scales[source][criterion] for criterion, source in saying.items()}
 

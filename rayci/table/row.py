@@ -60,6 +60,7 @@ class Row:
     n: int | None
     status: Status
     reason: str | None
+    """Why there is no value; where there is one, what is to be known of it: prompts that were cut."""
     apply_seconds: float | None
     measure_seconds: float | None
     peak_memory_bytes: int | None

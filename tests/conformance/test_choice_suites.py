@@ -10,8 +10,11 @@ from typing import Any, ClassVar
 from rayci.conformance.bench import small_context
 from rayci.conformance.criteria import CriterionConformance
 from rayci.context import Context
-from rayci.criteria.choices import Hazard, MultipleChoice, Utility
+from rayci.criteria.choices import Hazard, Utility
+from rayci.criteria.flips import Flips
 from rayci.criteria.knowledge import Mmlu, Wmdp, WmdpBio, WmdpCyber
+from rayci.criteria.truthful import TruthfulChoice
+from rayci.criterion import Criterion
 from rayci.data.records import Choice
 from rayci.subject import Subject
 from tests.models import tiny
@@ -45,36 +48,52 @@ class ChoiceSuite(CriterionConformance):
         context = small_context()
         hazard, utility = (as_published(part[-COUNT:]) for part in (context.data.hazard, context.data.utility))
         shots = {"hazard": as_published(context.data.hazard[:8]), "utility": as_published(context.data.utility[:8])}
-        return replace(context, data=replace(context.data, hazard=hazard, utility=utility, shots=shots))
+        data = replace(context.data, hazard=hazard, utility=utility, truthfulqa=utility, shots=shots)
+        return replace(context, data=data)
 
 
 class TestHazard(ChoiceSuite):
-    def make(self) -> MultipleChoice:
+    def make(self) -> Criterion:
         return Hazard()
 
 
 class TestUtility(ChoiceSuite):
-    def make(self) -> MultipleChoice:
+    def make(self) -> Criterion:
         return Utility()
 
 
 class TestMmlu(ChoiceSuite):
-    def make(self) -> MultipleChoice:
+    def make(self) -> Criterion:
         return Mmlu(scoring="text")
 
 
 class TestWmdp(ChoiceSuite):
-    def make(self) -> MultipleChoice:
+    def make(self) -> Criterion:
         return Wmdp(scoring="text")
 
 
 class TestWmdpBio(ChoiceSuite):
     unread: ClassVar[Mapping[str, str]] = {"shots": "they turn none of these few questions, and some of wmdp's"}
 
-    def make(self) -> MultipleChoice:
+    def make(self) -> Criterion:
         return WmdpBio(scoring="text")
 
 
 class TestWmdpCyber(ChoiceSuite):
-    def make(self) -> MultipleChoice:
+    def make(self) -> Criterion:
         return WmdpCyber(scoring="text")
+
+
+class TestTruthfulChoice(ChoiceSuite):
+    other_values: ClassVar[Mapping[str, Any]] = {"limit": 7, "chat": True, "forward_tokens": 64}
+
+    def make(self) -> Criterion:
+        return TruthfulChoice()
+
+
+class TestFlips(ChoiceSuite):
+    other_values: ClassVar[Mapping[str, Any]] = {**ChoiceSuite.other_values, "of": "wmdp"}
+    unread: ClassVar[Mapping[str, str]] = dict.fromkeys(("scoring", "shots", "chat"), "of stage 0 compared with itself")
+
+    def make(self) -> Criterion:
+        return Flips(scoring="text")

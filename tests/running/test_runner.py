@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import shutil
 from collections.abc import Iterator
@@ -253,6 +254,18 @@ def test_a_failing_criterion_is_one_row(tmp_path: Path) -> None:
     nan = frame.xs("not_a_number", level="criterion")
     assert set(nan["status"]) == {"failed"} and nan["value"].isna().all()
     assert set(nan["reason"]) == {"not_a_number is NaN"}
+
+
+def test_what_is_to_be_known_of_a_value_stands_in_its_row(tmp_path: Path) -> None:
+    questions = [{"question": text, "options": ["yes", "no"], "answer": 0} for text in ("Is it?", "the " * 300)]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(question) + "\n" for question in questions))
+    changes = {"interventions": {"rtn": {"bits": 4}}, "data": {"hazard": str(tmp_path / "asked.jsonl")}}
+    asked = SPEC.model_copy(update={**changes, "criteria": {"hazard": {}}})
+    _, reports = run_all(runner(tmp_path, asked))
+    note = "1 of 2 prompts exceed the model's context and lost their first tokens"
+    assert {said for report in reports for said in report.notes} == {f"hazard: {note}"}
+    frame = table.read(tmp_path).frame
+    assert set(frame["reason"]) == {note} and set(frame["status"]) == {"ok"}
 
 
 def test_infinite_perplexity_is_stored_as_infinity(tmp_path: Path) -> None:

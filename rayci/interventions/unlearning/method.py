@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -16,6 +16,7 @@ from rayci.errors import RequestError
 from rayci.intervention import Intervention, Receipt
 from rayci.interventions.trainer import Storage, Trainer, block_parameters
 from rayci.kinds import Kind
+from rayci.settings import Needs
 from rayci.subject import Subject
 from rayci.workload import BATCH_TOKENS, Workload
 
@@ -33,22 +34,6 @@ class Training(ABC):
     @abstractmethod
     def run(self, trainer: Trainer) -> dict[str, float]:
         """Train whatever parameters the trainer holds; returns the receipt's counts."""
-
-
-class _Reader(Protocol):
-    parts: ClassVar[frozenset[str]]
-
-    def reads(self) -> frozenset[str]: ...
-
-
-class Needs:
-    """`needs` of a method whose settings decide which parts of the data are read.
-
-    Listings ask the class and get `parts`; plans and fingerprints ask the configured instance.
-    """
-
-    def __get__(self, instance: _Reader | None, owner: type[_Reader]) -> frozenset[str]:
-        return owner.parts if instance is None else instance.reads()
 
 
 class Unlearner(Intervention, ABC):

@@ -25,9 +25,10 @@ from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
 from rayci.intervention import Intervention, Preset, Receipt, Strength
 from rayci.interventions.trainer import Storage
-from rayci.interventions.unlearning.method import Needs, Training, Unlearner
+from rayci.interventions.unlearning.method import Training, Unlearner
 from rayci.kinds import Kind
 from rayci.model.modules import weight
+from rayci.settings import Needs
 from rayci.subject import Subject
 from rayci.workload import Workload
 
