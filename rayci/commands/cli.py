@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rayci import __version__
-from rayci.commands import listing_verbs, model_verbs, result_verbs, run_verbs
+from rayci.commands import data_verbs, listing_verbs, model_verbs, result_verbs, run_verbs
 from rayci.commands.console import notes, say
 from rayci.commands.last_resort import unexpected
 from rayci.commands.options import INTERRUPTED, OK, SOME_FAILED, WRONG_REQUEST
@@ -43,10 +43,10 @@ for verb in (
     model_verbs.inspect,
     listing_verbs.methods,
     listing_verbs.criteria,
-    listing_verbs.data,
     listing_verbs.doctor,
 ):
     app.command()(verb)
+app.add_typer(data_verbs.data)
 
 
 def main() -> None:

@@ -2,48 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from rayci.data import TESTBED, AbsentDataError, asked, collect
+from rayci.data import TESTBED, AbsentDataError, asked, collect, shots_of
+from rayci.data.leaks import leaks
 from rayci.data.part_source import PartSource
+from rayci.data.records import Collection
 from rayci.data.supply import contents, supply
 from rayci.errors import RequestError
+from rayci.model.folder import locate, on_the_hub
 from rayci.planning.spec import Spec
 from rayci.units import size
 
 PRESENT, MISSING, BROKEN = "present", "missing", "broken"
+_COLUMNS = ("part", "source", "licence", "gate", "state", "size", "records", "left_out", "to_do", "into")
 
 
-def parts(spec: Spec) -> list[dict[str, Any]]:
-    """One row a part; nothing is downloaded. RequestError where the data as a whole cannot be told."""
+@dataclass(frozen=True)
+class Told:
+    """What is said of a part."""
+
+    row: dict[str, Any]
+    records: tuple[Any, ...] = ()
+    """Those that are here."""
+
+    @property
+    def line(self) -> str:
+        """The same in one line."""
+        row = self.row
+        if row["state"] != PRESENT:
+            return f"{row['part']}: {row['state']}: {row['to_do']}"
+        facts = [row["source"], row["size"], "" if row["records"] is None else f"{row['records']} records"]
+        return f"{row['part']}: " + ", ".join(filter(None, facts))
+
+
+def parts(spec: Spec, *, fetch: bool = False) -> Iterator[Told]:
+    """Every part in turn; what is not here is fetched where that is asked for.
+
+    RequestError where the data as a whole cannot be told.
+    """
     if spec.data in (None, TESTBED):
         held = collect(spec.data, spec.model)
-        return [_row(part, TESTBED, state=PRESENT, records=len(held.part(part))) for part in held.supplied]
-    return [_part(part, source) for part, source in asked(spec.data or {}, spec.reads()).items()]
+        for part in held.supplied:
+            yield _told(part, TESTBED, held.part(part), state=PRESENT)
+        return
+    for part, source in asked(spec.data or {}, spec.reads()).items():
+        yield _part(part, source, fetch)
 
 
-def _part(part: str, source: PartSource) -> dict[str, Any]:
-    known = source.data_set
-    said = {"licence": known.licence}
+def fetched_model(spec: Spec) -> Told:
+    """The model, which is fetched where it is on the hub and not here."""
     try:
-        given = supply(part, source, fetch=False)
+        folder = locate(spec.model, code=spec.trust_remote_code)
+    except RequestError as error:
+        return _told("model", spec.model, (), state=MISSING, to_do=_said(error), records=None)
+    place = f"{spec.model.partition('@')[0]}@{folder.name}" if on_the_hub(spec.model) else spec.model
+    return _told("model", place, (), state=PRESENT, size=_room(folder.iterdir()), records=None)
+
+
+def leaks_told(spec: Spec, told: Iterable[Told]) -> list[RequestError]:
+    """The text that parts share which are here, but for what may overlap."""
+    held: dict[str, Any] = {one.row["part"]: one.records for one in told if one.records}
+    return list(leaks(Collection(**held), spec.overlaps_allowed()))
+
+
+def _part(part: str, source: PartSource, fetch: bool) -> Told:
+    known = source.data_set
+    try:
+        given = supply(part, source, fetch=fetch)
+        shots_of(part, source, fetch)
     except RequestError as error:
         gates = [content.gate for content in contents(part, source) if content.gate and source.path is None]
-        state = MISSING if isinstance(error, AbsentDataError) else BROKEN
-        place = f"{error.problem} ({error.at})" if error.at else error.problem
-        todo = (
-            f"{known.fetch}; into the hub's cache, {known.name}/ in RAYCI_DATA, or a folder for `path:`"
-            if state == MISSING
-            else place
-        )
-        return _row(part, source.named, **said, gate="; ".join(gates), state=state, to_do=todo)
+        said = {"licence": known.licence, "gate": "; ".join(gates), "records": None}
+        if fetch or not isinstance(error, AbsentDataError):
+            state = MISSING if isinstance(error, AbsentDataError) or fetch else BROKEN
+            return _told(part, source.named, (), **said, state=state, to_do=_said(error))
+        into = f"{known.name}/ in RAYCI_DATA, the hub's cache, or a folder for `path:`"
+        return _told(part, source.named, (), **said, state=MISSING, to_do=known.fetch, into=into)
     left_out = "; ".join(f"{count}: {reason}" for reason, count in given.left_out.items())
-    room = size(sum(file.stat().st_size for file in given.files))
     release = known.release(given.records) if known.release else ""
-    origin = f"{given.origin}, {release}" if release else given.origin
-    return _row(part, origin, **said, state=PRESENT, size=room, records=len(given.records), left_out=left_out)
+    facts = {"licence": known.licence, "state": PRESENT, "size": _room(given.files), "left_out": left_out}
+    return _told(part, ", ".join(filter(None, (given.origin, release))), given.records, **facts)
 
 
-def _row(part: str, source: str, **known: Any) -> dict[str, Any]:
-    empty = {"licence": "", "gate": "", "state": "", "size": "", "records": None, "left_out": "", "to_do": ""}
-    return {"part": part, "source": source, **empty, **known}
+def _said(error: RequestError) -> str:
+    place = f" ({error.at})" if error.at else ""
+    return error.problem + place + (f"; {error.hint}" if error.hint else "")
+
+
+def _room(files: Iterable[Path]) -> str:
+    return size(sum(file.stat().st_size for file in files if file.is_file()))
+
+
+def _told(part: str, source: str, held: tuple[Any, ...], **known: Any) -> Told:
+    empty = dict.fromkeys(_COLUMNS, "")
+    return Told({**empty, "part": part, "source": source, "records": len(held), **known}, held)

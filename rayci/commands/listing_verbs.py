@@ -1,4 +1,4 @@
-"""`rayci methods`, `criteria`, `data` and `doctor`: what is there to be used."""
+"""`rayci methods`, `criteria` and `doctor`: what is there to be used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rayci.commands.console import Format, say, show
-from rayci.commands.options import SOME_FAILED, FormatOption, SpecPath, names
+from rayci.commands.options import SOME_FAILED, FormatOption, names
 
 
 def methods(
@@ -41,18 +41,6 @@ def _listing(what: str, name: str | None, format: Format) -> None:
     if format is Format.TABLE and row is not None:
         show([row], format, title=name)
     show(describe.settings(cls), format, title=f"Settings of {name}")
-
-
-def data(spec: SpecPath, format: FormatOption = Format.TABLE) -> None:
-    """Say for every part of a spec's data where it comes from, whether it is here, and what to fetch."""
-    from rayci.commands.data_view import PRESENT, parts
-    from rayci.trials.asked_spec import read_spec
-
-    asked, _ = read_spec(spec)
-    rows = parts(asked)
-    show(rows, format, title=f"{asked.name}: data")
-    if any(row["state"] != PRESENT for row in rows):
-        raise typer.Exit(SOME_FAILED)
 
 
 def doctor(format: FormatOption = Format.TABLE) -> None:

@@ -84,7 +84,7 @@ def _collection(sources: Mapping[str, PartSource], fetch: bool) -> Collection:
     for part, source in sources.items():
         try:
             supplied = supply(part, source, fetch=fetch)
-            shots[part] = _shots(part, source, fetch)
+            shots[part] = shots_of(part, source, fetch)
         except RequestError as error:
             faults.append(
                 type(error)(error.problem, at=error.at, allowed=error.allowed, hint=error.hint, key=(part, *error.key))
@@ -105,7 +105,7 @@ def _collection(sources: Mapping[str, PartSource], fetch: bool) -> Collection:
     )
 
 
-def _shots(part: str, source: PartSource, fetch: bool) -> tuple[Any, ...]:
+def shots_of(part: str, source: PartSource, fetch: bool) -> tuple[Any, ...]:
     """The part's few-shot examples; none where the data set has some and they are not here."""
     examples = source.examples(part)
     if examples is None:

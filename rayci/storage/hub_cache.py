@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from threading import Thread
-from typing import Literal
+from typing import Any, Literal
 
 from rayci.errors import RequestError
 
@@ -45,11 +46,24 @@ def snapshot(
                 revision=revision,
                 allow_patterns=list(patterns),
                 local_files_only=not fetch or silent is not None,
+                tqdm_class=_bars(),
             )
         )
     except Exception as error:  # of whichever HTTP library, and of its threads
         raise _refusal(error, repository, kind, revision, silent) from None
     return folder, folder.name
+
+
+def _bars() -> type[Any]:
+    """The hub library's progress bars, on terminals alone."""
+    from huggingface_hub.utils import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            options["disable"] = options.get("disable") or not sys.stderr.isatty()
+            super().__init__(*arguments, **options)
+
+    return Bar
 
 
 def access(repository: str, kind: Kind) -> RequestError | None:

@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
+from rayci import testbed
 from rayci.commands import cli
+from rayci.planning.sweep import Sweep
+from rayci.trials.asked_spec import read_spec
+from rayci.units import size
 from tests.data import real_schemas as real
+from tests.data.download_hub import download_hub
 
 SPEC = """\
 interventions: {{ft: {{}}}}
@@ -24,7 +29,7 @@ data:
 
 @pytest.fixture
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """The rows that `rayci data` gives as JSON, by part; its exit code under the key `code`."""
+    """The rows that `rayci data` gives as JSON, by part; its exit code and notes under `code` and `notes`."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
     def run(spec: str) -> dict[str, Any]:
@@ -32,7 +37,9 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         with pytest.raises(SystemExit) as stop:
             cli.main()
             raise SystemExit(0)
-        return {**{row["part"]: row for row in json.loads(capsys.readouterr().out)}, "code": stop.value.code}
+        printed = capsys.readouterr()
+        rows = {row["part"]: row for row in json.loads(printed.out)}
+        return {**rows, "code": stop.value.code, "notes": printed.err}
 
     return run
 
@@ -62,3 +69,60 @@ def test_wmdp_is_told_by_its_release(count: int, release: str, told: Any, tmp_pa
     data = f"data: {{hazard: {{source: wmdp, topics: [chem], path: {file}}}}}\n"
     (tmp_path / "spec.yaml").write_text(f"interventions: {{ft: {{}}}}\ncriteria: [sparsity]\n{data}")
     assert told(str(tmp_path / "spec.yaml"))["hazard"]["source"] == f"{file}{release}"
+
+
+def test_where_to_put_it_and_shared_text(told: Any, tmp_path: Path) -> None:
+    text = real.lines(tmp_path / "text.jsonl", [{"text": " ".join(map(str, range(60)))}])
+    data = f"data: {{preset: published, retain: {text}, calibration: {text}}}"
+    (tmp_path / "spec.yaml").write_text(
+        f"interventions: {{wanda: {{sparsity: 0.5}}, rmu: {{}}}}\n{data}\ncriteria: [hazard]\n"
+    )
+    rows = told(str(tmp_path / "spec.yaml"))
+    assert rows["code"] == 1 and set(rows) == {"forget", "retain", "calibration", "hazard", "code", "notes"}
+    assert rows["hazard"]["into"].startswith("wmdp/ in RAYCI_DATA")
+    assert "retain and calibration share text" in rows["notes"]
+    assert "evaluation and retain may share text" in rows["notes"]
+
+
+def test_fetch_brings_data_and_model_and_says_what_it_could_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "spec.yaml").write_text(
+        "model: o/tiny\ninterventions: {rtn: {bits: 4}}\ncriteria: [mmlu, hazard]\n"
+        "data: {utility: mmlu, hazard: {source: wmdp, topics: [bio]}}\n"
+    )
+    with download_hub(monkeypatch, tmp_path / "hub") as hub:
+        mmlu = real.lines(tmp_path / "mmlu.jsonl", real.MMLU).read_bytes()
+        commit = hub.push("datasets/cais/mmlu", {"all/test.jsonl": mmlu, "all/dev.jsonl": mmlu, "other.bin": b"x"})
+        hub.push("models/o/tiny", {path.name: path.read_bytes() for path in testbed.checkpoint().iterdir()})
+        hub.push("datasets/cais/wmdp", {})
+        hub.gated.add("datasets/cais/wmdp")
+        first = fetched(monkeypatch, tmp_path)
+        printed = capsys.readouterr()
+        lines = printed.out.splitlines()
+        assert printed.err == ""  # progress bars are for terminals
+        assert first == 1 and lines[0] == f"utility: cais/mmlu@{commit}, {_size(mmlu)}, {len(real.MMLU)} records"
+        assert lines[1].startswith("hazard: missing: cais/wmdp is gated; accept its conditions on huggingface.co/")
+        assert lines[2].startswith("model: o/tiny@")
+        hub.gated.clear()
+        hub.push("datasets/cais/wmdp", {"wmdp-bio/test.jsonl": _vials(tmp_path)})
+        hub.asked.clear()
+        assert fetched(monkeypatch, tmp_path) == 0
+        assert not [path for path in hub.asked if "safetensors" in path or "mmlu/resolve" in path]  # it was there
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert Sweep.open(read_spec(tmp_path / "spec.yaml")[0]).data.commits.keys() == {"utility", "hazard"}
+
+
+def fetched(monkeypatch: pytest.MonkeyPatch, folder: Path) -> int:
+    monkeypatch.setattr(sys, "argv", ["rayci", "data", "fetch", str(folder / "spec.yaml")])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return int(stop.value.code or 0)
+
+
+def _size(content: bytes) -> str:
+    return size(len(content))
+
+
+def _vials(folder: Path) -> bytes:
+    return real.lines(folder / "bio.jsonl", [real.question("bio", number) for number in range(4)]).read_bytes()
