@@ -57,6 +57,9 @@ class Criterion(Settings, ABC):
     The untouched model is measured with the first seed, so a criterion that `compares` must not draw.
     """
 
+    repeatable: ClassVar[bool] = True
+    """Whether measuring again gives the same; no clock does."""
+
     @abstractmethod
     def measure(self, subject: Subject, context: Context) -> Reading:
         """Measure without changing the model.

@@ -67,6 +67,8 @@ CRITERIA = {
     "avg_bits_nominal": "rayci.criteria.cost:NominalBits",
     "flops": "rayci.criteria.cost:Operations",
     "params_changed": "rayci.criteria.cost:ParametersChanged",
+    "latency": "rayci.criteria.device_run:Latency",
+    "peak_memory": "rayci.criteria.device_run:PeakBytes",
     "update_survival": "rayci.criteria.update_survival:UpdateSurvival",
     "verbmem": "rayci.criteria.memorization:VerbatimMemorization",
     "knowmem_forget": "rayci.criteria.memorization:ForgottenKnowledge",

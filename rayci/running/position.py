@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from rayci.context import Context
 from rayci.errors import OutOfMemory, gathered, refuse
 from rayci.intervention import Intervention
+from rayci.model.peak_memory import PeakMemory
 from rayci.planning.chain import Link
 from rayci.planning.plan import Stage, Trial
 from rayci.planning.sweep import Sweep
 from rayci.running.out_of_memory import ran_out, release_memory, smaller
-from rayci.running.peak_memory import PeakMemory
 from rayci.running.reasons import reason_of, traceback_of
 from rayci.storage.stages import Outcome, StageStore
 from rayci.subject import Applied, Subject

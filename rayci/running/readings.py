@@ -15,11 +15,11 @@ from rayci.criterion import Criterion, Reading
 from rayci.errors import Inapplicable, OutOfMemory
 from rayci.item_values import Items
 from rayci.kinds import Status
+from rayci.model.peak_memory import PeakMemory
 from rayci.planning.plan import Stage
 from rayci.planning.sweep import Sweep
 from rayci.running.asked_readings import asked, lacking
 from rayci.running.out_of_memory import ran_out, release_memory, smaller
-from rayci.running.peak_memory import PeakMemory
 from rayci.running.reasons import reason_of, traceback_of
 from rayci.running.rows import Measured
 from rayci.storage.parts import Reading as Held

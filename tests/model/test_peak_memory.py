@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rayci.running.peak_memory import PeakMemory
+from rayci.model.peak_memory import PeakMemory
 
 
 def test_all_gpus_that_are_seen_count(monkeypatch: pytest.MonkeyPatch) -> None:
