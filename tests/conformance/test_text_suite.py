@@ -7,10 +7,13 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar
 
+import pytest
+
 from rayci import registry
 from rayci.conformance import CriterionConformance
 from rayci.conformance.bench import fresh_testbed, small_context
 from rayci.context import Context
+from rayci.criteria.device_run import PeakBytes
 from rayci.interventions.compression.rtn import RoundToNearest
 from rayci.interventions.editing.finetuning import FineTuning
 from rayci.subject import Subject
@@ -64,3 +67,22 @@ TestParametersChanged = suite("params_changed", changed=True)
 TestOperations = suite("flops", changed=True)
 TestUpdateSurvival = suite("update_survival", changed=True)
 TestLatency = suite("latency", prompt_tokens=9, new_tokens=3, repeats=2)
+
+
+@pytest.mark.gpu
+class TestPeakBytes(CriterionConformance):
+    """On a GPU: nowhere else is memory counted."""
+
+    other_values: ClassVar[dict[str, Any]] = {"prompt_tokens": 9}
+    unread: ClassVar[dict[str, str]] = {"new_tokens": "the pass over the prompt holds the most"}
+
+    def make(self) -> Any:
+        return PeakBytes()
+
+    def subject(self) -> Subject:
+        subject = fresh_testbed()
+        subject.model.to("cuda")
+        return subject
+
+    def test_it_computes_where_the_model_is(self) -> None:
+        """An emulated device counts no memory; the others of these rules ran on a real one."""
