@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from rayci.context import Context
+from rayci.criteria.evaluation.question_tokens import Ids
 from rayci.criteria.evaluation.text_likelihoods import token_log_probs
 from rayci.criteria.evaluation.token_batches import MOST_SCORED
 from rayci.criteria.rank_auc import rank_auc
@@ -66,13 +67,15 @@ class PrivacyLeakage(Criterion):
 
     def measure(self, subject: Subject, context: Context) -> Reading:
         seen, unseen = (_records(context, part) for part in ("members", "holdout"))
-        likely = self._likely(subject, [record.text for record in (*unseen, *seen)])
+        rows = _rows(subject, [record.text for record in (*unseen, *seen)])
+        likely, cut = self._likely(subject, rows), sum(len(row) > subject.context_length for row in rows)
         auc, expected = rank_auc(likely[: len(unseen)], likely[len(unseen) :]), self._expected(seen)
         return Reading(
             100 * (auc.area / expected - 1),
             len(likely),
             None if auc.stderr is None else 100 * auc.stderr / expected,
             items=Items(tuple((100 * (auc.added / expected - 1)).tolist())),
+            note=f"{cut} of {len(rows)} texts are longer than the model's context and were cut to it" if cut else None,
         )
 
     def _expected(self, seen: Sequence[Document | Passage]) -> float:
@@ -82,15 +85,21 @@ class PrivacyLeakage(Criterion):
         corpora = {record.topic if isinstance(record, Document) else "" for record in seen}
         return PUBLISHED.get(corpora.pop(), _ALIKE) if len(corpora) == 1 else _ALIKE
 
-    def _likely(self, subject: Subject, texts: Sequence[str]) -> Values:
+    def _likely(self, subject: Subject, rows: Sequence[Ids]) -> Values:
         """Mean log p of each text's least likely tokens, float64 `[texts]`; the context bounds how much is read."""
-        rows = [np.array(prompt_ids(subject.tokenizer, text)[: subject.context_length], np.int32) for text in texts]
-        if min(map(len, rows)) < 2:
-            raise DataError(f"{self.name}: a text has fewer than two tokens", at="members, holdout")
-        likely = [least_likely(own, self.lowest) for own in token_log_probs(subject, rows, self.forward_tokens)]
+        read = [row[: subject.context_length] for row in rows]
+        likely = [least_likely(own, self.lowest) for own in token_log_probs(subject, read, self.forward_tokens)]
         if np.isnan(likely).any():
             raise MeasurementError(f"{self.name}: the model's probabilities are NaN")
         return np.array(likely)
+
+
+def _rows(subject: Subject, texts: Sequence[str]) -> list[Ids]:
+    """Token ids of the texts, with the tokenizer's own special tokens."""
+    rows = [np.array(prompt_ids(subject.tokenizer, text), np.int32) for text in texts]
+    if min(map(len, rows)) < 2:
+        raise DataError(f"{PrivacyLeakage.name}: a text has fewer than two tokens", at="members, holdout")
+    return rows
 
 
 def least_likely(log_probs: Values, share: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -16,6 +17,7 @@ from pydantic import Field
 from rayci.context import Context
 from rayci.criteria.evaluation.greedy_texts import greedy_texts
 from rayci.criteria.evaluation.prompting import as_chat, stratified
+from rayci.criteria.evaluation.prompts import encoded
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.data.records import Collection
 from rayci.errors import DataError, RequestError, caught
@@ -88,9 +90,15 @@ class WrittenText(Criterion):
             stops=self.stops,
             groups=[self.part] * len(prompts),
         )
-        return mean_reading(
-            [self.score(subject.tokenizer, text, record) for text, record in zip(texts, records, strict=True)]
-        )
+        scores = [self.score(subject.tokenizer, text, record) for text, record in zip(texts, records, strict=True)]
+        return replace(mean_reading(scores), note=self._cut(subject, prompts))
+
+    def _cut(self, subject: Subject, prompts: Sequence[str]) -> str | None:
+        """What is to be said of prompts that leave no room for an answer."""
+        room = subject.context_length - self.tokens
+        cut = sum(len(ids) > room for ids in encoded(subject.tokenizer, prompts))
+        note = f"{cut} of {len(prompts)} prompts leave no room for {self.tokens} tokens and lost their first ones"
+        return note if cut else None
 
     def asked_tokens(self, work: Workload) -> int:
         """Tokens of a prompt without its examples."""

@@ -45,6 +45,7 @@ def test_it_is_the_published_formula(lowest: float, retrained: float) -> None:
     reading = criterion.measure(subject, Context(DATA))
     assert reading.value == pytest.approx(published(subject, DATA, lowest, retrained), abs=1e-5)
     assert -80 < reading.value < -20 and reading.n == len(DATA.members) + len(DATA.holdout)
+    assert reading.note == "1 of 23 texts are longer than the model's context and were cut to it"
     again = criterion.model_copy(update={"forward_tokens": 1}).measure(subject, Context(DATA))
     assert again.items is not None and reading.items is not None
     assert again.items.values == pytest.approx(reading.items.values, abs=1e-5)

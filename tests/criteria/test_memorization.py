@@ -38,6 +38,14 @@ def test_the_facts_are_known_until_the_model_is_damaged() -> None:
         assert criterion.measure(subject, Context(KNOWN)).value < 60
 
 
+def test_prompts_that_lose_their_beginning_are_counted(subject: Subject) -> None:
+    long = replace(KNOWN.passages[0], prompt=" ".join(passage.text for passage in KNOWN.passages[:20]))
+    texts = Context(replace(KNOWN, passages=(long, *KNOWN.passages[:2])))
+    note = "1 of 3 prompts leave no room for 30 tokens and lost their first ones"
+    assert VerbatimMemorization(tokens=30).measure(subject, texts).note == note
+    assert VerbatimMemorization(tokens=30, limit=1).measure(subject, Context(KNOWN)).note is None
+
+
 def test_the_truth_is_cut_to_as_many_ids_as_are_written_the_special_ones_counted() -> None:
     truth = Passage("One", " old fox went home")
     assert tokenizer()(truth.continuation)["input_ids"][0] == tokenizer().bos_token_id
