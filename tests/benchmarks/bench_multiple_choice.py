@@ -1,4 +1,4 @@
-"""Five-shot multiple choice against one pass for each option, and against lm-eval where it is installed.
+"""Five-shot multiple choice against one pass for each option, and against lm-eval.
 
 pytest tests/benchmarks/bench_multiple_choice.py -m bench --capture=no
 """
@@ -99,8 +99,6 @@ def timed(work: Callable[[], list[list[float]]]) -> tuple[float, list[list[float
 @pytest.mark.parametrize("letters", [True, False], ids=["letters", "texts"])
 @pytest.mark.parametrize("other", [plain, lm_eval], ids=["plain", "lm_eval"])
 def test_five_shots(subject: Subject, letters: bool, other: Callable[[Subject, list[Question]], Any]) -> None:
-    if other is lm_eval:
-        pytest.importorskip("lm_eval", reason="lm-eval is not installed")
     questions = asked(letters=letters)
     theirs, expected = timed(lambda: other(subject, questions))
     tokenised.cache_clear()
