@@ -25,12 +25,13 @@ def shipped_names() -> list[str]:
 
 
 def spec_file(asked: Path | str) -> Path:
-    """The file that is asked for; where there is none, the shipped spec of that name.
+    """The file that is asked for; where there is none, the shipped spec of that name, with or without `.yaml`.
 
     Raises RequestError for a bare name that is neither; a path is left to whoever reads it.
     """
-    path, shipped = Path(asked), SHIPPED / f"{asked}.yaml"
-    if path.name != str(asked) or path.suffix or path.exists():
+    path = Path(asked)
+    shipped = SHIPPED / f"{path.stem}.yaml"
+    if path.name != str(asked) or path.suffix not in ("", ".yaml") or path.exists():
         return path
     if shipped.is_file():
         return shipped
@@ -38,7 +39,7 @@ def spec_file(asked: Path | str) -> Path:
     raise RequestError(
         f"no spec {str(asked)!r}",
         allowed=f"a YAML file, or one that ships with rayci: {', '.join(known)}",
-        hint=nearest(str(asked), known),
+        hint=nearest(path.stem, known) or "`rayci init` writes one",
     )
 
 

@@ -32,6 +32,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 for verb in (
+    run_verbs.init,
     run_verbs.plan,
     run_verbs.run,
     run_verbs.status,

@@ -48,7 +48,7 @@ def wanted(
         raise RequestError("there is no model", allowed="MODEL CHAIN, SPEC, or --run RUN", hint='testbed "ft > rtn@4"')
     if model.endswith(_YAML):
         _refuse("a spec", chain=chain, measure=criteria, settings=settings, **chosen)
-        return of_spec(Path(model), **place)
+        return of_spec(spec_file(model), **place)
     _refuse("MODEL CHAIN", stage=place["stage"], only=place["only"], replicate=place["replicate"])
     if chain is None:
         raise RequestError(f"there is nothing to apply to {model}", hint=f'rayci apply {model} "wanda@0.5 > rtn@4"')

@@ -1,4 +1,4 @@
-"""`rayci plan`, `run` and `status`: what a sweep would do, doing it, how far it is."""
+"""`rayci init`, `plan`, `run` and `status`: a sweep to begin with, what it would do, doing it, how far it is."""
 
 from __future__ import annotations
 
@@ -8,8 +8,41 @@ from typing import Annotated
 import typer
 
 from rayci.commands.console import Format, notes, pairs, print_json, say, show
-from rayci.commands.options import INTERRUPTED, OK, SOME_FAILED, FormatOption, SetOption, SpecPath, finite
-from rayci.errors import refuse
+from rayci.commands.options import (
+    INTERRUPTED,
+    OK,
+    SOME_FAILED,
+    FormatOption,
+    SetOption,
+    SpecPath,
+    finite,
+    listed,
+    names,
+)
+from rayci.errors import RequestError, refuse
+
+
+def init(
+    model: Annotated[str, typer.Option(help="testbed, a folder, or a hub id.")] = "testbed",
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(help="What to apply, with commas.", autocompletion=names("interventions"), show_default="a few"),
+    ] = None,
+    target: Annotated[Path, typer.Option("--out", help="A new file.")] = Path("sweep.yaml"),
+) -> None:
+    """Write a commented starter spec, for `rayci plan` and `rayci run`."""
+    from rayci.commands.starter import starter
+    from rayci.storage.user_paths import path_of
+
+    text = starter(model, listed(methods), str(target))
+    try:
+        with path_of(target, "--out").open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise RequestError(f"{target} is there already", at="--out", hint="--out with another name") from None
+    except OSError as error:
+        raise RequestError(f"{target} cannot be written: {error.strerror}", at="--out") from None
+    say(f"{target}: rayci plan {target} says what it will run")
 
 
 def plan(

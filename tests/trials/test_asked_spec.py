@@ -22,13 +22,16 @@ GOOD: dict[str, Any] = {
 
 def test_shipped_specs_by_name_unless_there_is_such_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"quickstart", "three_way"} <= set(shipped_names())
-    assert read_spec("quickstart")[0] == specs.load(SHIPPED / "quickstart.yaml")
+    shipped = specs.load(SHIPPED / "quickstart.yaml")
+    assert read_spec("quickstart")[0] == read_spec("quickstart.yaml")[0] == shipped
     monkeypatch.chdir(tmp_path)
     (tmp_path / "quickstart").write_text("interventions: {ft: {}}\ncriteria: [utility]\n")
     assert list(read_spec("quickstart")[0].interventions) == ["ft"]
 
 
 def test_a_name_that_is_neither_names_those_there_are() -> None:
+    with pytest.raises(RequestError, match=r"no spec 'quickstrat\.yaml'"):
+        read_spec("quickstrat.yaml")
     with pytest.raises(RequestError, match="no spec 'quickstrat'") as error:
         read_spec("quickstrat")
     assert error.value.hint == "quickstart" and "three_way" in str(error.value.allowed)

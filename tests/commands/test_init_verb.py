@@ -1,0 +1,59 @@
+"""`rayci init`: a starter spec that plans, whatever model and methods it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from rayci import registry
+from rayci.commands import cli
+from rayci.commands.starter import starter
+from rayci.errors import RequestError
+from rayci.planning import plan as plans
+from rayci.planning import spec as specs
+from rayci.planning import yaml_source
+from rayci.planning.faults import Examination
+
+
+def made(model: str, *methods: str) -> specs.Spec:
+    return specs.from_source(yaml_source.parse(starter(model, methods, "sweep.yaml"), "sweep.yaml"))
+
+
+def test_the_testbeds_is_whole() -> None:
+    spec = made("testbed")
+    assert list(Examination.of(spec).faults()) == []
+    assert {"edit_success", "hazard", "utility", "perplexity", "sparsity"} <= set(spec.criteria)
+    assert len(plans.make(spec).trials) > 50
+
+
+def test_a_real_models_reads_the_published_data() -> None:
+    spec = made("meta-llama/Llama-3.2-1B")
+    assert spec.data == "published" and {"wmdp", "mmlu", "wikitext_ppl"} <= set(spec.criteria)
+    assert spec.reads() >= {"edits", "forget", "retain", "calibration", "covariance_text", "wikitext"}
+
+
+@pytest.mark.parametrize("method", [name for name in registry.interventions() if name != "sure"])
+def test_any_method_alone(method: str) -> None:
+    assert list(made("testbed", method).interventions) == [method]
+
+
+def test_methods_of_one_kind_are_paired_too() -> None:
+    assert any(">" in trial.composition for trial in plans.make(made("testbed", "wanda", "rtn")).trials)
+    with pytest.raises(RequestError, match="wnada"):
+        made("testbed", "wnada")
+
+
+def test_a_file_that_is_there_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for code in (0, cli.WRONG_REQUEST):
+        monkeypatch.setattr(sys, "argv", ["rayci", "init", "--methods", "ft,wanda", "--out", "mine.yaml"])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert (stop.value.code or 0) == code
+    assert "mine.yaml is there already" in capsys.readouterr().err
+    assert list(specs.load("mine.yaml").interventions) == ["ft", "wanda"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
