@@ -73,9 +73,9 @@ class MultipleChoice(Criterion):
 
     def questions(
         self, tokenizer: PreTrainedTokenizerBase, choices: Sequence[Choice], data: Collection
-    ) -> list[Question]:
+    ) -> tuple[Question, ...]:
         """The prompts as the model gets them."""
-        asked = list(self.prompts(choices, data))
+        asked = tuple(self.prompts(choices, data))
         return as_turns(tokenizer, asked) if self.chat else asked
 
     def scale_on(self, data: Collection) -> Scale:
@@ -130,13 +130,12 @@ class MultipleChoice(Criterion):
 
     def memory(self, work: Workload) -> int:
         """A batch of questions, keys and values of their shared beginning, and the logits that score their options."""
-        scored, prefix = self.scored(work), self.prefix(work)
+        scored, own, prefix = self.scored(work), work.texts.choice, self.prefix(work)
         rows = self.count(work) * (1 if scored == 1 else _OPTIONS)  # options of one token share theirs
-        row = work.texts.choice + prefix
-        tokens = max(min(self.forward_tokens, rows * row), row)
-        cache = work.cache_bytes(tokens + prefix) if prefix else 0
+        batch = max(min(self.forward_tokens, rows * (own + prefix)), own + prefix)
+        cache = work.cache_bytes(batch + prefix) if prefix else 0
         logits = work.logit_bytes(max(min(MOST_SCORED, rows * scored), scored))
-        return work.forward_bytes(tokens) + cache + logits
+        return work.forward_bytes(batch * own // (own + prefix)) + cache + logits
 
 
 class Scored(MultipleChoice):

@@ -33,8 +33,7 @@ def of_run(
     except (CorruptionError, KeyError, ValueError) as error:
         raise RequestError(f"{folder} is not a run folder: {error}", at="--run", hint="a folder of rayci run") from None
     sweep = Sweep.open(spec)
-    as_written = replace(sweep, spec=spec)
-    if entry["fingerprint"] not in (sweep.fingerprint, as_written.fingerprint):
+    if sweep.fingerprint != entry["fingerprint"]:
         raise RequestError(
             f"the model or the data of {folder.name} are not those that it was run with",
             at="--run",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rayci import registry
 from rayci.context import Context, edit_batch
+from rayci.criteria.evaluation.prompting import as_chat
 from rayci.data import AbsentDataError, asked, collect
 from rayci.data.leaks import leaks
 from rayci.data.records import Collection
@@ -179,6 +180,8 @@ class Examination:
             yield from self._placed(keys, context.faults(criterion.name, criterion.needs))
             if all(map(context.has, criterion.needs)):
                 yield from self._placed(keys, criterion.check(data))
+            if getattr(criterion, "chat", False) and self.subject is not None and self.subject.has_tokenizer:
+                yield from self._placed((*keys, "chat"), caught(as_chat, self.subject.tokenizer, ""))
 
     def _of_own_data(self) -> Iterator[RequestError]:
         for criterion in self.spec.measured():

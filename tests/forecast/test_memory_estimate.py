@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,6 +103,7 @@ def test_steps_in_half_precision(method: str, settings: dict[str, Any]) -> None:
         "perplexity",
         "utility",
         "utility{scoring=letters}",
+        "utility{scoring=letters,shots=2}",
         "edit_success",
         "forget_recall",
         "verbmem",
@@ -116,7 +118,8 @@ def test_criteria(text: str) -> None:
     items = max(len(getattr(collection(), part)) for part in criterion.needs - {"members"})  # passages stand in
     work = Workload(subject, texts=texts(listed="letters" in text, items=items))
     foreseen = Memory(work).reading(criterion)
-    measured = weights(subject) + peak_of(subject.model, lambda: criterion.measure(subject, Context(collection())))
+    data = replace(collection(), shots={"utility": collection().utility[-2:]})
+    measured = weights(subject) + peak_of(subject.model, lambda: criterion.measure(subject, Context(data)))
     assert measured <= foreseen <= 2.5 * measured
 
 

@@ -143,3 +143,12 @@ def test_what_no_composition_applies_is_not_judged_and_a_step_in_two_places_once
     assert fault.at == "compose.also.0.group_size" and "group_size 48" in fault.problem
     both = list(Examination.of(Spec.model_validate({**values, "compose": {**alone, "singles": True}})).faults())
     assert [fault.at for fault in both] == [f"interventions.{name}.group_size" for name in ("rtn", "rtn", "gptq")]
+
+
+def test_a_chat_without_a_template_is_found_when_the_sweep_is_planned() -> None:
+    spec = Spec.model_validate(
+        {"name": "t", "interventions": {"rtn": {"bits": 4}}, "criteria": {"utility": {"chat": True}}}
+    )
+    with pytest.raises(RequestError, match="no chat template") as refused:
+        Sweep.open(spec)
+    assert refused.value.at == "criteria.utility.chat"

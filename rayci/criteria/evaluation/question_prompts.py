@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from rayci.criteria.evaluation.prompting import as_chat
@@ -38,13 +38,17 @@ def answered(question: Question, answer: int) -> str:
     return f"{question.context}{question.options[answer]}\n\n"
 
 
-def as_turns(tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]) -> list[Question]:
-    """Each question as one user's turn; the model's turn begins with the option, without the space (lm-eval)."""
-    return [
+@lru_cache(maxsize=16)  # as long as their token ids are kept
+def as_turns(tokenizer: PreTrainedTokenizerBase, questions: tuple[Question, ...], /) -> tuple[Question, ...]:
+    """Each question as one user's turn; the model's turn begins with the option, without the space (lm-eval).
+
+    A header is part of that turn, where lm-eval makes it one of the system's: not every template has that role.
+    """
+    return tuple(
         Question(
             as_chat(tokenizer, question.context),
             tuple(option.removeprefix(" ") for option in question.options),
             question.group,
         )
         for question in questions
-    ]
+    )

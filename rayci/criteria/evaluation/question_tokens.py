@@ -46,7 +46,7 @@ class QuestionTokens:
         return len(self.context) + max(map(len, self.options))
 
 
-@lru_cache(maxsize=4)  # the questions of a criterion are the same after every stage
+@lru_cache(maxsize=16)  # the questions of each criterion are the same after every stage
 def tokenised(tokenizer: PreTrainedTokenizerBase, questions: tuple[Question, ...], /) -> tuple[QuestionTokens, ...]:
     """Token ids of all questions; kept for later calls with the same tokenizer and equal questions.
 
