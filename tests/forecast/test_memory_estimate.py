@@ -101,6 +101,9 @@ def test_steps_in_half_precision(method: str, settings: dict[str, Any]) -> None:
     "text",
     [
         "perplexity",
+        "kl_to_base",
+        "nll_ratio",
+        "edit_nll",
         "utility",
         "utility{scoring=letters}",
         "utility{scoring=letters,shots=2}",
