@@ -31,6 +31,7 @@ class _Probes(WrittenText):
     needs: ClassVar[frozenset[str]] = frozenset({"forget_questions"})
     part: ClassVar[str] = "forget_questions"
     stops: ClassVar[tuple[str, ...]] = ("\n",)
+    hint: ClassVar[str] = "`data: {forget_questions: rwku}`, or a file with `kind`"
     kinds: ClassVar[tuple[str, ...]]
     """Kinds of questions that are asked."""
 

@@ -37,6 +37,8 @@ class WrittenText(Criterion):
     """The part of the data that is asked."""
     stops: ClassVar[tuple[str, ...]] = ()
     """Texts before the first of which an answer ends."""
+    hint: ClassVar[str | None] = None
+    """Which data hold something for it, where not all data of the part do."""
 
     tokens: Annotated[int, Field(ge=1)]
     """Tokens that the model writes, at most."""
@@ -67,7 +69,11 @@ class WrittenText(Criterion):
         """Those records in the order of the data, limited; DataError where there are none."""
         records = self.select(data.part(self.part))
         if not records:
-            raise DataError(f"{self.name}: {self.part} has nothing for it", at=data.sources.get(self.part, self.part))
+            raise DataError(
+                f"{self.name}: {self.part} has nothing for it",
+                at=data.sources.get(self.part, self.part),
+                hint=self.hint,
+            )
         return stratified(records, self.limit, lambda _: "")
 
     def check(self, data: Collection) -> Iterator[RequestError]:

@@ -44,6 +44,8 @@ def test_stage_times_on_the_testbed() -> None:
     subject = testbed()
     for name in registry.CRITERIA:
         criterion = registry.criterion(name)()
+        if [*context.faults(name, criterion.needs), *criterion.check(context.data)]:
+            continue  # it reads a data set of the literature, of which the testbed invents nothing
         taken = seconds(lambda criterion=criterion: criterion.measure(subject, context))  # type: ignore[misc]
         print(f"{parameters},cpu,criterion,{name},{taken:.3f},measured", flush=True)
         assert taken > 0
