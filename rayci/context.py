@@ -86,7 +86,7 @@ class Context:
         Documents are shuffled by the seed, joined with an end-of-text token between them and
         cut into windows. Raises DataError where the text is too short.
         """
-        stream = _stream(self.data.calibration, self._seed("calibration", False), tokenizer, sequences * length)
+        stream = drawn_ids(tokenizer, self.data.calibration, self._seed("calibration", False), sequences * length)
         if len(stream) < sequences * length:
             raise DataError(
                 f"calibration text holds {len(stream) // length} sequences of {length} tokens, "
@@ -97,20 +97,36 @@ class Context:
         return stream.view(sequences, length)
 
 
-@lru_cache(maxsize=4)  # asked for when a chain is checked, when a step is, and when it is applied
-def _stream(documents: tuple[Document, ...], seed: int, tokenizer: PreTrainedTokenizerBase, most: int) -> Tensor:
+def drawn_ids(tokenizer: PreTrainedTokenizerBase, documents: Sequence[Document], seed: int, most: int) -> Tensor:
     """The first `most` tokens of the shuffled documents, int64 `[tokens]`; all where there are fewer."""
     import torch
 
-    order = list(documents)
+    from rayci.model.token_cache import kept_rows
+
+    if isinstance(documents, tuple):
+        return _of_a_tuple(documents, seed, tokenizer, most)
+    how = ["drawn", seed, most]
+    (ids,) = kept_rows(tokenizer, documents, how, lambda: [_stream(documents, seed, tokenizer, most)])
+    return torch.tensor(ids, dtype=torch.int64)
+
+
+@lru_cache(maxsize=4)  # asked for when a chain is checked, when a step is, and when it is applied
+def _of_a_tuple(documents: tuple[Document, ...], seed: int, tokenizer: PreTrainedTokenizerBase, most: int) -> Tensor:
+    import torch
+
+    return torch.tensor(_stream(documents, seed, tokenizer, most), dtype=torch.int64)
+
+
+def _stream(documents: Sequence[Document], seed: int, tokenizer: PreTrainedTokenizerBase, most: int) -> list[int]:
+    order = list(range(len(documents)))
     random.Random(seed).shuffle(order)
     separator = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
     stream: list[int] = []
-    for document in order:
-        stream += tokenizer(document.text, add_special_tokens=False)["input_ids"] + separator
+    for place in order:
+        stream += tokenizer(documents[place].text, add_special_tokens=False)["input_ids"] + separator
         if len(stream) >= most:
             break
-    return torch.tensor(stream[:most], dtype=torch.int64)
+    return stream[:most]
 
 
 def edit_batch(data: Collection, sweep_seed: int, replicate: int, size: int) -> tuple[EditRecord, ...]:

@@ -27,6 +27,24 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+class ListFingerprint:
+    """`fingerprint` of a list whose values come one at a time: only one of them need be in memory."""
+
+    def __init__(self) -> None:
+        self._state, self._first = hashlib.sha256(b"["), True
+
+    def add(self, value: Any) -> None:
+        """The next value."""
+        self._state.update((b"" if self._first else b",") + canonical_json(value).encode())
+        self._first = False
+
+    def hexdigest(self) -> str:
+        """Hex sha256 (64 characters) of the list up to here."""
+        state = self._state.copy()
+        state.update(b"]")
+        return state.hexdigest()
+
+
 def hash_file(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as stream:

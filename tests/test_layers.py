@@ -15,7 +15,14 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = (
     {"errors", "kinds", "fingerprint", "settings", "units"}
-    | {"storage.atomic", "storage.compaction", "storage.digests", "storage.entries", "storage.sealed"}
+    | {
+        "storage.atomic",
+        "storage.compaction",
+        "storage.digests",
+        "storage.entries",
+        "storage.prepared",
+        "storage.sealed",
+    }
     | {"storage.hub_cache", "storage.urls", "storage.user_paths"},
     {"item_values", "table", "model", "data", "testbed"},
     {"intervention", "criterion", "context", "subject", "registry", "workload", "model.loading", "model.shapes"},

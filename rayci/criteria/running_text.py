@@ -13,6 +13,7 @@ from rayci.criteria.evaluation.token_batches import MOST_SCORED
 from rayci.criteria.evaluation.windows import PIECE, windows
 from rayci.criterion import Criterion
 from rayci.errors import DataError, MeasurementError
+from rayci.model.token_cache import joined_ids
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
@@ -46,8 +47,8 @@ class RunningText(Criterion):
 
     def windows(self, subject: Subject, context: Context) -> tuple[Ids, ...]:
         """Token ids of the windows; DataError where the text has fewer than two tokens."""
-        text = self.separator.join(document.text for document in context.data.part(self.part))
-        cut = windows(subject.tokenizer, text, min(self.window, subject.context_length))
+        ids = joined_ids(subject.tokenizer, context.data.part(self.part), self.separator)
+        cut = windows(ids, min(self.window, subject.context_length))
         if not cut:
             source = context.data.sources.get(self.part, self.part)
             raise DataError(f"{self.name}: the {self.part} text has fewer than two tokens", at=source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from rayci.data.data_presets import preset_of, spelled
@@ -76,7 +76,7 @@ def _folder(path: str) -> dict[str, PartSource]:
 
 
 def _collection(sources: Mapping[str, PartSource], fetch: bool) -> Collection:
-    records: dict[str, tuple[Any, ...]] = {}
+    records: dict[str, Sequence[Any]] = {}
     shots: dict[str, tuple[Any, ...]] = {}
     origins: dict[str, str] = {}
     commits: dict[str, str] = {}
@@ -111,7 +111,7 @@ def shots_of(part: str, source: PartSource, fetch: bool) -> tuple[Any, ...]:
     if examples is None:
         return ()
     try:
-        return supply(part, examples, fetch=fetch, first=source.data_set.most_shots).records
+        return tuple(supply(part, examples, fetch=fetch, first=source.data_set.most_shots).records)
     except AbsentDataError:
         if source.shots is not None:
             raise

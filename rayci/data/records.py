@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -86,6 +86,9 @@ def _plain(value: Any) -> Any:
     return identity(value) if is_dataclass(value) else value
 
 
+Documents = Sequence[Document]
+"""A tuple, or `rayci.data.mapped_documents` of a large file."""
+
 STANDS_IN: Mapping[str, str] = {"covariance_text": "calibration", "members": "passages"}
 """Part -> the part that is read in its place where it was not supplied."""
 
@@ -95,19 +98,19 @@ class Collection:
     """Everything a sweep can read. A part that is empty was not supplied."""
 
     edits: tuple[EditRecord, ...] = ()
-    forget: tuple[Document, ...] = ()
-    retain: tuple[Document, ...] = ()
-    calibration: tuple[Document, ...] = ()
-    covariance_text: tuple[Document, ...] = ()
+    forget: Documents = ()
+    retain: Documents = ()
+    calibration: Documents = ()
+    covariance_text: Documents = ()
     """Text of MEMIT's covariances; published: 100 000 documents of Wikipedia."""
-    evaluation: tuple[Document, ...] = ()
-    wikitext: tuple[Document, ...] = ()
+    evaluation: Documents = ()
+    wikitext: Documents = ()
     """WikiText-2's test split, row by row."""
     hazard: tuple[Choice, ...] = ()
     utility: tuple[Choice, ...] = ()
     passages: tuple[Passage, ...] = ()
     """Passages of the forget topic, for verbatim-memorization criteria."""
-    members: tuple[Document, ...] = ()
+    members: Documents = ()
     """Texts of the forget topic that the model was trained on, as long as those of `holdout`."""
     holdout: tuple[Passage, ...] = ()
     """Passages of the same topic that no model was trained on."""
@@ -115,7 +118,7 @@ class Collection:
     retain_questions: tuple[QuestionAnswer, ...] = ()
     truthfulqa: tuple[Choice, ...] = ()
     triviaqa: tuple[QuestionAnswer, ...] = ()
-    prompts: tuple[Document, ...] = ()
+    prompts: Documents = ()
     """Instructions that a model writes freely about."""
     shots: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Part -> few-shot examples, records of the part's type, in the order in which a prompt gives them."""
@@ -129,9 +132,9 @@ class Collection:
     def __repr__(self) -> str:
         return f"Collection({', '.join(f'{len(getattr(self, name))} {name}' for name in self.supplied)})"
 
-    def part(self, name: str) -> tuple[Any, ...]:
+    def part(self, name: str) -> Sequence[Any]:
         """The records of a part, or of the one that stands in for it."""
-        supplied: tuple[Any, ...] = getattr(self, name)
+        supplied: Sequence[Any] = getattr(self, name)
         return supplied or (getattr(self, STANDS_IN[name]) if name in STANDS_IN else ())
 
     @property
@@ -144,3 +147,6 @@ PARTS = tuple(
     name for name in Collection.__dataclass_fields__ if name not in ("shots", "arranged", "sources", "commits")
 )
 """Names of the parts, in the order in which they are listed."""
+
+TEXTS = frozenset(name for name, own in Collection.__dataclass_fields__.items() if own.type == "Documents")
+"""Parts of documents, which may be large."""

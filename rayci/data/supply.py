@@ -4,26 +4,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rayci.data import downloaded_files, hub_files
+from rayci.data import downloaded_files, hub_files, mapped_documents
 from rayci.data.data_set import Content
 from rayci.data.fields import Unusable
 from rayci.data.hub_files import AbsentDataError
+from rayci.data.mapped_documents import MappedDocuments
 from rayci.data.part_source import PartSource
+from rayci.data.records import TEXTS
 from rayci.data.row_files import LINES, rows
-from rayci.errors import DataError
+from rayci.errors import DataError, StorageError
+from rayci.fingerprint import fingerprint, hash_file
+from rayci.storage.prepared import once
 from rayci.storage.user_paths import path_of
+
+MAPPED_FROM = 1 << 24
+"""Bytes of source files from which on documents are kept in a file: in memory they take four times as much."""
+
+Located = tuple[Content, list[Path], str | None]
+"""Content, files, `owner/name@commit`."""
 
 
 @dataclass(frozen=True)
 class Supply:
     """What a source gives for a part."""
 
-    records: tuple[Any, ...]
+    records: Sequence[Any]
+    """A tuple; documents of large files stay in a file of the node's, see `rayci.data.mapped_documents`."""
     files: tuple[Path, ...]
     """The files that were read, in their order."""
     left_out: Mapping[str, int]
@@ -43,17 +56,48 @@ def supply(part: str, source: PartSource, *, fetch: bool, first: int | None = No
     Raises AbsentDataError where the files are not here and may not, or cannot, be fetched; DataError with file
     and line or row where one cannot be read, or where nothing in them can be used.
     """
-    reading = _Reading(part, source, Counter())
     located = list(locate(part, source, fetch=fetch))
-    records = tuple(islice(_limited(source, reading.records(located)), first))
     files = tuple(file for _, found, _ in located for file in found)
+    large = part in TEXTS and first is None and sum(file.stat().st_size for file in files) >= MAPPED_FROM
+    records, left_out = (_kept(part, source, located) if large else None) or _read(part, source, located, first)
     if not records:
-        said = "; ".join(f"{count} rows: {reason}" for reason, count in reading.left_out.items())
+        said = "; ".join(f"{count} rows: {reason}" for reason, count in left_out.items())
         nothing = f"no record on {', '.join(source.topics)}" if source.topics else "no record"
         problem = f"none of its records can be used: {said}" if said else f"the data file holds {nothing}"
         raise DataError(problem, at=str(files[0]), hint=None if said else LINES)
     commits = dict.fromkeys(commit for _, _, commit in located if commit)
-    return Supply(records, files, dict(reading.left_out), tuple(commits))
+    return Supply(records, files, left_out, tuple(commits))
+
+
+def _read(
+    part: str, source: PartSource, located: Sequence[Located], first: int | None
+) -> tuple[Sequence[Any], Mapping[str, int]]:
+    reading = _Reading(part, source, Counter())
+    records = tuple(islice(_limited(source, reading.records(located)), first))
+    return records, dict(reading.left_out)
+
+
+def _kept(part: str, source: PartSource, located: Sequence[Located]) -> tuple[Sequence[Any], Mapping[str, int]] | None:
+    """The same from a file that is made once on this node; None where it has no room for it."""
+    states = [(file, file.stat()) for _, files, _ in located for file in files]
+    seen = [[str(file.resolve()), state.st_size, state.st_mtime_ns] for file, state in states]
+
+    def make(path: Path) -> dict[str, Any]:
+        reading = _Reading(part, source, Counter())
+        digest = mapped_documents.write(_limited(source, reading.records(located)), path)
+        return {"fingerprint": digest, "left_out": dict(reading.left_out)}
+
+    name = fingerprint(["documents", _readers(), part, source.model_dump(mode="json"), seen])
+    with suppress(StorageError):
+        path, facts = once(f"{name}.arrow", make)
+        return MappedDocuments(path, facts["fingerprint"]), facts["left_out"]
+    return None
+
+
+@cache
+def _readers() -> str:
+    """Identity of the code that makes records of rows: what another version kept is not taken for this one's."""
+    return fingerprint([hash_file(path) for path in sorted(Path(__file__).parent.glob("*.py"))])
 
 
 def locate(part: str, source: PartSource, *, fetch: bool) -> Iterator[tuple[Content, list[Path], str | None]]:
@@ -133,7 +177,7 @@ class _Reading:
     source: PartSource
     left_out: Counter[str]
 
-    def records(self, located: list[tuple[Content, list[Path], str | None]]) -> Iterator[Any]:
+    def records(self, located: Sequence[Located]) -> Iterator[Any]:
         for content, files, _ in located:
             for file in files:
                 yield from self._of(file, content)

@@ -13,6 +13,7 @@ from rayci.context import Context
 from rayci.criterion import Criterion
 from rayci.data import collect
 from rayci.data.data_presets import Pair
+from rayci.data.mapped_documents import fingerprint_of
 from rayci.data.records import Collection
 from rayci.data.records import identity as record_identity
 from rayci.data.relocation import pinned
@@ -174,12 +175,13 @@ class Sweep:
         key = (name, replicate)
         if key not in self._parts:
             records = self.context(replicate).edits if replicate is not None else self.data.part(name)
-            identities = [record_identity(record) for record in records]
             shots = [record_identity(record) for record in self.data.shots.get(name, ())]
             more: dict[str, Any] = {"shots": shots} if shots else {}
             if replicate is None and name in self.data.arranged:
                 more["arranged"] = True  # other batches are taken from the same records
-            self._parts[key] = fingerprint({"records": identities, **more} if more else identities)
+            if more:
+                more["records"] = [record_identity(record) for record in records]
+            self._parts[key] = fingerprint(more) if more else fingerprint_of(records)
         return self._parts[key]
 
     def context(self, replicate: int | None = None, seed: int | None = None) -> Context:

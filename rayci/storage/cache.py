@@ -10,16 +10,16 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from rayci.errors import CorruptionError, RequestError
+from rayci.errors import CorruptionError
 from rayci.fingerprint import hash_file
 from rayci.storage.atomic import no_full_disk
+from rayci.storage.prepared import node_folder
 
 Write = Callable[[Path], object]
 """Called with a path to fill with a file's content."""
@@ -54,7 +54,7 @@ class Cache:
     """
 
     def __init__(self, root: Path | None = None, limit: int | None = None) -> None:
-        self.root = root or _default_root()
+        self.root = root or node_folder()
         self.root.mkdir(parents=True, exist_ok=True)
         self._limit = limit or shutil.disk_usage(self.root).total // 2
         self._checked = Checked()
@@ -157,14 +157,3 @@ def _used_now(path: Path) -> None:
     # Set by hand: many systems are mounted so that reading does not. The other time must stay, see `Checked`.
     with suppress(OSError):
         os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
-
-
-def _default_root() -> Path:
-    """`$RAYCI_CACHE`, or a folder of this user's under the system's temporary one."""
-    if chosen := os.environ.get("RAYCI_CACHE"):
-        return Path(chosen).expanduser()
-    root = Path(tempfile.gettempdir()) / f"rayci-cache-{os.getuid()}"
-    root.mkdir(mode=0o700, exist_ok=True)
-    if root.stat().st_uid != os.getuid():
-        raise RequestError(f"{root} belongs to another user", at="node-local cache", hint="RAYCI_CACHE=/some/folder")
-    return root

@@ -55,7 +55,6 @@ def test_windows_do_not_overlap_and_the_rest_counts(window: int) -> None:
 @torch.no_grad()
 def test_an_item_is_a_piece_of_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = testbed()
-    windows.windows.cache_clear()
     monkeypatch.setattr(windows, "PIECE", 40)
     items = Perplexity(window=100).measure(subject, CONTEXT).items
     assert items is not None and items.weights is not None

@@ -105,10 +105,10 @@ def test_what_the_hubs_cache_holds_is_read_offline(name: str, work: Path) -> Non
 
 def swept(work: Path, data: Any) -> str:
     values = {"interventions": {"wanda": {"sparsity": 0.5}}, "criteria": ["mmlu"], "data": data, "name": "s"}
-    return Sweep.open(specs.from_source(yaml_source.Source("s", values, {}))).fingerprint
+    return Sweep.open(specs.from_source(yaml_source.Source("s", values, {}))).content
 
 
-def test_the_records_that_are_read_decide_the_fingerprint(work: Path) -> None:
+def test_the_records_that_are_read_decide_the_content(work: Path) -> None:
     real.parquet(cached(work, "cais/mmlu") / "all" / "test-00000-of-00001.parquet", real.MMLU)
     copy = real.parquet(work / "all" / "test.parquet", real.MMLU)
     text = {"calibration": str(real.lines(work / "calibration.jsonl", [{"text": "word " * 50_000}]))}

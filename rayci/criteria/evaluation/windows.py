@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +11,6 @@ from rayci.criteria.evaluation.question_tokens import Ids
 from rayci.item_values import Items
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from rayci.criteria.evaluation.text_likelihoods import Scores
 
 PIECE = 128
@@ -21,13 +18,11 @@ PIECE = 128
 do not."""
 
 
-@lru_cache(maxsize=4)  # a sweep's texts are the same after every stage
-def windows(tokenizer: PreTrainedTokenizerBase, text: str, size: int, /) -> tuple[Ids, ...]:
-    """Token ids of a text without special tokens, cut every `size`; the rest at the end is a window of its own.
+def windows(ids: Ids, size: int) -> tuple[Ids, ...]:
+    """Token ids of a text, cut every `size`; the rest at the end is a window of its own.
 
     A rest of one token predicts nothing and is left out: there may be no window at all.
     """
-    ids = np.array(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], np.int32)
     cut = [ids[start : start + size] for start in range(0, len(ids), size)]
     return tuple(window for window in cut if len(window) > 1)
 

@@ -46,10 +46,11 @@ class CovarianceText:
         if self.context.tokens is not None:
             yield from (row[:limit] for row in self.context.tokens[: self.documents].tolist())
             return
-        texts = list(self.context.data.part("covariance_text"))
-        self.context.random("memit covariance").shuffle(texts)
-        for document in texts[: self.documents]:
-            yield prompt_ids(self.subject.tokenizer, document.text)[:limit]
+        texts = self.context.data.part("covariance_text")
+        order = list(range(len(texts)))
+        self.context.random("memit covariance").shuffle(order)
+        for place in order[: self.documents]:
+            yield prompt_ids(self.subject.tokenizer, texts[place].text)[:limit]
 
     def check(self, layers: Sequence[int]) -> None:
         """DataError where the text has fewer tokens than a rewritten projection inputs: C would be singular.
