@@ -64,7 +64,9 @@ class Assignment:
                 hint="the same data on every node, left alone while the sweep runs",
             )
         store = StageStore(self.store, limit=self.knobs.store_limit)
-        return Runner(sweep, load_subject(sweep, gpus), store, self.results, self.knobs.sharing)
+        return Runner(
+            sweep, load_subject(sweep, gpus), store, self.results, self.knobs.sharing, device_share=min(gpus, 1.0)
+        )
 
 
 def trial_config(

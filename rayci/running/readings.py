@@ -19,12 +19,14 @@ from rayci.model.peak_memory import PeakMemory
 from rayci.planning.plan import Stage
 from rayci.planning.sweep import Sweep
 from rayci.running.asked_readings import asked, lacking
+from rayci.running.batch_budget import fitted, free_memory
 from rayci.running.out_of_memory import ran_out, release_memory, smaller
 from rayci.running.reasons import reason_of, traceback_of
 from rayci.running.rows import Measured
 from rayci.storage.parts import Reading as Held
 from rayci.storage.stages import StageStore
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 _NO_REFERENCE = "the untouched model has no value to compare with"
 
@@ -38,9 +40,11 @@ class Readings:
     store: StageStore
     debug: bool = False
     """Let a criterion's exception through."""
+    device_share: float = 1.0
+    """How much of a GPU is this process's own."""
     _references: dict[str, Sequence[Any] | None] = field(default_factory=dict, repr=False)
     _small: dict[str, Criterion] = field(default_factory=dict, init=False)
-    """Criteria that ran out of memory here, with smaller batches."""
+    """Criteria with batches that fit here, smaller ones where they ran out of memory."""
     _notes: list[str] = field(default_factory=list, init=False)
 
     def known(self, stage: Stage, held: Collection[Held] = ()) -> list[Measured] | None:
@@ -104,7 +108,7 @@ class Readings:
     def _entry(self, criterion: Criterion, context: Context, last_try: bool) -> dict[str, Any]:
         """A reading as plain JSON, whatever the criterion did."""
         while True:
-            small = self._small.get(criterion.name, criterion)
+            small = self._small.get(criterion.name) or self._fitted(criterion)
             try:
                 with torch.no_grad():
                     reading = small.measure(self.subject, context)
@@ -127,6 +131,14 @@ class Readings:
             if reading.note is not None:
                 self._notes.append(f"{criterion.name}: {reading.note}")
             return _with_value(criterion, reading)
+
+    def _fitted(self, criterion: Criterion) -> Criterion:
+        """The criterion with batches that fill what the device has free."""
+        free = free_memory(self.subject.device, self.device_share)
+        if free is None:
+            return criterion
+        spec = self.sweep.spec
+        return fitted(criterion, Workload(self.subject, spec.edit_batch, spec.replicates), free)
 
     def _reference(self, fingerprint: str) -> Sequence[Any] | None:
         """The untouched model's records of a criterion, by the criterion's fingerprint."""

@@ -54,12 +54,14 @@ class Runner:
     sharing: bool = True
     debug: bool = False
     """Let an exception of a method or a criterion through, in place of rows with its reason."""
+    device_share: float = 1.0
+    """How much of a GPU is this process's own: batches of criteria fill what is free of it."""
     _last_try: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
         self._position = Position(self.sweep, self.subject, self.store, self.sharing, self.debug)
         self._parts = Parts(self.results)
-        self._readings = Readings(self.sweep, self.subject, self.store, self.debug)
+        self._readings = Readings(self.sweep, self.subject, self.store, self.debug, self.device_share)
 
     def run(
         self, trial: Trial, owners: Sequence[str], keep: Sequence[bool], first: int = 0, *, last_try: bool = True
