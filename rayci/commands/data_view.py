@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Told:
     """What is said of a part."""
 
     row: dict[str, Any]
-    records: tuple[Any, ...] = ()
+    records: Sequence[Any] = ()
     """Those that are here."""
 
     @property
@@ -97,6 +97,6 @@ def _room(files: Iterable[Path]) -> str:
     return size(sum(file.stat().st_size for file in files if file.is_file()))
 
 
-def _told(part: str, source: str, held: tuple[Any, ...], **known: Any) -> Told:
+def _told(part: str, source: str, held: Sequence[Any], **known: Any) -> Told:
     empty = dict.fromkeys(_COLUMNS, "")
     return Told({**empty, "part": part, "source": source, "records": len(held), **known}, held)

@@ -107,7 +107,7 @@ def least_likely(log_probs: Values, share: float) -> float:
     return float(np.sort(log_probs)[: max(int(len(log_probs) * share), 1)].mean())
 
 
-def _records(context: Context, part: str) -> tuple[Document | Passage, ...]:
+def _records(context: Context, part: str) -> Sequence[Document | Passage]:
     records = context.data.part(part)
     if not records:
         raise DataError(f"{PrivacyLeakage.name}: there are no {part}", at=context.data.sources.get(part, part))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from typing import Any
 
 from rayci.data.data_presets import preset_of, spelled
@@ -76,7 +76,7 @@ def _folder(path: str) -> dict[str, PartSource]:
 
 
 def _collection(sources: Mapping[str, PartSource], fetch: bool) -> Collection:
-    records: dict[str, Sequence[Any]] = {}
+    records: dict[str, Any] = {}
     shots: dict[str, tuple[Any, ...]] = {}
     origins: dict[str, str] = {}
     commits: dict[str, str] = {}
