@@ -7,7 +7,7 @@ both first. Where several answers are as right, the best counts.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -16,8 +16,8 @@ from rayci.context import Context
 from rayci.criteria.evaluation.content_tokens import SPARE, content_tokens, is_content
 from rayci.criteria.evaluation.prompting import as_chat
 from rayci.criterion import Criterion, Reading, mean_reading
-from rayci.data.records import EditRecord, QuestionAnswer
-from rayci.errors import DataError
+from rayci.data.records import Collection, EditRecord, QuestionAnswer
+from rayci.errors import DataError, RequestError
 from rayci.kinds import UNIT_INTERVAL, Scale
 from rayci.model.encoding import target_ids
 from rayci.settings import ForwardBatch
@@ -74,12 +74,19 @@ class EditCriterion(Criterion):
         """Which edit of the batch each question is of, and the questions."""
         pairs = [(index, item) for index, edit in enumerate(context.edits) for item in self.questions(edit)]
         if not pairs:
-            raise DataError(
-                f"{self.name}: the edit batch has no prompts for it",
-                at=context.data.sources.get("edits", "edits"),
-                hint="edit records with `rephrases` and `locality`",
-            )
+            raise self._without_prompts(context.data)
         return [index for index, _ in pairs], [item for _, item in pairs]
+
+    def check(self, data: Collection) -> Iterator[RequestError]:
+        if data.edits and not any(map(self.questions, data.edits)):
+            yield self._without_prompts(data)
+
+    def _without_prompts(self, data: Collection) -> DataError:
+        return DataError(
+            f"{self.name}: the edits have no prompts for it",
+            at=data.sources.get("edits", "edits"),
+            hint=f"edit records with `rephrases` and `locality`, or leave {self.name} out",
+        )
 
     def answers(self, subject: Subject, items: Sequence[QuestionAnswer]) -> tuple[list[Tokens], list[list[Tokens]]]:
         """Content tokens of each continuation and of all its right answers."""

@@ -181,6 +181,10 @@ def test_edits_without_prompts_of_a_kind_are_a_data_error(criterion: EditLocalit
     edits = (EditRecord("Ada", "Ada is", "a", "b"),)
     with pytest.raises(DataError, match="no prompts"):
         criterion.measure(tiny(), Context(replace(CONTEXT.data, edits=edits), batch_size=1))
+    (found,) = criterion.check(replace(CONTEXT.data, edits=edits))
+    assert "no prompts" in str(found)
+    assert not list(criterion.check(CONTEXT.data))
+    assert not list(EditPortability().check(replace(CONTEXT.data, edits=edits)))
 
 
 def test_portability_is_the_best_answer_to_each_question_and_edits_without_one_do_not_count() -> None:

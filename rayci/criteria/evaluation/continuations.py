@@ -18,8 +18,7 @@ from transformers import DynamicCache
 from rayci.criteria.evaluation.generate_calls import generated
 from rayci.criteria.evaluation.likeliest import next_tokens
 from rayci.criteria.evaluation.prefix_cache import prefix_cache, shifted
-from rayci.criteria.evaluation.prompts import Prompt, batches, fitted
-from rayci.criteria.evaluation.question_tokens import Ids
+from rayci.criteria.evaluation.prompts import Prompt, batches, fitted, groups
 from rayci.criteria.evaluation.roomy_cache import roomy
 from rayci.criteria.evaluation.scored_positions import at_positions, projecting
 from rayci.model.encoding import left_padded
@@ -37,31 +36,32 @@ def continuations(subject: Subject, prompts: Sequence[Prompt], most_tokens: int)
     asked = [fitted(prompt, subject.context_length) for prompt in prompts]
     cached = prefix_cache(subject, np.zeros(1, np.int32)) is not None
     outputs: list[list[int]] = [[] for _ in asked]
-    for prefix, places in batches(asked, most_tokens):
-        batch = [asked[place] for place in places]
-        news = _Batch(subject, batch, prefix).run() if cached else generated(subject, batch)
-        for place, new in zip(places, news, strict=True):
-            outputs[place] = new[:-1] if new[-1] == subject.tokenizer.eos_token_id else new
+    for prefix, members in groups(asked):
+        beginning = prefix_cache(subject, prefix) if cached and len(prefix) else None
+        for places in batches(asked, members, most_tokens):
+            batch = [asked[place] for place in places]
+            news = _Batch(subject, batch, beginning).run() if cached else generated(subject, batch)
+            for place, new in zip(places, news, strict=True):
+                outputs[place] = new[:-1] if new[-1] == subject.tokenizer.eos_token_id else new
     return outputs
 
 
 class _Batch:
     """Rows that still run: one place of the mask, the cache and the inputs for each."""
 
-    def __init__(self, subject: Subject, prompts: Sequence[Prompt], prefix: Ids) -> None:
+    def __init__(self, subject: Subject, prompts: Sequence[Prompt], beginning: DynamicCache | None) -> None:
         self._subject, self._prompts = subject, prompts
         self._rows = [prompt.ids.tolist() for prompt in prompts]
         ids, self._mask = (part.to(subject.device) for part in left_padded(subject.tokenizer, self._rows))
-        self._cache = self._begun(prefix, ids.shape[1])
+        self._cache = self._begun(beginning, ids.shape[1])
         self._inputs = ids[:, self._cache.get_seq_length() :]
         self._positions = (self._mask.cumsum(-1) - 1).clamp(min=0)[:, self._cache.get_seq_length() :]
         self._takes_positions = "position_ids" in signature(subject.model.forward).parameters
 
-    def _begun(self, prefix: Ids, width: int) -> DynamicCache:
-        """A cache with room for all tokens; it holds the prefix of each row where the row padded to `width` has it."""
+    def _begun(self, beginning: DynamicCache | None, width: int) -> DynamicCache:
+        """A cache with room for all tokens; it holds what rows begin with where those padded to `width` have it."""
         room = width + max(prompt.most for prompt in self._prompts)
-        cache = prefix_cache(self._subject, prefix) if len(prefix) else None
-        own = None if cache is None else shifted(cache, [width - len(row) for row in self._rows], room)
+        own = None if beginning is None else shifted(beginning, [width - len(row) for row in self._rows], room)
         return roomy(self._subject.model, room) if own is None else own
 
     def run(self) -> list[list[int]]:

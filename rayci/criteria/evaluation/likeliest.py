@@ -16,9 +16,9 @@ from rayci.criteria.evaluation.scored_positions import at_positions, projecting
 from rayci.errors import MeasurementError
 from rayci.subject import Subject
 
-_NOISE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 2e-2}
-"""How far batches move a logit, as a share of the largest one's size: some ten roundings of fp32, two to four of
-half precision, whose sums are fp32's."""
+_NOISE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
+"""How far batches move a logit, as a share of the largest one's size: many roundings of fp32, one or two of half
+precision, which sums in fp32."""
 
 
 def next_tokens(subject: Subject, logits: Tensor, rows: Sequence[list[int]]) -> list[int]:

@@ -60,23 +60,27 @@ def encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Id
     return [np.array(row or [first], np.int32) for row in rows]
 
 
-def batches(prompts: Sequence[Prompt], most_tokens: int) -> Iterator[tuple[Ids, list[int]]]:
-    """(what all prompts of a batch begin with, their places): rows of like length, or one row.
-
-    Padding and the longest continuation counted, a batch holds at most `most_tokens`.
-    """
+def groups(prompts: Sequence[Prompt]) -> Iterator[tuple[Ids, list[int]]]:
+    """(what all prompts of a group begin with, their places); those without a group share nothing."""
     members: dict[str, list[int]] = {}
     for place, prompt in enumerate(prompts):
         members.setdefault(prompt.group, []).append(place)
-    for group, places in members.items():
-        shared = shared_length([prompts[place].ids for place in places]) if group and len(places) > 1 else 0
-        prefix = prompts[places[0]].ids[: shared if shared >= LEAST_SHARED else 0]
-        batch: list[int] = []
-        longest = most = 0
-        for place in sorted(places, key=lambda place: len(prompts[place].ids)):
-            longest, most = len(prompts[place].ids), max(most, prompts[place].most)
-            if batch and (len(batch) + 1) * (longest + most) > most_tokens:
-                yield prefix, batch
-                batch, most = [], prompts[place].most
-            batch.append(place)
-        yield prefix, batch
+    for name, places in members.items():
+        shared = shared_length([prompts[place].ids for place in places]) if name and len(places) > 1 else 0
+        yield prompts[places[0]].ids[: shared if shared >= LEAST_SHARED else 0], places
+
+
+def batches(prompts: Sequence[Prompt], places: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
+    """The places of some prompts in batches of rows of like length, or of one row.
+
+    Padding and the longest continuation counted, a batch holds at most `most_tokens`.
+    """
+    batch: list[int] = []
+    most = 0
+    for place in sorted(places, key=lambda place: len(prompts[place].ids)):
+        most = max(most, prompts[place].most)
+        if batch and (len(batch) + 1) * (len(prompts[place].ids) + most) > most_tokens:
+            yield batch
+            batch, most = [], prompts[place].most
+        batch.append(place)
+    yield batch

@@ -82,14 +82,17 @@ def test_padding_side_and_beginning_token_of_the_tokenizer(side: str, begins: bo
     assert continuations(subject, asked, ENOUGH) == one_by_one(subject, asked)
 
 
-def test_shared_beginnings_are_computed_once() -> None:
+@pytest.mark.parametrize(("most", "passes"), [(300, 2), (ENOUGH, 1)])
+def test_shared_beginnings_are_computed_once_for_all_batches(most: int, passes: int) -> None:
     subject = longer("llama")
-    asked = prompts(subject)
+    asked = prompts(subject)[: len(ASKED)]
     with inputs_seen(subject) as shapes:
-        continuations(subject, asked, ENOUGH)
-    shared = [shape for shape in shapes if shape[0] == 1 and shape[1] >= LEAST_SHARED]
-    assert len(shared) == 1
-    assert max(rows * tokens for rows, tokens in shapes) < sum(len(prompt.ids) for prompt in asked[: len(ASKED)])
+        continuations(subject, asked, most)
+    _, beginning, *later = shapes  # the first looks for the cache
+    assert beginning[0] == 1 and beginning[1] >= LEAST_SHARED
+    own = [tokens for _, tokens in later if tokens > 1]
+    assert len(own) == passes
+    assert max(own) < beginning[1]
 
 
 def test_a_window_that_dropped_the_examples_reads_them_with_every_prompt() -> None:
@@ -127,11 +130,12 @@ def test_rows_leave_the_batch_when_they_are_complete() -> None:
 def test_a_batch_holds_at_most_its_tokens() -> None:
     asked = prompts(longer("llama"))
     sizes = []
-    for _, places in batches(asked, 200):
+    every = range(len(asked))
+    for places in batches(asked, every, 200):
         rows = [asked[place] for place in places]
         sizes.append(len(rows) * (max(len(row.ids) for row in rows) + max(row.most for row in rows)))
     assert max(sizes) <= 200 and len(sizes) > 3
-    assert sorted(place for _, places in batches(asked, 200) for place in places) == list(range(len(asked)))
+    assert sorted(place for places in batches(asked, every, 200) for place in places) == list(every)
 
 
 def test_a_prompt_beyond_the_context_keeps_its_last_tokens() -> None:
