@@ -59,6 +59,8 @@ class Criterion(Settings, ABC):
 
     repeatable: ClassVar[bool] = True
     """Whether measuring again gives the same; no clock does."""
+    own_data: ClassVar[bool] = False
+    """Whether `measure` reads data beside a spec's, which `data_faults` fetches."""
 
     @abstractmethod
     def measure(self, subject: Subject, context: Context) -> Reading:

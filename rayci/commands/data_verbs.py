@@ -60,7 +60,7 @@ def fetch(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Fetch all that a sweep reads into the hub's cache, data and model; what is there stays, and it can go on."""
-    from rayci.commands.data_view import PRESENT, Told, fetched_model, parts
+    from rayci.commands.data_view import PRESENT, Told, fetched_for_criteria, fetched_model, parts
     from rayci.trials.asked_spec import read_spec
 
     asked, _ = read_spec(spec)
@@ -70,7 +70,7 @@ def fetch(
         told.append(one)
         say(one.line, console=out if format is Format.TABLE else notes)
 
-    for one in parts(asked, fetch=True):
+    for one in (*parts(asked, fetch=True), *fetched_for_criteria(asked)):
         note(one)
     if model:
         note(fetched_model(asked))

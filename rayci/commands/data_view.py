@@ -53,6 +53,15 @@ def parts(spec: Spec, *, fetch: bool = False) -> Iterator[Told]:
         yield _part(part, source, fetch)
 
 
+def fetched_for_criteria(spec: Spec) -> Iterator[Told]:
+    """What criteria read beside the spec's data, as tasks of lm-eval do: fetched where it is not here."""
+    for criterion in spec.measured():
+        if criterion.own_data:
+            problem = "; ".join(map(_said, criterion.data_faults()))
+            state = MISSING if problem else PRESENT
+            yield _told(criterion.name, "data of its own", (), state=state, to_do=problem, records=None)
+
+
 def fetched_model(spec: Spec) -> Told:
     """The model, which is fetched where it is on the hub and not here."""
     try:

@@ -62,6 +62,7 @@ class HarnessTask(Criterion):
 
     name: ClassVar[str] = FAMILY + ANY
     task: ClassVar[str] = ANY
+    own_data: ClassVar[bool] = True
     scale: ClassVar[Any] = _OfMetric("scale", Scale(Direction.NONE))
     item: ClassVar[Any] = _OfMetric("item", None)
 

@@ -48,11 +48,12 @@ def loaded(task: str, folder: Path | None, content: tuple[tuple[str, str], ...],
 def _fault(task: str, entries: Index, error: Exception) -> RequestError:
     """What to fetch, or what is wrong with what is here."""
     sets = {_data_set(leaf): _fetching(leaf) for leaf in leaves(task, entries)}
+    network = "or `rayci data fetch`, where there is a network; HF_HOME says where it lies"
     problem, reason = f"lm_eval:{task} reads {', '.join(sorted(sets))}", (str(error).splitlines() or [""])[0]
     if isinstance(error, OSError):  # no connection, no such data set, no such file
         return AbsentDataError(
             f"{problem}: not on this machine, and not to be fetched ({type(error).__name__}: {reason})",
-            hint=f"{next(iter(sets.values()))}, where there is a network; HF_HOME says where it lies",
+            hint=f"{next(iter(sets.values()))}, {network}",
         )
     return DataError(f"{problem}: it cannot be used as it is, {type(error).__name__}: {reason}")
 
@@ -67,7 +68,7 @@ def _data_set(task: Mapping[str, Any]) -> str:
 def _fetching(task: Mapping[str, Any]) -> str:
     """The line of Python that fills the cache which the harness reads; a mere copy of the files is not seen there."""
     if task.get("dataset_path") in _FORMATS:
-        return "files where the task's YAML names them, or `rayci run`"
+        return "files where the task's YAML names them"
     named = ", ".join(repr(task[key]) for key in ("dataset_path", "dataset_name") if task.get(key))
     return f"`datasets.load_dataset({named})`"
 

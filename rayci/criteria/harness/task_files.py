@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rayci.criteria.harness.undisturbed import silent
-from rayci.errors import RequestError, nearest
+from rayci.errors import RequestError, nearest, refuse
 from rayci.fingerprint import hash_file
 
 Index = Mapping[str, Any]
@@ -57,6 +57,7 @@ def _index(task: str, folder: Path | None) -> Index:
             break
         folders += more
     if task not in found:
+        refuse(_unreadable(folder))
         known = sorted({*found, *_built_in()})
         raise RequestError(
             f"lm-eval has no task {task!r}" + (f", nor has {folder}" if folder else ""),
@@ -64,6 +65,17 @@ def _index(task: str, folder: Path | None) -> Index:
             hint=nearest(task, known),
         )
     return found
+
+
+def _unreadable(folder: Path | None) -> Iterator[RequestError]:
+    """YAML files of the user's folder that are none: the harness passes over them without a word."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    for path in sorted(folder.rglob("*.yaml")) if folder else ():
+        try:
+            load_yaml(path, resolve_func=False)
+        except Exception as error:
+            yield RequestError(f"{path} cannot be read: {error}", key=("include_path",))
 
 
 @cache

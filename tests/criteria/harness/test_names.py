@@ -94,6 +94,13 @@ def test_names_of_the_own_folder_are_near_too(folder: Path) -> None:
         made("loose", folder)
 
 
+def test_a_broken_file_is_named_with_its_line(folder: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    (moved / "letters.yaml").write_text("task: letters\ndoc_to_text: [\n")
+    with pytest.raises(RequestError, match=r"letters.yaml cannot be read: .*line 3"):
+        made("letters", moved)
+
+
 def test_a_spec_holds_several_tasks_and_says_where_one_is_wrong(folder: Path) -> None:
     asked = f"  - lm_eval:letters: {{include_path: {folder}, shots: 2}}\n  - lm_eval:texts: {{include_path: {folder}}}"
     spec = specs.from_source(yaml_source.parse(SPEC.format(criteria=asked), "s.yaml"))
@@ -142,6 +149,18 @@ def test_data_that_cannot_be_used_are_a_fault_of_the_plan(folder: Path, tmp_path
     assert isinstance(fault, DataError) and "letters_test.jsonl" in str(fault) and "no_such" in str(fault)
     (fault,) = made("texts", moved).data_faults()
     assert isinstance(fault, DataError) and "gone.parquet" in str(fault)
+
+
+def test_data_are_fetched_with_a_specs_own(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    change(moved, "texts", dataset_kwargs={"data_files": {"test": "gone.parquet"}})
+    tasks = "".join(f"  - lm_eval:{task}: {{include_path: {moved}}}\n" for task in ("letters", "texts"))
+    (tmp_path / "s.yaml").write_text(SPEC.format(criteria=tasks))
+    code, told, _ = call(capsys, monkeypatch, "data", "fetch", str(tmp_path / "s.yaml"), "--no-model")
+    assert code == 1 and "lm_eval:letters: data of its own" in told
+    assert "lm_eval:texts: missing: lm_eval:texts reads gone.parquet" in told
 
 
 def test_a_missing_set_is_told_before_a_run_begins(tmp_path: Path) -> None:
