@@ -1,4 +1,4 @@
-"""Rebuild the checkpoint: `python -m rayci.testbed.train [--out FOLDER] [--seed N] [--steps N]`."""
+"""Rebuild the checkpoint, or train a larger one: `python -m rayci.testbed.train [--size s|m|l] [--out FOLDER]`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,21 +22,38 @@ from rayci.testbed.stream import Stream
 from rayci.testbed.tokenizer import CONTEXT, END, PAD, VOCABULARY, build_tokenizer, piece_id
 from rayci.testbed.world import build_world
 
-STEPS, ROWS = 1000, 8
+STEPS, ROWS, HEAD = 1000, 8, 32
 PEAK_RATE, WEIGHT_DECAY, WARM_UP, FLAT, FLOOR = 3e-3, 0.05, 60, 0.3, 0.02
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
-    """An untrained model of 689 000 parameters."""
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The shape of one member of the family; all know the same world, with the same tokenizer."""
+
+    hidden: int
+    """Width of the hidden states and of the MLPs, a multiple of the quantisers' groups of 128."""
+    layers: int
+    steps: int
+    """Training steps after which it knows every fact; a larger model needs fewer."""
+
+
+SIZES = {"s": Size(128, 4, STEPS), "m": Size(256, 4, 600), "l": Size(384, 6, 500)}
+"""0.69, 2.2 and 6.2 million parameters; `s` is the one that ships."""
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast, seed: int, size: str = "s") -> LlamaForCausalLM:
+    """An untrained model of one of the sizes."""
     torch.manual_seed(seed)
+    shape = SIZES[size]
+    heads = shape.hidden // HEAD
     end = piece_id(tokenizer, END)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=128,
-        intermediate_size=128,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
         max_position_embeddings=CONTEXT,
         rope_parameters={"rope_type": "default", "rope_theta": 1e4},
         tie_word_embeddings=False,
@@ -96,11 +114,13 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
         file.chmod(0o644)  # weights are written readable by their owner alone; a package is read by everyone
 
 
-def train(folder: Path, *, seed: int = 0, steps: int = STEPS, outliers: bool = True) -> dict[str, float]:
+def train(
+    folder: Path, *, seed: int = 0, steps: int | None = None, size: str = "s", outliers: bool = True
+) -> dict[str, float]:
     """Build, train, assess and save the checkpoint; returns its figures as measured after the save."""
     tokenizer = build_tokenizer()
-    model = new_model(tokenizer, seed)
-    fit(model, Stream(tokenizer, build_world(), build(), seed), steps)
+    model = new_model(tokenizer, seed, size)
+    fit(model, Stream(tokenizer, build_world(), build(), seed), SIZES[size].steps if steps is None else steps)
     if outliers:
         add_outliers(model, seed=seed)
     model.generation_config = GenerationConfig(
@@ -115,16 +135,18 @@ def train(folder: Path, *, seed: int = 0, steps: int = STEPS, outliers: bool = T
 
 def main() -> None:
     """Command line of the module."""
-    parser = argparse.ArgumentParser(description="Rebuild the testbed's checkpoint.")
-    parser.add_argument("--out", type=Path, default=checkpoint(), help="folder to write (default: the shipped one)")
+    parser = argparse.ArgumentParser(description="Rebuild the testbed's checkpoint, or train a larger one.")
+    parser.add_argument("--size", choices=sorted(SIZES), default="s", help="s (the shipped one), m or l")
+    parser.add_argument("--out", type=Path, help="folder to write (default: the shipped one; m and l: testbed-SIZE)")
     parser.add_argument("--seed", type=int, default=0, help="seed of initial weights and training text")
-    parser.add_argument("--steps", type=int, default=STEPS, help="training steps of 2048 tokens")
+    parser.add_argument("--steps", type=int, help="training steps of 2048 tokens (default: the size's own)")
     asked = parser.parse_args()
+    folder = asked.out or (checkpoint() if asked.size == "s" else Path(f"testbed-{asked.size}"))
     # One thread: the order of sums, and with it every bit of the result, must not depend on the number of cores.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     started = time.perf_counter()
-    for name, value in train(asked.out, seed=asked.seed, steps=asked.steps).items():
+    for name, value in train(folder, seed=asked.seed, steps=asked.steps, size=asked.size).items():
         print(f"{name:18s} {value:.3f}")
     print(f"{'seconds':18s} {time.perf_counter() - started:.0f}")
 

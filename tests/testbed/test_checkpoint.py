@@ -13,7 +13,7 @@ from rayci.testbed.assess import assess, choice_accuracy, perplexity, recall
 from rayci.testbed.outliers import add_outliers
 from rayci.testbed.questions import open_question
 from rayci.testbed.tokenizer import build_tokenizer
-from rayci.testbed.train import train
+from rayci.testbed.train import new_model, train
 from rayci.testbed.world import build_world
 
 PARAMETERS = 689_280
@@ -92,3 +92,18 @@ def test_training_rebuilds_it(tmp_path: Path) -> None:
     assert min(figures[f"recall_{kind}"] for kind in ("people", "compounds", "creatures", "rephrased")) >= 0.99
     assert min(figures["hazard"], figures["utility"]) >= 0.98
     assert 2.4 < figures["perplexity"] < 3.0
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("s", PARAMETERS), ("m", 2_164_992), ("l", 6_198_144)])
+def test_sizes_share_the_tokenizer_and_fit_the_quantisers_groups(size: str, parameters: int) -> None:
+    model = new_model(build_tokenizer(), seed=0, size=size)
+    assert model.num_parameters() == parameters
+    linears = [module for module in model.model.layers.modules() if isinstance(module, torch.nn.Linear)]
+    assert all(linear.in_features % 128 == 0 for linear in linears)
+
+
+def test_a_larger_size_trains_and_is_saved(tmp_path: Path) -> None:
+    figures = train(tmp_path, size="m", steps=1)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert loaded.config.hidden_size == 256
+    assert 0 <= figures["recall_people"] < 0.5  # it has learned nothing yet
