@@ -11,6 +11,7 @@ import torch
 
 from rayci import registry
 from rayci.data import collect
+from rayci.data.data_presets import preset_of
 from rayci.errors import RequestError
 from rayci.model.folder import TESTBED
 from rayci.planning import spec as specs
@@ -22,7 +23,8 @@ from rayci.planning.yaml_source import Source
 
 PLACEHOLDER = "avg_bits"
 """A spec has a criterion; this one reads no data."""
-_TESTBED_EDITS = 50
+_BATCH = 50
+"""Edits of a batch where they are not the user's own, all of which are one."""
 _SHOWN = 5
 
 
@@ -52,19 +54,19 @@ def of_model(
     criteria: Sequence[str] = (),
     **chosen: Any,
 ) -> Wanted:
-    """A composition on a model, outside of any sweep; `data`: a folder, all of whose edits are one batch.
+    """A composition on a model, outside of any sweep.
 
-    `chosen` are further keys of a spec: seed, dtype, preset, recompress. Raises RequestError
-    with all that is wrong before weights are loaded.
+    `data`: a folder, all of whose edits are one batch, or `published`. `chosen` are further keys of a
+    spec: seed, dtype, preset, recompress. Raises RequestError with all that is wrong before weights are loaded.
     """
     asked = parse(composition)
     supplied: str | dict[str, str] | None
     supplied = data if data is not None or model == TESTBED else {}  # no data, which is right for many methods
-    edits = len(collect(supplied, model, reads={"edits"}).edits)
+    own = data is not None and preset_of(data) is None
     values = {
         "name": "reproduce",
         "model": model,
-        "edit_batch": max(1, edits if data is not None else min(edits, _TESTBED_EDITS)),
+        "edit_batch": max(1, len(collect(supplied, model).edits)) if own else _BATCH,
         "interventions": interventions(asked.steps, settings or {}),
         "compose": {"pairs": "none", "singles": False, "also": [str(asked)]},
         "criteria": list(criteria) or [PLACEHOLDER],

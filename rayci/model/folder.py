@@ -207,5 +207,5 @@ def _download(source: str, patterns: Sequence[str], *, fetch: bool = True) -> Pa
     try:
         return hub_cache.snapshot(name, "model", revision or None, patterns, fetch=fetch)[0]
     except RequestError as error:
-        problem = f"model {source} could not be fetched: {error.problem}"
+        problem = f"model {source}: {error.problem}"
         raise type(error)(problem, at=error.at, allowed=error.allowed or _ALLOWED, hint=error.hint) from None

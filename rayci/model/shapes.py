@@ -18,8 +18,6 @@ import torch
 
 from rayci.errors import RequestError
 from rayci.model.folder import TESTBED
-from rayci.model.integrity import opening
-from rayci.model.loading import load_tokenizer, wrap
 from rayci.model.modules import module_map
 from rayci.storage.user_paths import path_of
 from rayci.subject import Subject
@@ -70,11 +68,14 @@ def at_hand(
 
     None where the configuration is not on this machine; RequestError where it does not load.
     """
-    from transformers import AutoConfig
-
     folder = _folder(source)
     if folder is None:
         return None
+    from transformers import AutoConfig  # seconds of importing, which a model that is not at hand does not need
+
+    from rayci.model.integrity import opening
+    from rayci.model.loading import load_tokenizer, wrap
+
     with opening(folder):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
         subject = _subject(config, dtype, modules, trust_remote_code)

@@ -24,8 +24,6 @@ from rayci.errors import DataError, RequestError, caught, each, gathered
 from rayci.intervention import Intervention
 from rayci.model import shapes
 from rayci.model.folder import described, locate, on_the_hub
-from rayci.model.integrity import examine
-from rayci.model.loading import load_tokenizer, wrap
 from rayci.planning.composition import Step, parse
 from rayci.planning.old_names import with_todays_names
 from rayci.planning.spec import Spec
@@ -103,6 +101,9 @@ class Examination:
         key, trusted = "model", self.spec.trust_remote_code
         try:
             folder = locate(self.spec.model, code=trusted)
+            from rayci.model.integrity import examine  # with transformers, for which there must be a model
+            from rayci.model.loading import load_tokenizer, wrap
+
             model = examine(folder, trust_remote_code=trusted)
             key = "modules"
             subject = wrap(model, load_tokenizer(folder, trust_remote_code=trusted), self.spec.modules)

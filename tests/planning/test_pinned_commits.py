@@ -12,7 +12,8 @@ import pytest
 from rayci import testbed
 from rayci.data import collect
 from rayci.data.relocation import pinned
-from rayci.errors import RequestError
+from rayci.errors import RequestError, each
+from rayci.export.wanted import of_model
 from rayci.planning import spec as specs
 from rayci.planning.faults import Examination
 from rayci.planning.sweep import Sweep
@@ -87,3 +88,9 @@ def test_every_place_of_a_part_is_pinned() -> None:
     assert written["forget"]["revision"] == {"o/a": "1", "o/b": "2"}
     assert written["utility"] == {"source": "cais/mmlu", "revision": {"cais/mmlu": "3"}}
     assert pinned("published", {}) == "published"
+
+
+def test_a_composition_on_a_model_reads_of_the_published_data_what_it_needs(hub: DownloadHub) -> None:
+    with pytest.raises(RequestError) as error:
+        of_model("testbed", "wanda@0.5", data="published", criteria=["perplexity"])
+    assert {str(fault.at) for fault in each(error.value)} == {"data.calibration", "data.evaluation"}
