@@ -123,12 +123,16 @@ class WrittenText(Criterion):
         return work.forward_operations(self.count(work) * row + self.shown_tokens(work))
 
     def memory(self, work: Workload) -> int:
-        """A batch of prompts, then keys and values of all their tokens and answers, and logits of the last ones."""
-        prompt = self.shown_tokens(work) + self.asked_tokens(work)
-        row = prompt + self.tokens
-        tokens = max(min(self.forward_tokens, self.count(work) * row), row)
+        """A batch of prompts without their examples, keys and values of all its tokens, and logits of the last ones.
+
+        Keys and values lie there twice while those of the examples are copied, or of rows that still run.
+        """
+        own, shown = self.asked_tokens(work), self.shown_tokens(work)
+        row = shown + own + self.tokens
+        batch = max(min(self.forward_tokens, self.count(work) * row), row)
         rows = max(min(self.forward_tokens // self.tokens, self.count(work)), 1)  # however short their prompts are
-        return work.forward_bytes(tokens * prompt // row) + work.cache_bytes(tokens) + work.logit_bytes(rows)
+        passed = work.forward_bytes(max(batch * own // row, shown))
+        return passed + 2 * work.cache_bytes(batch + shown) + work.logit_bytes(rows)
 
 
 class AfterExamples(WrittenText):
