@@ -38,8 +38,10 @@ def _changed() -> Subject:
     return subject
 
 
-def suite(criterion: str, *, changed: bool = False, **values: Any) -> type[CriterionConformance]:
-    """The suite of a built-in criterion on little text, with the untouched testbed or one that was `changed`."""
+def suite(
+    criterion: str, *, changed: bool = False, quick: dict[str, Any] | None = None, **values: Any
+) -> type[CriterionConformance]:
+    """The suite of a built-in criterion on little text, on the untouched testbed or one that was `changed`."""
 
     class Suite(CriterionConformance):
         other_values: ClassVar[dict[str, Any]] = values
@@ -48,7 +50,7 @@ def suite(criterion: str, *, changed: bool = False, **values: Any) -> type[Crite
             return copy.deepcopy(_changed()) if changed else fresh_testbed()
 
         def make(self) -> Any:
-            return registry.criterion(criterion)()
+            return registry.criterion(criterion)(**{} if quick is None else quick)
 
         def context(self) -> Context:
             return short_context()
@@ -66,7 +68,8 @@ TestDivergence = suite("kl_to_base", changed=True, **TEXT)
 TestParametersChanged = suite("params_changed", changed=True)
 TestOperations = suite("flops", changed=True)
 TestUpdateSurvival = suite("update_survival", changed=True)
-TestLatency = suite("latency", prompt_tokens=9, new_tokens=3, repeats=2)
+BRIEF = {"prompt_tokens": 4, "new_tokens": 2, "repeats": 1}
+TestLatency = suite("latency", quick=BRIEF, prompt_tokens=5, new_tokens=3, repeats=2)
 
 
 @pytest.mark.gpu
