@@ -131,7 +131,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     inputs = tmp_path / "inputs"
     (inputs / "empty").mkdir(parents=True)
     good = '{"subject": "Ann", "prompt": "Ann is", "target_new": "b", "ground_truth": "c"}'
-    (inputs / "broken.jsonl").write_text(good + "\n" + '{"subject": "Bob", "prompt": "Ann is"}\n')
+    (inputs / "broken.jsonl").write_text(good + "\n" + '{"subject": "Bob"}\n')
     (inputs / "nested.jsonl").write_text("[" * 100_000)
     os.mkfifo(inputs / "fifo")
     (inputs / "loop").symlink_to("loop")
