@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from rayci import registry, table
+from rayci.commands.summary import print_run
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
 from rayci.errors import Inapplicable
@@ -121,6 +122,18 @@ def test_failed_readings_alone_are_retried(run: Path, subject: Subject, monkeypa
     assert set(now["status"]) == {"ok", "skipped"}
     same = others["status"] != "failed"
     pd.testing.assert_frame_equal(now[same.to_numpy()], others[same.to_numpy()])
+
+
+def test_what_does_not_apply_is_no_failure(
+    run: Path, subject: Subject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Moody, "fails", False)
+    more = with_criteria("avg_bits", "moody")
+    run_here(more, subject, run)
+    done = launch(more.spec, out=run)
+    assert done.complete and not done.computed and not print_run(done, Path("s.yaml"))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "failures none" in said and "moody: 1 values, nothing was done" in said
 
 
 def test_a_criterion_with_other_settings_is_measured_anew_and_the_old_rows_lie_aside(
