@@ -62,20 +62,26 @@ def table(rows: Iterable[Mapping[str, Any]], title: str = "") -> None:
     if not rows:
         say(f"{title}: nothing" if title else "nothing")
         return
-    drawn = Table(title=plain(title) or None, title_justify="left", box=None)
+    drawn = Table(box=None)
     for key in rows[0]:
         numeric = all(isinstance(row[key], (int, float)) or row[key] is None for row in rows)
         drawn.add_column(plain(key.replace("_", " ")), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row.values()))
-    out.print(drawn)
+    _draw(drawn, title)
 
 
 def pairs(values: Mapping[str, Any], title: str = "") -> None:
     """Names and values, one a line."""
-    drawn = Table(title=plain(title) or None, title_justify="left", box=None, show_header=False)
+    drawn = Table(box=None, show_header=False)
     for key, value in values.items():
         drawn.add_row(f"[dim]{plain(key)}[/dim]", _cell(value))
+    _draw(drawn, title)
+
+
+def _draw(drawn: Table, title: str) -> None:
+    if title:
+        say(title, "italic")  # a title of the table's own would be broken where the table is narrower
     out.print(drawn)
 
 
