@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from rayci.kinds import Direction, Kind, Scale
 
 _AIMS = {
-    Kind.EDIT: ("edit_",),
+    Kind.EDIT: ("edit_", "nll_ratio"),
     Kind.UNLEARN: ("wmdp", "hazard", "forget_", "verbmem", "knowmem_forget", "privleak", "rwku_"),
 }
 """Kind of a method -> how the names of the criteria begin that say whether it did what it is for, the first first."""

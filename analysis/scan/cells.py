@@ -17,8 +17,9 @@ from rayci.kinds import Direction, Scale
 from rayci.table import ResultTable
 
 _FIRST = (
-    *("edit_success", "edit_generalization", "edit_locality", "edit_locality_agreement"),
-    *("wmdp", "wmdp_bio", "wmdp_cyber", "hazard", "mmlu", "utility"),
+    *("edit_success", "edit_exact_match", "edit_natural_stop", "edit_generalization", "edit_portability"),
+    *("edit_locality", "edit_locality_agreement", "wmdp", "wmdp_bio", "wmdp_cyber", "hazard"),
+    *("verbmem", "knowmem_forget", "privleak", "knowmem_retain", "mmlu", "utility"),
 )
 """The order in which readers of the papers look for criteria; all others follow by name."""
 
