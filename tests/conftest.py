@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def pytest_collection_finish() -> None:
     """Spare the collector what stays until the end: modules and thousands of tests, which it would walk at every turn.
 
-    A third of the suite, and most of a test in which memory runs out: each of those asks for a collection.
+    Most of the time of a test in which memory runs out, which asks for a full collection every time.
     """
     gc.collect()
     gc.freeze()
