@@ -34,7 +34,7 @@ def starter(model: str, methods: Sequence[str], file: str) -> str:
 
 def _lines(model: str, methods: Sequence[type[Intervention]], file: str) -> Iterator[str]:
     kinds = {method.kind for method in methods}
-    yield from ("# A sweep: every order of the methods below, measured after every step.",)
+    yield "# A sweep: every order of the methods below, measured after every step."
     yield f"#   rayci plan {file}     what it will run, and cost"
     if model != TESTBED:
         yield f"#   rayci data fetch {file}     its data and its model, before a cluster is paid for"
@@ -52,16 +52,14 @@ def _lines(model: str, methods: Sequence[type[Intervention]], file: str) -> Iter
     yield ""
     pairs = "none" if len(methods) == 1 else "across_kinds" if len(kinds) > 1 else "within_kinds"
     yield _said(f"compose: {{pairs: {pairs}, orders: both, singles: true}}", "triples: across_kinds for three steps")
-    yield _said("recompress: refit", "compress, then edit: the compressor runs again; or reproject, or none")
+    yield _said("recompress: refit", "compress, then edit: the compressor runs again; or reproject, or never")
     yield ""
     yield _said("criteria:", "rayci criteria lists them all")
     yield from (f"  - {name}" for name in _criteria(model, kinds))
     if model != TESTBED:
-        yield from (
-            "",
-            "resources:",
-            _said("  gpus: auto", "the share of a GPU that a trial's memory estimate asks for"),
-        )
+        yield ""
+        yield "resources:"
+        yield _said("  gpus: auto", "the share of a GPU that a trial's memory estimate asks for")
         yield _said("  gpu_memory: 80", "GiB of one GPU")
         yield _said("  gpu_hour_price: 2.0", "USD, for the estimate of rayci plan")
 

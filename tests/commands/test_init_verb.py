@@ -11,6 +11,7 @@ from rayci import registry
 from rayci.commands import cli
 from rayci.commands.starter import starter
 from rayci.errors import RequestError
+from rayci.kinds import Recompress
 from rayci.planning import plan as plans
 from rayci.planning import spec as specs
 from rayci.planning import yaml_source
@@ -37,6 +38,12 @@ def test_a_real_models_reads_the_published_data() -> None:
 @pytest.mark.parametrize("method", [name for name in registry.interventions() if name != "sure"])
 def test_any_method_alone(method: str) -> None:
     assert list(made("testbed", method).interventions) == [method]
+
+
+def test_comments_name_what_may_stand_there() -> None:
+    (line,) = (line for line in starter("testbed", (), "sweep.yaml").splitlines() if line.startswith("recompress: "))
+    named = line.rpartition(";")[2].replace(",", " ").split()
+    assert set(named) - {"or"} < set(Recompress), "and not `none`, which no spec takes"
 
 
 def test_methods_of_one_kind_are_paired_too() -> None:
