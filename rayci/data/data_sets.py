@@ -12,7 +12,7 @@ from rayci.data.local import RECORDS
 from rayci.data.mmlu import MMLU
 from rayci.data.mquake import MQUAKE, MQUAKE_PUBLISHED
 from rayci.data.muse import MUSE
-from rayci.data.plain_text import TEXTS
+from rayci.data.plain_text import CORPORA
 from rayci.data.rwku import RWKU
 from rayci.data.tofu import TOFU
 from rayci.data.trivia_qa import TRIVIAQA
@@ -30,7 +30,7 @@ OWN = RECORDS.name
 @cache
 def known_sets() -> Mapping[str, DataSet]:
     """Name -> data set."""
-    catalogue = (*_EDITING, *_QUESTIONS, *_UNLEARNING, *TEXTS, ALPACA_EVAL, RECORDS)
+    catalogue = (*_EDITING, *_QUESTIONS, *_UNLEARNING, *CORPORA, ALPACA_EVAL, RECORDS)
     return {known.name: known for known in catalogue}
 
 

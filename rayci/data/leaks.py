@@ -9,19 +9,18 @@ met are then compared run by run, so that what is said is exact. What is kept is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
 from rayci.data.data_presets import Pair
-from rayci.data.records import Collection as Data
-from rayci.data.records import Document
+from rayci.data.records import Collection, Document
 from rayci.data.word_hashes import Hashes, Indices, Words, words
 from rayci.errors import RequestError
 
-TEXTS = ("forget", "retain", "calibration", "covariance_text", "evaluation", "wikitext")
+COMPARED = ("forget", "retain", "calibration", "covariance_text", "evaluation", "wikitext")
 """Parts that are compared."""
 RUN = 50
 """Words in a row that make an overlap."""
@@ -51,7 +50,7 @@ class Overlap:
     """Whether not all documents were compared to their ends, so that the numbers are the least."""
 
 
-def leaks(data: Data, allowed: Collection[Pair]) -> Iterator[RequestError]:
+def leaks(data: Collection, allowed: Iterable[Pair]) -> Iterator[RequestError]:
     """A fault for every pair of parts that share text, but for those that may."""
     for overlap in overlaps(data, allowed):
         one, other = overlap.parts
@@ -65,9 +64,9 @@ def leaks(data: Data, allowed: Collection[Pair]) -> Iterator[RequestError]:
         )
 
 
-def overlaps(data: Data, allowed: Collection[Pair] = ()) -> list[Overlap]:
+def overlaps(data: Collection, allowed: Iterable[Pair] = ()) -> list[Overlap]:
     """What any two parts share, but for pairs that may; a part that another stands in for was not supplied."""
-    supplied = [part for part in TEXTS if getattr(data, part)]
+    supplied = [part for part in COMPARED if getattr(data, part)]
     apart = [{*_BOTH_MEASURED}, *map(set, allowed)]
     pairs = [pair for pair in combinations(supplied, 2) if set(pair) not in apart]
     by_size = sorted({part for pair in pairs for part in pair}, key=lambda part: (_size(getattr(data, part)), part))
@@ -152,7 +151,7 @@ def _joined(pieces: Sequence[tuple[Hashes, Indices]]) -> tuple[Hashes, Indices]:
     return np.concatenate([hashes for hashes, _ in pieces]), np.concatenate([places for _, places in pieces])
 
 
-def _compared(data: Data, parts: Pair, one: Indices, other: Indices) -> Overlap | None:
+def _compared(data: Collection, parts: Pair, one: Indices, other: Indices) -> Overlap | None:
     """What these documents share, run by run; None where it is nothing."""
     more = max(len(one), len(other)) > _MOST
     texts = [_texts(getattr(data, part), chosen[:_MOST]) for part, chosen in zip(parts, (one, other), strict=True)]

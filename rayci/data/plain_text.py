@@ -92,4 +92,4 @@ WIKIPEDIA = DataSet(
     limit=_MOST,
     streamed=True,
 )
-TEXTS = (WIKITEXT2, C4, PILE, WIKIPEDIA)
+CORPORA = (WIKITEXT2, C4, PILE, WIKIPEDIA)

@@ -28,7 +28,7 @@ MAPPED_FROM = 1 << 24
 """Bytes of source files from which on documents are kept in a file: in memory they take four times as much."""
 
 Located = tuple[Content, list[Path], str | None]
-"""Content, files, `owner/name@commit`."""
+"""A content, its files, and `owner/name@commit` where they came from the hub."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ def _readers() -> str:
     return fingerprint([hash_file(path) for path in sorted(Path(__file__).parent.glob("*.py"))])
 
 
-def locate(part: str, source: PartSource, *, fetch: bool) -> Iterator[tuple[Content, list[Path], str | None]]:
-    """(content, files, `owner/name@commit`) of everything that a source gives for a part; see `supply`."""
+def locate(part: str, source: PartSource, *, fetch: bool) -> Iterator[Located]:
+    """Everything that a source gives for a part; raises what `supply` does of files that are not here."""
     for content in contents(part, source):
         if source.path is not None:
             yield content, _local(path_of(source.path), source, content), None

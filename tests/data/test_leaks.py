@@ -8,7 +8,7 @@ from itertools import combinations
 
 import pytest
 
-from rayci.data.leaks import LEAST, RUN, TEXTS, leaks, overlaps
+from rayci.data.leaks import COMPARED, LEAST, RUN, leaks, overlaps
 from rayci.data.records import Collection, Document
 from rayci.data.word_hashes import words
 
@@ -53,10 +53,10 @@ def test_counted_as_by_hand(seed: int) -> None:
     assert [(overlap.documents, overlap.runs) for overlap in found] == ([expected] if expected[1] else [])
 
 
-@pytest.mark.parametrize("pair", [pair for pair in combinations(TEXTS, 2) if pair != ("evaluation", "wikitext")])
+@pytest.mark.parametrize("pair", [pair for pair in combinations(COMPARED, 2) if pair != ("evaluation", "wikitext")])
 def test_every_pair_of_parts(pair: tuple[str, str]) -> None:
     draw = random.Random(1)
-    held = {part: corpus(draw, [60, 200]) for part in TEXTS}
+    held = {part: corpus(draw, [60, 200]) for part in COMPARED}
     one, other = pair
     held[other] = (*held[other], Document(f"before {held[one][1].text} after"))
     (fault,) = leaks(Collection(**held), [])
