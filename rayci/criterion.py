@@ -58,9 +58,7 @@ class Criterion(Settings, ABC):
     """
 
     repeatable: ClassVar[bool] = True
-    """Whether measuring again gives the same; no clock does."""
-    own_data: ClassVar[bool] = False
-    """Whether `measure` reads data beside a spec's, which `data_faults` fetches."""
+    """Whether measuring again gives the same value; no clock does."""
 
     @abstractmethod
     def measure(self, subject: Subject, context: Context) -> Reading:
@@ -69,16 +67,20 @@ class Criterion(Settings, ABC):
         Raises MeasurementError where there is no value, Inapplicable where there is nothing to measure.
         """
 
-    def data_faults(self) -> Iterator[RequestError]:
-        """What is wrong with data of its own, beside a spec's, which it fetches where they are missing.
+    def check(self, data: Collection) -> Iterator[RequestError]:
+        """What is wrong with the spec's data, all of it; called when a sweep is planned, where all of `needs` is there.
 
-        Asked when a sweep is planned on the machine that runs it, before a model is loaded.
+        Parts that lack are found for it.
         """
         return iter(())
 
-    def check(self, data: Collection) -> Iterator[RequestError]:
-        """What is wrong with data that are there, found when a sweep is planned; parts that lack are found for it."""
-        return iter(())
+    def own_data_faults(self) -> Sequence[RequestError] | None:
+        """What is wrong with data beside a spec's that `measure` reads, fetched here where they are missing.
+
+        None where it reads no such data. Called when a sweep is planned, on the machine that runs it, before a model
+        is loaded.
+        """
+        return None
 
     def scale_on(self, data: Collection) -> Scale:
         """The scale on these data, which may decide the chance level and nothing else."""

@@ -56,8 +56,9 @@ def parts(spec: Spec, *, fetch: bool = False) -> Iterator[Told]:
 def fetched_for_criteria(spec: Spec) -> Iterator[Told]:
     """What criteria read beside the spec's data, as tasks of lm-eval do: fetched where it is not here."""
     for criterion in spec.measured():
-        if criterion.own_data:
-            problem = "; ".join(map(_said, criterion.data_faults()))
+        faults = criterion.own_data_faults()
+        if faults is not None:
+            problem = "; ".join(map(_said, faults))
             state = MISSING if problem else PRESENT
             yield _told(criterion.name, "data of its own", (), state=state, to_do=problem, records=None)
 

@@ -8,7 +8,7 @@ judged.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -160,7 +160,7 @@ class Examination:
             for context in self._contexts(intervention):
                 yield from self._placed(keys, self._of(intervention, context))
 
-    def _placed(self, keys: Keys, faults: Iterator[RequestError]) -> Iterator[RequestError]:
+    def _placed(self, keys: Keys, faults: Iterable[RequestError]) -> Iterator[RequestError]:
         for fault in gathered(faults):
             yield fault.located(Blame(self.source).at(*keys, *fault.key))
 
@@ -186,7 +186,7 @@ class Examination:
 
     def _of_own_data(self) -> Iterator[RequestError]:
         for criterion in self.spec.measured():
-            yield from self._placed(("criteria", criterion.name), criterion.data_faults())
+            yield from self._placed(("criteria", criterion.name), criterion.own_data_faults() or ())
 
     def _of_replicates(self, data: Collection) -> Iterator[RequestError]:
         needs = [intervention.needs for _, intervention in self._interventions()]

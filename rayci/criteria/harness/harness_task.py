@@ -18,7 +18,6 @@ Source   github.com/EleutherAI/lm-evaluation-harness
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -62,7 +61,6 @@ class HarnessTask(Criterion):
 
     name: ClassVar[str] = FAMILY + ANY
     task: ClassVar[str] = ANY
-    own_data: ClassVar[bool] = True
     scale: ClassVar[Any] = _OfMetric("scale", Scale(Direction.NONE))
     item: ClassVar[Any] = _OfMetric("item", None)
 
@@ -127,8 +125,8 @@ class HarnessTask(Criterion):
     def _content(self) -> list[tuple[str, str]]:
         return digest([*files(self.task, self.entries), *data_files(self.task, self.entries)])
 
-    def data_faults(self) -> Iterator[RequestError]:
-        yield from caught(self._loaded)
+    def own_data_faults(self) -> list[RequestError]:
+        return list(caught(self._loaded))
 
     def _loaded(self) -> dict[str, Any]:
         return loaded(self.task, self._folder, tuple(self._content), self.shots)

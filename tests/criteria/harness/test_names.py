@@ -142,12 +142,12 @@ def test_identity_is_what_a_task_says_and_not_where_it_lies(folder: Path, tmp_pa
 
 def test_data_that_cannot_be_used_are_a_fault_of_the_plan(folder: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(folder, tmp_path / "moved")
-    assert list(made("letters", moved).data_faults()) == []
+    assert made("letters", moved).own_data_faults() == []
     change(moved, "letters", doc_to_target="{{no_such.column}}")
     change(moved, "texts", dataset_kwargs={"data_files": {"test": "gone.parquet"}})
-    (fault,) = made("letters", moved).data_faults()
+    (fault,) = made("letters", moved).own_data_faults()
     assert isinstance(fault, DataError) and "letters_test.jsonl" in str(fault) and "no_such" in str(fault)
-    (fault,) = made("texts", moved).data_faults()
+    (fault,) = made("texts", moved).own_data_faults()
     assert isinstance(fault, DataError) and "gone.parquet" in str(fault)
 
 
