@@ -115,14 +115,14 @@ def _folder(source: str) -> Path | None:
 
 
 def _by_name(source: str) -> Any:
-    from transformers import LlamaConfig
-
     match = _SIZE.search(source)
     if match is None:
         raise RequestError(
             f"the size of {source} is not known: its configuration is not on this machine, its name gives none",
             hint="fetch the model first, or estimate on the machine that has it",
         )
+    from transformers import LlamaConfig
+
     wanted = float(match[1]) * (1e9 if match[2] in "bB" else 1e6)
     layers = min(range(4, 257, 4), key=lambda count: abs(_parameters(count) - wanted))
     return LlamaConfig(

@@ -8,9 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from rayci.registry import CRITERIA
+
 WITHOUT_MODELS = ("torch", "transformers", "peft", "ray", "scipy.stats", "matplotlib")
 # Methods and criteria define their mathematics in torch beside their settings, so listing them loads torch.
 WITHOUT_TRANSFORMERS = ("transformers", "peft", "ray", "pandas", "scipy", "matplotlib")
+MEASURING = (*WITHOUT_TRANSFORMERS, "sklearn", "lm_eval", "datasets", "rouge_score", "nltk")
+EVERY_CRITERION = """
+model: owner/not-here
+interventions: {{wanda: {{sparsity: 0.5}}, rtn: {{bits: 4}}, memit: {{}}, ft: {{}}, rmu: {{}}}}
+criteria: {criteria}
+data: published
+"""
 RUN = """
 import sys
 from rayci.commands.cli import main
@@ -36,3 +45,12 @@ def test_heavy_packages_stay_unloaded(arguments: list[str], heavy: tuple[str, ..
     command = [sys.executable, "-c", RUN.format(heavy=heavy), *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == ""
+
+
+def test_a_sweep_is_refused_without_loading_what_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    (tmp_path / "spec.yaml").write_text(EVERY_CRITERION.format(criteria=list(CRITERIA)))
+    command = [sys.executable, "-c", RUN.format(heavy=MEASURING), "run", "spec.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "owner/not-here is not in the hub's cache" in done.stderr and done.stderr.splitlines()[-1] == ""

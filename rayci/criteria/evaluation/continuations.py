@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from inspect import signature
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from rayci.criteria.evaluation.generate_calls import generated
 from rayci.criteria.evaluation.likeliest import next_tokens
 from rayci.criteria.evaluation.prefix_cache import prefix_cache, shifted
 from rayci.criteria.evaluation.prompts import Prompt, batches, fitted, groups
-from rayci.criteria.evaluation.roomy_cache import roomy
 from rayci.criteria.evaluation.scored_positions import at_positions, projecting
 from rayci.model.encoding import left_padded
 from rayci.subject import Subject
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache
 
 
 @torch.no_grad()
@@ -60,6 +62,8 @@ class _Batch:
 
     def _begun(self, beginning: DynamicCache | None, width: int) -> DynamicCache:
         """A cache with room for all tokens; it holds what rows begin with where those padded to `width` have it."""
+        from rayci.criteria.evaluation.roomy_cache import roomy  # with transformers, which a model has loaded
+
         room = width + max(prompt.most for prompt in self._prompts)
         own = None if beginning is None else shifted(beginning, [width - len(row) for row in self._rows], room)
         return roomy(self._subject.model, room) if own is None else own

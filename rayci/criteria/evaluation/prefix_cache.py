@@ -5,19 +5,16 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from rayci.criteria.evaluation.question_tokens import Ids
-from rayci.criteria.evaluation.roomy_cache import RoomyLayer
 from rayci.criteria.evaluation.scored_positions import projecting
 from rayci.subject import Subject
 
-_REPEATABLE = (DynamicLayer, DynamicSlidingWindowLayer)
-"""Layers that hold nothing but keys and values; subclasses may hold recurrent states."""
+if TYPE_CHECKING:
+    from transformers import DynamicCache
 
 
 def prefix_cache(subject: Subject, prefix: Ids) -> DynamicCache | None:
@@ -26,11 +23,16 @@ def prefix_cache(subject: Subject, prefix: Ids) -> DynamicCache | None:
     Not every model reads its past from such a cache: states of recurrent and linear-attention
     layers are others, and a model's own code may know no cache at all.
     """
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+    # These hold nothing but keys and values; their subclasses may hold recurrent states.
+    repeatable = (DynamicLayer, DynamicSlidingWindowLayer)
     model = subject.model
     if "past_key_values" not in inspect.signature(model.forward).parameters:
         return None
     cache = DynamicCache(config=model.config)
-    if any(type(layer) not in _REPEATABLE for layer in cache.layers):
+    if any(type(layer) not in repeatable for layer in cache.layers):
         return None
     ids = torch.from_numpy(prefix).long().unsqueeze(0).to(subject.device)
     with projecting(model, torch.zeros(1, dtype=torch.int64)):
@@ -51,6 +53,10 @@ def shifted(cache: DynamicCache, columns: Sequence[int], room: int) -> DynamicCa
     What goes over the right end is left out; columns before the shift hold nothing of meaning and
     are to be masked. None where a sliding window has dropped the beginning of the prefix.
     """
+    from transformers.cache_utils import DynamicLayer
+
+    from rayci.criteria.evaluation.roomy_cache import RoomyLayer
+
     own = copy.deepcopy(cache)
     layers: list[Any] = own.layers
     for place, layer in enumerate(layers):
