@@ -92,6 +92,8 @@ def settings_error(
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         problem = f"{owner}: {name} is missing"
+    elif first["type"] == "extra_forbidden":
+        problem = f"{owner} has no setting {name!r}"
     else:
         given = f"{name} = {first['input']!r}: " if name else ""
         problem = f"{owner}: {given}{first['msg'].removeprefix('Value error, ')}"

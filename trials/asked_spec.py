@@ -31,7 +31,7 @@ def spec_file(asked: Path | str) -> Path:
     """
     path = Path(asked)
     shipped = SHIPPED / f"{path.stem}.yaml"
-    if path.name != str(asked) or path.suffix not in ("", ".yaml") or path.exists():
+    if path.name != str(asked) or path.suffix not in ("", ".yaml") or path.is_file():
         return path
     if shipped.is_file():
         return shipped

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rayci.data import TESTBED, AbsentDataError, asked, collect, shots_of
+from rayci.data import TESTBED, AbsentDataError, asked, collect, downloaded_files, shots_of
 from rayci.data.leaks import leaks
 from rayci.data.part_source import PartSource
 from rayci.data.records import Collection
@@ -49,7 +49,9 @@ def parts(spec: Spec, *, fetch: bool = False) -> Iterator[Told]:
         for part in held.supplied:
             yield _told(part, TESTBED, held.part(part), state=PRESENT)
         return
-    for part, source in asked(spec.data or {}, spec.reads()).items():
+    sources = asked(spec.data or {}, spec.reads())
+    downloaded_files.folder()
+    for part, source in sources.items():
         yield _part(part, source, fetch)
 
 

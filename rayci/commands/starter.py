@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import yaml
+
 from rayci import registry
 from rayci.intervention import Intervention
 from rayci.kinds import Kind
-from rayci.model.folder import TESTBED
+from rayci.model.folder import TESTBED, check_name
 from rayci.planning import spec as specs
 from rayci.planning import yaml_source
 
@@ -24,8 +26,9 @@ _HINT = 34
 def starter(model: str, methods: Sequence[str], file: str) -> str:
     """YAML that `rayci plan` accepts; without methods an editor, compressors and an unlearner.
 
-    RequestError for a method that is not known, or one that needs more than a starter can guess.
+    RequestError for what can be no model, and for a method that is not known, or needs more than a starter can guess.
     """
+    check_name(model)
     chosen = methods or (_ON_TESTBED if model == TESTBED else _ON_A_MODEL)
     text = "\n".join(_lines(model, [registry.intervention(method) for method in chosen], file)) + "\n"
     specs.from_source(yaml_source.parse(text, file))
@@ -40,7 +43,8 @@ def _lines(model: str, methods: Sequence[type[Intervention]], file: str) -> Iter
         yield f"#   rayci data fetch {file}     its data and its model, before a cluster is paid for"
     yield f"#   rayci run {file}"
     yield ""
-    yield _said(f"model: {model}", "testbed, a folder, or a hub id owner/name[@revision]")
+    key = yaml.safe_dump({"model": model}, allow_unicode=True, width=1 << 16).rstrip()
+    yield _said(key, "testbed, a folder, or a hub id owner/name[@revision]")
     if model != TESTBED:
         yield _said("data: published", "of arXiv 2407.06483; or a folder, or part: source (rayci data SPEC)")
         yield _said("dtype: bfloat16", "weights and arithmetic of every stage")

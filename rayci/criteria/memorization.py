@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from rayci.criteria.evaluation.greedy_texts import text_of
 from rayci.criteria.text_overlap import rouge_l_f1
 from rayci.criteria.written_text import AfterExamples, WrittenText
 from rayci.data.records import Passage, QuestionAnswer
@@ -44,8 +45,8 @@ class VerbatimMemorization(WrittenText):
         return record.prompt, ""
 
     def score(self, tokenizer: PreTrainedTokenizerBase, text: str, record: Passage) -> float:
-        true = tokenizer.decode(prompt_ids(tokenizer, record.continuation)[: self.tokens], skip_special_tokens=True)
-        return _POINTS * rouge_l_f1(text, str(true))
+        true = text_of(tokenizer, prompt_ids(tokenizer, record.continuation)[: self.tokens])
+        return _POINTS * rouge_l_f1(text, true)
 
     def asked_tokens(self, work: Workload) -> int:
         return work.cut(work.context)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any
 
-from rayci.data.data_presets import preset_of, spelled
+from rayci.data import downloaded_files
+from rayci.data.data_presets import PRESETS, preset_of, spelled
 from rayci.data.hub_files import AbsentDataError as AbsentDataError
 from rayci.data.part_source import PartSource
 from rayci.data.records import PARTS, Collection
@@ -37,7 +38,9 @@ def collect(
         from rayci.testbed import collection
 
         return collection()
-    return _collection(asked(data, reads), fetch)
+    sources = asked(data, reads)
+    downloaded_files.folder()  # one fault, not one of every part, where there is none
+    return _collection(sources, fetch)
 
 
 def asked(data: str | Mapping[str, Any], reads: Container[str] = PARTS) -> dict[str, PartSource]:
@@ -60,6 +63,9 @@ def _folder(path: str) -> dict[str, PartSource]:
     """Every `<part>.jsonl` of a folder; parts without a file stay empty."""
     root = path_of(path, "data")
     if not root.is_dir():
+        meant = nearest(path, (*PRESETS, TESTBED))
+        if meant:
+            raise DataError(f"no data folder {path}", at="data", allowed=", ".join((*PRESETS, TESTBED)), hint=meant)
         raise AbsentDataError(f"no data folder {path}", at="data", hint="a folder with edits.jsonl, forget.jsonl, …")
     files = {part: root / f"{part}.jsonl" for part in PARTS}
     shots = {part: root / f"{part}_shots.jsonl" for part in PARTS}

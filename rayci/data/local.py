@@ -23,18 +23,18 @@ from rayci.data.records import PARTS, Choice, Document, EditRecord, Passage, Que
 
 
 def _edit(record: Any) -> EditRecord:
-    subject, prompt = text(record, "subject"), text(record, "prompt")
-    if prompt.count(subject) != 1:
-        raise Unusable("the subject is not exactly once in the prompt")
-    return EditRecord(
-        subject,
-        prompt,
+    edit = EditRecord(
+        text(record, "subject"),
+        text(record, "prompt"),
         text(record, "target_new"),
         text(record, "ground_truth"),
         as_texts(record.get("rephrases", []), "rephrases"),
         tuple(_question(item) for item in as_list(record.get("locality", []), "locality")),
         tuple(_question(item) for item in as_list(record.get("portability", []), "portability")),
     )
+    if edit.prompt.count(edit.subject) != 1:
+        raise Unusable("the subject is not exactly once in the prompt")
+    return edit
 
 
 def _question(record: Any) -> QuestionAnswer:

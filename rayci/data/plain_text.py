@@ -27,7 +27,12 @@ def _read(row: Any, content: Content, part: str) -> Document:
 
 
 def _wikitext(row: Any, content: Content, part: str) -> Document:
-    """Retain text goes without headings: articles of all splits share them, and they teach nothing."""
+    """Retain text goes without headings: articles of all splits share them, and they teach nothing.
+
+    A line of `wiki.test.raw` is the row that the hub made of it, with its line end, or nothing where it is blank.
+    """
+    if isinstance(row, str):
+        row = {"text": f"{row}\n" if row.strip() else ""}
     document = _read(row, content, part)
     line = document.text.strip()
     if part == "retain" and line.startswith("= ") and line.endswith(" ="):

@@ -43,7 +43,8 @@ Row = tuple[str, Any]
 def rows(path: Path, *, plain_lines: bool = False) -> Iterator[Row]:
     """The rows of a file; DataError with the place where the file, or a row of it, cannot be read.
 
-    With `plain_lines` a line that is no JSON is a row of its own: the text.
+    With `plain_lines` a line that is no JSON is a row of its own: the text. So is every line, empty ones too, of a
+    file whose name says nothing of JSON.
     """
     reason = unreadable(path)
     if reason:
@@ -54,7 +55,15 @@ def rows(path: Path, *, plain_lines: bool = False) -> Iterator[Row]:
         return _arrow(path, suffix)
     if suffix == ".csv":
         return _csv(path)
+    if plain_lines and suffix not in (".json", ".jsonl"):
+        return _plain(path)
     return _json(path, plain_lines, may_be_array=suffix == ".json")
+
+
+def _plain(path: Path) -> Iterator[Row]:
+    _start(path)
+    for number, line in _lines(path):
+        yield f"{path}:{number}", line.rstrip("\r\n")
 
 
 def _json(path: Path, plain_lines: bool, may_be_array: bool) -> Iterator[Row]:

@@ -153,7 +153,11 @@ def contents(part: str, source: PartSource) -> list[Content]:
 
 def _local(place: Path, source: PartSource, content: Content) -> list[Path]:
     if place.is_dir():
-        return _matching(place, (*content.patterns, *content.elsewhere), str(place))
+        patterns = (*content.patterns, *content.elsewhere)
+        files = found(place, patterns)
+        if not files:  # a folder that is here will not be another one elsewhere
+            raise DataError(f"{place} holds none of the data files", allowed=", ".join(patterns))
+        return files
     if not place.exists():
         raise AbsentDataError(f"no data file {source.path}", at=str(place), hint=source.data_set.fetch)
     return [place]

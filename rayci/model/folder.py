@@ -66,6 +66,15 @@ def locate(source: str, *, code: bool = False) -> Path:
     return folder
 
 
+def check_name(source: str) -> None:
+    """RequestError for what is no model by its name alone: neither a path, nor testbed, nor in form a hub id."""
+    if source == TESTBED or source.startswith((".", "/", "~")) or (source and path_of(source).is_dir()):
+        return
+    if not on_the_hub(source):
+        raise RequestError(f"no model folder {source!r}", allowed=_ALLOWED)
+    hub_cache.check_name(source.partition("@")[0])
+
+
 def described(source: str, *, code: bool = False) -> Path:
     """The folder of a model on the hub with all but its weights; RequestError where it cannot be fetched."""
     return _download(source, _described(code))

@@ -138,6 +138,7 @@ class Examination:
         missing = [] if self.data else [f"the data ({', '.join(self.absent)})" if self.absent else "the data"]
         missing += [] if self.subject else [f"the configuration of {self.spec.model}"]
         notes = [f"not checked against {what}, not on this machine" for what in missing]
+        notes += ["`rayci data` with the spec says what of its data to fetch, and where to put it"] * bool(self.absent)
         places: dict[str, hub_cache.Kind] = dict.fromkeys(self._places_of_absent_parts(), "dataset")
         if self.subject is None and on_the_hub(self.spec.model):
             places[self.spec.model.partition("@")[0]] = "model"

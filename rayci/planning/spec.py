@@ -292,7 +292,9 @@ def _check_criterion(name: str, settings: Mapping[str, Any], source: Source) -> 
     except RequestError as error:
         raise error.located(source.at((*path, *error.key))) from None
     except ValidationError as error:
-        problem = settings_error(name, error, allowed=", ".join(cls.model_fields) or "no settings")
+        unknown = [str(fault["loc"][0]) for fault in error.errors()[:1] if fault["type"] == "extra_forbidden"]
+        hint = nearest(unknown[0], cls.model_fields) if unknown else None
+        problem = settings_error(name, error, allowed=", ".join(cls.model_fields) or "no settings", hint=hint)
         raise problem.located(source.at((*path, *problem.key))) from None
 
 

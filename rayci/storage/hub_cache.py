@@ -79,6 +79,16 @@ def access(repository: str, kind: Kind) -> RequestError | None:
     return None
 
 
+def check_name(repository: str) -> None:
+    """RequestError for what can be no name on the hub."""
+    from huggingface_hub import errors, utils
+
+    try:
+        utils.validate_repo_id(repository)
+    except errors.HFValidationError as error:
+        raise _refusal(error, repository, "model", None, None) from None
+
+
 def why_silent() -> str | None:
     """Why the hub is not asked, or does not answer; None where it does."""
     from huggingface_hub import constants

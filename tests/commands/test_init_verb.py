@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -50,6 +51,25 @@ def test_methods_of_one_kind_are_paired_too() -> None:
     assert any(">" in trial.composition for trial in plans.make(made("testbed", "wanda", "rtn")).trials)
     with pytest.raises(RequestError, match="wnada"):
         made("testbed", "wnada")
+
+
+@pytest.mark.parametrize("name", ["my model: 7b # old", "null", "7"])
+def test_a_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert made(name).model == name
+
+
+@pytest.mark.parametrize("name", ["", "nosuch", "no such!!/x", "a/b/c", "owner/"])
+def test_what_can_be_no_model_is_refused(name: str) -> None:
+    with pytest.raises(RequestError, match="owner/name"):
+        starter(name, (), "sweep.yaml")
+
+
+def test_every_way_of_recompressing_that_it_names_is_one() -> None:
+    line = next(line for line in starter("testbed", (), "sweep.yaml").splitlines() if line.startswith("recompress"))
+    named = {word for word in re.findall(r"\w+", line) if word in set(Recompress)}
+    assert named == {Recompress.REFIT, Recompress.REPROJECT, Recompress.NEVER} and "none" not in line
 
 
 def test_a_file_that_is_there_stays(

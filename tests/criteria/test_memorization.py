@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rayci.context import Context
+from rayci.criteria.evaluation.greedy_texts import text_of
 from rayci.criteria.memorization import ForgottenKnowledge, RetainedKnowledge, VerbatimMemorization
 from rayci.data.records import Passage
 from rayci.interventions.compression.magnitude import Magnitude
@@ -52,3 +53,11 @@ def test_the_truth_is_cut_to_as_many_ids_as_are_written_the_special_ones_counted
     score = VerbatimMemorization(tokens=3).score
     assert score(tokenizer(), "old fox", truth) == 100
     assert score(tokenizer(), "old fox went", truth) == pytest.approx(100 * 2 * (2 / 3) / (2 / 3 + 1))
+
+
+def test_the_truth_is_decoded_as_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tokenizer()
+    monkeypatch.setattr(own, "clean_up_tokenization_spaces", True)
+    ids = own(" they do n't", add_special_tokens=False)["input_ids"]
+    assert own.decode(ids) == " they don't"
+    assert VerbatimMemorization().score(own, text_of(own, ids), Passage("We", " they do n't")) == 100

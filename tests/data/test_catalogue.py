@@ -48,7 +48,8 @@ def test_what_is_missing_is_told_with_licence_and_gate(
     known = SETS[name]
     part = next(iter(known.parts))
     spec = {"name": "s", "interventions": {"ft": {}}, "criteria": ["sparsity"], "data": {part: name}}
-    (row,) = data_view.parts(Spec.model_validate(spec))
+    (told,) = data_view.parts(Spec.model_validate(spec))
+    row = told.row
     assert (row["state"], row["licence"]) == ("missing", known.licence)
     assert known.fetch in row["to_do"]
     assert bool(row["gate"]) is (name == "wmdp_corpora")

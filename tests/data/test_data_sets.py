@@ -183,6 +183,15 @@ def test_wikitext_keeps_empty_rows_where_perplexity_is_measured_alone(tmp_path: 
     assert texts["retain"] == real.WIKITEXT[3:5]  # headings are the same in all splits: no leak, and no lesson
 
 
+def test_the_raw_file_of_wikitext_gives_the_hubs_rows(tmp_path: Path) -> None:
+    quoted = ' " Ruler of the Hill " is a song of 1923 . \n'
+    lines = [text or " \n" for text in (*real.WIKITEXT, quoted)]
+    (tmp_path / "wiki.test.raw").write_text("".join(lines))
+    for part in ("wikitext", "evaluation"):
+        rows = [record.text for record in supplied(part, source="wikitext2", path=tmp_path).records]
+        assert rows == [*real.WIKITEXT, quoted]
+
+
 @pytest.mark.parametrize("base", ["", "all/"])
 def test_what_datasets_saved_to_disk_is_read(base: str, tmp_path: Path) -> None:
     for split, rows in {"test": real.MMLU, "dev": real.MMLU[:2]}.items():

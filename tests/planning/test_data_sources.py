@@ -94,6 +94,27 @@ def test_plan_does_not_miss_what_is_still_on_the_hub(work: Path) -> None:
     assert plan.unreadable == () and any("the data" in note for note in plan.unknown())
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("data: publishd", "try: published"),
+        ("data: tetsbed", "try: testbed"),
+        ("data: {utility: {source: mmlu, path: .}}", "holds none of the data files"),
+    ],
+)
+def test_plan_tells_a_name_that_will_be_right_nowhere(data: str, words: str, work: Path) -> None:
+    (work / "spec.yaml").write_text(HEAD.replace("data:", data))
+    source = yaml_source.read(work / "spec.yaml")
+    (fault,) = Examination.of(specs.from_source(source), source, elsewhere=True).unreadable
+    assert words in str(fault) and "spec.yaml:4: data" in str(fault.at)
+
+
+def test_a_variable_that_names_no_folder_is_one_fault(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYCI_DATA", str(work / "downlaods"))
+    (fault,) = examined(work, "  utility: mmlu\n  edits: zsre\n").unreadable
+    assert fault.problem.startswith("RAYCI_DATA names no folder")
+
+
 @pytest.mark.parametrize("name", ["cais/mmlu", "mmlu", f"cais/mmlu@{COMMIT}"])
 def test_what_the_hubs_cache_holds_is_read_offline(name: str, work: Path) -> None:
     real.parquet(cached(work, "cais/mmlu") / "all" / "test-00000-of-00001.parquet", real.MMLU)

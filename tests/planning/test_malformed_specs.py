@@ -36,6 +36,7 @@ CASES: dict[str, tuple[str, int | None, str]] = {
     "unknown top key": (GOOD + "intervetions: {}\n", 7, "try: interventions"),
     "unknown compose key": (GOOD + "compose: {pair: all}\n", 7, "try: pairs"),
     "unknown resource": (GOOD + "resources: {gpu: 1}\n", 7, "try: gpus"),
+    "unknown setting of a criterion": (edit("mmlu]", "{mmlu: {shot: 5}}]"), 6, "try: shots"),
     "unknown method": (edit("wanda:", "wnada:"), 5, "try: wanda"),
     "unknown method, nothing near": (edit("wanda:", "zzzzzzzz:"), 5, "allowed: awq, ft"),
     "unknown setting": (edit("ft: {}", "ft: {step: 3}"), 4, "try: steps"),

@@ -25,6 +25,8 @@ def test_shipped_specs_by_name_unless_there_is_such_a_file(tmp_path: Path, monke
     shipped = specs.load(SHIPPED / "quickstart.yaml")
     assert read_spec("quickstart")[0] == read_spec("quickstart.yaml")[0] == shipped
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "three_way").mkdir()  # a run's folder, say
+    assert read_spec("three_way")[0] == specs.load(SHIPPED / "three_way.yaml")
     (tmp_path / "quickstart").write_text("interventions: {ft: {}}\ncriteria: [utility]\n")
     assert list(read_spec("quickstart")[0].interventions) == ["ft"]
 

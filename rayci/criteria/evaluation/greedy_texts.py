@@ -32,7 +32,7 @@ def greedy_texts(
     tokenizer, names = subject.tokenizer, groups or [""] * len(prompts)
     enough = _holds_any(tokenizer, stops)
     rows = [Prompt(ids, most, enough, name) for ids, name in zip(encoded(tokenizer, prompts), names, strict=True)]
-    texts = (_text(tokenizer, new) for new in continuations(subject, rows, most_tokens))
+    texts = (text_of(tokenizer, new) for new in continuations(subject, rows, most_tokens))
     return [_before(text, stops) for text in texts]
 
 
@@ -41,8 +41,8 @@ def _holds_any(tokenizer: PreTrainedTokenizerBase, stops: Sequence[str]) -> Enou
     last = 1 + max((len(stop.encode()) for stop in stops), default=0)
 
     def enough(tokens: list[int]) -> bool:
-        end = _text(tokenizer, tokens[-last:])
-        return any(stop in end and stop in _text(tokenizer, tokens) for stop in stops)
+        end = text_of(tokenizer, tokens[-last:])
+        return any(stop in end and stop in text_of(tokenizer, tokens) for stop in stops)
 
     return enough if stops else lambda tokens: False
 
@@ -51,5 +51,6 @@ def _before(text: str, stops: Sequence[str]) -> str:
     return text[: min((place for place in map(text.find, stops) if place >= 0), default=len(text))]
 
 
-def _text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
+def text_of(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
+    """What tokens say, special ones left out and spaces as they are, whatever the tokenizer would tidy up."""
     return str(tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
