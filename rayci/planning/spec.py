@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -13,19 +12,18 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from rayci import registry
 from rayci.criterion import Criterion
-from rayci.data import asked
 from rayci.data.data_presets import Pair, preset_of
 from rayci.data.records import PARTS, STANDS_IN
 from rayci.errors import RequestError, nearest
-from rayci.intervention import Intervention, sweep_hint
+from rayci.intervention import Intervention
 from rayci.kinds import Recompress
 from rayci.planning import yaml_source
 from rayci.planning.compose import Compose
-from rayci.planning.composition import Composition, Step, parse, read_strength
+from rayci.planning.composition import Composition, Step, parse
 from rayci.planning.resources import Resources
+from rayci.planning.spec_values import check_criterion, check_places, check_sweeps, is_sweep, shape_error, strength_of
 from rayci.planning.yaml_source import Source
-from rayci.settings import Strict, settings_error
-from rayci.storage.user_paths import path_of
+from rayci.settings import Strict
 
 MAX_TRIALS = 1_000_000
 """Trials above which a spec is refused: their plan would not fit into memory, and nobody has a century."""
@@ -123,7 +121,7 @@ class Spec(Strict):
 
     def swept(self, method: str) -> dict[str, list[Any]]:
         """The settings of a method that are tried at several values."""
-        return {key: value["sweep"] for key, value in self.interventions[method].items() if _is_sweep(value)}
+        return {key: value["sweep"] for key, value in self.interventions[method].items() if is_sweep(value)}
 
     def variants(self, method: str) -> list[Step]:
         """One step for each combination of the method's swept settings."""
@@ -135,7 +133,7 @@ class Spec(Strict):
             gamma = None
             if strength is not None:
                 gamma = chosen.pop(strength.name, self.interventions[method].get(strength.name))
-                gamma = _gamma(method, strength.name, gamma)
+                gamma = strength_of(method, strength.name, gamma)
             steps.append(Step(method, gamma, chosen))
         return steps
 
@@ -150,7 +148,7 @@ class Spec(Strict):
         return {
             key: value
             for key, value in self.interventions.get(step.method, {}).items()
-            if not _is_sweep(value) and key not in by_strength
+            if not is_sweep(value) and key not in by_strength
         }
 
     def measured(self) -> list[Criterion]:
@@ -185,16 +183,16 @@ def from_source(source: Source) -> Spec:
     try:
         spec = Spec.model_validate({"name": default_name(source.name), **source.values})
     except ValidationError as error:
-        raise _shape_error(error, source) from None
-    _check_paths(spec, source)
+        raise shape_error(error, {"": Spec, "compose": Compose, "resources": Resources}, source) from None
+    check_places(spec.model, spec.data, source)
     for method, settings in spec.interventions.items():
-        _check_sweeps(method, settings, source)
+        check_sweeps(method, settings, source)
     _check_preset(spec, source)
     _check_size(spec, source)
     for method in spec.interventions:
         _check_variants(spec, method, source)
     for name, settings in spec.criteria.items():
-        _check_criterion(name, settings, source)
+        check_criterion(name, settings, source)
     for index, text in enumerate(spec.compose.also):
         _check_composition(spec, text, source.at(("compose", "also", index)))
     return spec
@@ -208,45 +206,6 @@ def default_name(file: str) -> str:
 def composition(spec: Spec, text: str, at: str | None = None) -> Composition:
     """A composition in text form, checked against the spec's methods and settings."""
     return _check_composition(spec, text, at or "composition")
-
-
-def _check_paths(spec: Spec, source: Source) -> None:
-    """Neither the model nor the data need be there, but their names must be such that they can be, and be known."""
-    named: dict[tuple[str, ...], str] = {("model",): spec.model}
-    if isinstance(spec.data, str):
-        named[("data",)] = spec.data
-    else:
-        try:
-            sources = asked(spec.data or {})
-        except RequestError as error:
-            raise error.located(source.at(("data", *error.key))) from None
-        named |= {("data", part): of_part.path for part, of_part in sources.items() if of_part.path is not None}
-    for key, path in named.items():
-        path_of(path, source.at(key))
-
-
-def _check_sweeps(method: str, settings: Mapping[str, Any], source: Source) -> None:
-    path: tuple[str, ...] = ("interventions", method)
-    try:
-        registry.intervention(method)
-        for key, value in settings.items():
-            if _is_sweep(value):
-                path = ("interventions", method, key)
-                _check_sweep(method, key, value)
-    except RequestError as error:
-        raise error.located(source.at(path)) from None
-
-
-def _check_sweep(method: str, key: str, value: Mapping[str, Any]) -> None:
-    values = value["sweep"]
-    if set(value) != {"sweep"}:
-        raise RequestError(
-            f"{method}.{key} has keys beside sweep: {', '.join(set(value) - {'sweep'})}", allowed="sweep alone"
-        )
-    if not isinstance(values, list) or not values:
-        raise RequestError(f"{method}.{key}: sweep is {values!r}", allowed="a list of at least one value")
-    if len({repr(item) for item in values}) < len(values):
-        raise RequestError(f"{method}.{key}: sweep {values!r} has a value twice", allowed="each value once")
 
 
 def _check_preset(spec: Spec, source: Source) -> None:
@@ -284,20 +243,6 @@ def _check_variants(spec: Spec, method: str, source: Source) -> None:
         raise error.located(source.at(("interventions", method, *error.key))) from None
 
 
-def _check_criterion(name: str, settings: Mapping[str, Any], source: Source) -> None:
-    path = ("criteria", name)
-    try:
-        cls = registry.criterion(name)
-        cls.model_validate(settings)
-    except RequestError as error:
-        raise error.located(source.at((*path, *error.key))) from None
-    except ValidationError as error:
-        unknown = [str(fault["loc"][0]) for fault in error.errors()[:1] if fault["type"] == "extra_forbidden"]
-        hint = nearest(unknown[0], cls.model_fields) if unknown else None
-        problem = settings_error(name, error, allowed=", ".join(cls.model_fields) or "no settings", hint=hint)
-        raise problem.located(source.at((*path, *problem.key))) from None
-
-
 def _check_composition(spec: Spec, text: str, at: str) -> Composition:
     try:
         parsed = parse(text)
@@ -307,37 +252,3 @@ def _check_composition(spec: Spec, text: str, at: str) -> Composition:
     except RequestError as error:
         raise error.located(at) from None
     return parsed
-
-
-def _shape_error(error: ValidationError, source: Source) -> RequestError:
-    first = error.errors()[0]
-    path = [part for part in first["loc"] if isinstance(part, int) or part not in ("str", "dict[str,any]", "[key]")]
-    owners: Mapping[str, Any] = {"compose": Compose, "resources": Resources}
-    owner = owners.get(str(path[0]) if len(path) > 1 else "", Spec)
-    if first["type"] == "extra_forbidden":
-        known = list(owner.model_fields)
-        key = str(path[-1])
-        return RequestError(
-            f"unknown key {key!r}", at=source.at(path), allowed=", ".join(known), hint=nearest(key, known)
-        )
-    if first["type"] == "missing":
-        return RequestError(f"{path[-1]} is missing", at=source.at(path[:-1]), hint=f"add `{path[-1]}:`")
-    message = first["msg"].removeprefix("Value error, ")
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    given = f" = {first['input']!r}" if path and not isinstance(first["input"], dict) else ""
-    name = ".".join(map(str, path)) or "spec"
-    return RequestError(f"{name}{given}: {message}{more}", at=source.at(path))
-
-
-def _gamma(method: str, name: str, value: Any) -> float | str | None:
-    """A value of γ as a step holds it."""
-    if isinstance(value, str):
-        return read_strength(value, f"{method}.{name}")
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)):
-        return value
-    hint = sweep_hint(name, value) if isinstance(value, (list, dict)) else f"rayci methods {method}"
-    raise RequestError(f"{method}: {name} = {value!r}: not a number", allowed="a number", hint=hint, key=(name,))
-
-
-def _is_sweep(value: Any) -> bool:
-    return isinstance(value, Mapping) and "sweep" in value
