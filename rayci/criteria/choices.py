@@ -21,7 +21,7 @@ from rayci.criteria.evaluation.multiple_choice import chosen, cut_prompts, log_l
 from rayci.criteria.evaluation.prompting import stratified
 from rayci.criteria.evaluation.question_prompts import answered, as_turns, by_letter, by_text
 from rayci.criteria.evaluation.question_tokens import Question
-from rayci.criteria.evaluation.token_batches import MOST_SCORED
+from rayci.criteria.evaluation.row_batches import MOST_SCORED
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.data.records import Choice, Collection
 from rayci.errors import DataError, MeasurementError, RequestError, caught

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rayci.context import Context
+from rayci.criteria.evaluation.row_batches import MOST_SCORED
 from rayci.criteria.evaluation.text_likelihoods import passes
-from rayci.criteria.evaluation.token_batches import MOST_SCORED
 from rayci.criteria.evaluation.windows import in_pieces
 from rayci.criteria.running_text import RunningText
 from rayci.criterion import Reading

@@ -17,8 +17,8 @@ import numpy as np
 from pydantic import Field
 
 from rayci.context import Context
+from rayci.criteria.evaluation.row_batches import MOST_SCORED
 from rayci.criteria.evaluation.text_likelihoods import most_likely, token_log_probs
-from rayci.criteria.evaluation.token_batches import MOST_SCORED
 from rayci.criteria.running_text import RunningText
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.errors import DataError, MeasurementError

@@ -20,8 +20,8 @@ from pydantic import Field
 
 from rayci.context import Context
 from rayci.criteria.evaluation.question_tokens import Ids
+from rayci.criteria.evaluation.row_batches import MOST_SCORED
 from rayci.criteria.evaluation.text_likelihoods import token_log_probs
-from rayci.criteria.evaluation.token_batches import MOST_SCORED
 from rayci.criteria.rank_auc import rank_auc
 from rayci.criterion import Criterion, Reading
 from rayci.data.records import Document, Passage

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from rayci.context import Context
+from rayci.criteria.evaluation.row_batches import MOST_SCORED
 from rayci.criteria.evaluation.text_likelihoods import token_log_probs
-from rayci.criteria.evaluation.token_batches import MOST_SCORED
 from rayci.criteria.evaluation.windows import PIECE, windows
 from rayci.criterion import Criterion
 from rayci.errors import DataError, MeasurementError

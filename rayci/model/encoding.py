@@ -43,6 +43,13 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     return list(tokenizer(prompt, verbose=False)["input_ids"])
 
 
+def beginning_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token that begins texts, else that which ends them: what stands for a prompt without a token."""
+    begin: int | None = tokenizer.bos_token_id
+    end: int | None = tokenizer.eos_token_id
+    return end if begin is None else begin
+
+
 def encode_targets(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> Batch:
     """(prompt, target) pairs; only the target's tokens carry labels."""
     rows = [(prompt_ids(tokenizer, prompt), target_ids(tokenizer, target)) for prompt, target in pairs]

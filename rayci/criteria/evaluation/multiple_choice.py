@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from rayci.criteria.evaluation.prefix_cache import prefix_cache, repeated
+from rayci.criteria.evaluation.question_rows import Group, batches, groups
 from rayci.criteria.evaluation.question_tokens import Question, tokenised
 from rayci.criteria.evaluation.scored_positions import option_log_probs
-from rayci.criteria.evaluation.token_batches import Group, batches, groups
 from rayci.subject import Subject
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rayci.criteria.evaluation.question_tokens import Ids
-from rayci.criteria.evaluation.token_batches import LEAST_SHARED, shared_length
+from rayci.criteria.evaluation.row_batches import row_batches, shared_length
 from rayci.errors import MeasurementError
+from rayci.model.encoding import beginning_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,8 +57,7 @@ def encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Id
         tokenizer(text, add_special_tokens=not own, verbose=False)["input_ids"]
         for text, own in zip(texts, begins, strict=True)
     ]
-    first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    return [np.array(row or [first], np.int32) for row in rows]
+    return [np.array(row or [beginning_id(tokenizer)], np.int32) for row in rows]
 
 
 def groups(prompts: Sequence[Prompt]) -> Iterator[tuple[Ids, list[int]]]:
@@ -66,21 +66,11 @@ def groups(prompts: Sequence[Prompt]) -> Iterator[tuple[Ids, list[int]]]:
     for place, prompt in enumerate(prompts):
         members.setdefault(prompt.group, []).append(place)
     for name, places in members.items():
-        shared = shared_length([prompts[place].ids for place in places]) if name and len(places) > 1 else 0
-        yield prompts[places[0]].ids[: shared if shared >= LEAST_SHARED else 0], places
+        shared = shared_length([prompts[place].ids for place in places]) if name else 0
+        yield prompts[places[0]].ids[:shared], places
 
 
 def batches(prompts: Sequence[Prompt], places: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
-    """The places of some prompts in batches of rows of like length, or of one row.
-
-    Padding and the longest continuation counted, a batch holds at most `most_tokens`.
-    """
-    batch: list[int] = []
-    most = 0
-    for place in sorted(places, key=lambda place: len(prompts[place].ids)):
-        most = max(most, prompts[place].most)
-        if batch and (len(batch) + 1) * (len(prompts[place].ids) + most) > most_tokens:
-            yield batch
-            batch, most = [], prompts[place].most
-        batch.append(place)
-    yield batch
+    """The places of some prompts in batches, continuations counted; see `row_batches`."""
+    lengths = {place: len(prompts[place].ids) for place in places}
+    return row_batches(lengths, most_tokens, {place: prompts[place].most for place in places})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rayci.model.encoding import chunks
+from rayci.model.encoding import beginning_id, chunks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -73,8 +73,7 @@ def _split(tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]) ->
 
 
 def _alone(tokenizer: PreTrainedTokenizerBase, options: Sequence[str]) -> tuple[Ids, tuple[Ids, ...]]:
-    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    return np.array([begin], np.int32), tuple(_encoded(tokenizer, options, add_special_tokens=False))
+    return np.array([beginning_id(tokenizer)], np.int32), tuple(_encoded(tokenizer, options, add_special_tokens=False))
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[Ids]:

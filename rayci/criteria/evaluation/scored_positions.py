@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rayci.criteria.evaluation.token_batches import Row
+from rayci.criteria.evaluation.question_rows import Row
 from rayci.subject import Subject
 
 if TYPE_CHECKING:

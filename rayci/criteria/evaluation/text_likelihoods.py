@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rayci.criteria.evaluation.question_tokens import Ids
-from rayci.criteria.evaluation.token_batches import MOST_SCORED
+from rayci.criteria.evaluation.row_batches import MOST_SCORED, row_batches
 from rayci.criteria.evaluation.vocabulary_chunks import Projection, hidden_states
 from rayci.subject import Subject
 
@@ -79,7 +79,8 @@ class Pass:
 
 def passes(subject: Subject, rows: Sequence[Ids], most_tokens: int) -> Iterator[Pass]:
     """The forward passes over all rows that have a second token, one after the other."""
-    for places in batches([len(row) for row in rows], most_tokens):
+    scored = {place: len(row) for place, row in enumerate(rows) if len(row) > 1}
+    for places in row_batches(scored, most_tokens):
         yield _pass(subject, places, [rows[place] for place in places])
 
 
@@ -95,22 +96,6 @@ def _pass(subject: Subject, places: list[int], rows: list[Ids]) -> Pass:
     inputs, predicting, tokens = packed.split([ids.size, positions.size, following.size])
     states, projection = hidden_states(subject.model, inputs.view(len(rows), width))
     return Pass(places, lengths, states[predicting.to(states.device)], tokens.to(states.device), projection)
-
-
-def batches(lengths: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
-    """Places of rows of like length, at most `most_tokens` with their padding, or one row; those of no score left out.
-
-    The longest come first: what does not fit into memory fails at once.
-    """
-    order = sorted((place for place, length in enumerate(lengths) if length > 1), key=lambda place: -lengths[place])
-    batch: list[int] = []
-    for place in order:
-        if batch and (len(batch) + 1) * lengths[batch[0]] > most_tokens:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
 
 
 def _log_probs(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from rayci.criteria.evaluation import likeliest
 from rayci.criteria.evaluation.continuations import continuations
 from rayci.criteria.evaluation.prompts import Prompt, batches, encoded, fitted
 from rayci.criteria.evaluation.roomy_cache import RoomyLayer
-from rayci.criteria.evaluation.token_batches import LEAST_SHARED
+from rayci.criteria.evaluation.row_batches import LEAST_SHARED
 from rayci.errors import MeasurementError
 from rayci.model import loading
 from rayci.subject import Subject

@@ -15,8 +15,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from rayci.criteria.evaluation import prefix_cache, question_tokens
 from rayci.criteria.evaluation.multiple_choice import chosen, log_likelihoods, per_character
+from rayci.criteria.evaluation.question_rows import batches, groups
 from rayci.criteria.evaluation.question_tokens import Question, tokenised
-from rayci.criteria.evaluation.token_batches import LEAST_SHARED, batches, groups
+from rayci.criteria.evaluation.row_batches import LEAST_SHARED
 from rayci.errors import MeasurementError
 from rayci.model import loading
 from rayci.subject import Subject

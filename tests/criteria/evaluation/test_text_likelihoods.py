@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from rayci.criteria.evaluation import text_likelihoods
-from rayci.criteria.evaluation.text_likelihoods import batches, most_likely, token_log_probs
+from rayci.criteria.evaluation.row_batches import row_batches
+from rayci.criteria.evaluation.text_likelihoods import most_likely, token_log_probs
 from rayci.model.module_maps import MODULE_MAPS
 from rayci.subject import Subject
 from rayci.testbed.tokenizer import build_tokenizer
@@ -118,10 +119,11 @@ def test_no_more_than_a_chunk_is_projected_at_once(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_batch_holds_at_most_its_tokens_and_the_longest_rows_come_first() -> None:
-    made = list(batches(LENGTHS, 120))
-    assert made == [[0], [7], [6, 2], [1, 5]]
-    assert list(batches(LENGTHS, 1)) == [[0], [7], [6], [2], [1], [5]]
-    assert list(batches((), 5)) == list(batches((1, 0), 5)) == []
+    lengths = {place: length for place, length in enumerate(LENGTHS) if length > 1}
+    assert list(row_batches(lengths, 120)) == [[0], [7], [6, 2], [1, 5]]
+    assert list(row_batches(lengths, 1)) == [[0], [7], [6], [2], [1], [5]]
+    assert list(row_batches({3: 2, 4: 9}, 20, {3: 8})) == [[4], [3]], "what is written after a row has its place too"
+    assert list(row_batches({}, 5)) == []
 
 
 def test_nan_is_said_and_not_taken_for_a_miss() -> None:

@@ -8,12 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rayci.criteria.evaluation.question_tokens import Ids, Question, QuestionTokens
+from rayci.criteria.evaluation.row_batches import MOST_SCORED, shared_length
 from rayci.errors import MeasurementError
-
-LEAST_SHARED = 16
-"""Tokens that a group must share for its cache to be worth a pass of its own."""
-MOST_SCORED = 512
-"""Positions of a batch that are projected onto the vocabulary, at most: bounds the logits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,21 +54,9 @@ def groups(questions: Sequence[Question], tokens: Sequence[QuestionTokens], cont
 
 
 def _group(name: str, members: Sequence[tuple[int, QuestionTokens]], context_length: int) -> Group:
-    shared = shared_length([own.context for _, own in members]) if name and len(members) > 1 else 0
-    if shared < LEAST_SHARED:
-        shared = 0
+    shared = shared_length([own.context for _, own in members]) if name else 0
     rows = [_rows(own, place, shared, context_length) for place, own in members]
     return Group(members[0][1].context[:shared], rows)
-
-
-def shared_length(contexts: Sequence[Ids]) -> int:
-    """Tokens with which all contexts begin, the last of each left out: it predicts the first of an option."""
-    first = contexts[0]
-    length = min(map(len, contexts)) - 1
-    for context in contexts[1:]:
-        differing = np.flatnonzero(context[:length] != first[:length])
-        length = int(differing[0]) if len(differing) else length
-    return max(length, 0)
 
 
 def _rows(own: QuestionTokens, place: int, shared: int, context_length: int) -> list[Row]:
