@@ -135,6 +135,7 @@ class RunFolder:
         entry = {
             "fingerprint": sweep.fingerprint,
             "spec": sweep.spec.model_dump(mode="json"),
+            "commit": sweep.commit,
             "plan": plan.summary(),
             "parameters": parameters(sweep.folder),
             "asked": {"trials": len(asked.trials), "stages": list(asked.stages)},

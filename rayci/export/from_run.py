@@ -13,6 +13,7 @@ from rayci.errors import CorruptionError, RequestError
 from rayci.export.origin import Value
 from rayci.export.wanted import Wanted, find
 from rayci.kinds import Direction, Status
+from rayci.model.folder import at_commit
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
 from rayci.storage import entries
@@ -24,14 +25,16 @@ def of_run(
 ) -> Wanted:
     """A stage of a run by the beginning of its fingerprint, or the end of a composition of its methods.
 
-    Raises RequestError where there is no run or no such stage, or where its model or data have changed since.
+    A model on the hub is taken at the commit that the run has read. Raises RequestError where there is no run or
+    no such stage, or where its model or data have changed since.
     """
     folder = path_of(run, "--run")
     try:
         entry = entries.read(folder / table.RUN_FILE)
-        spec = Spec.model_validate(entry["spec"])
+        asked = Spec.model_validate(entry["spec"])
     except (CorruptionError, KeyError, ValueError) as error:
         raise RequestError(f"{folder} is not a run folder: {error}", at="--run", hint="a folder of rayci run") from None
+    spec = asked.model_copy(update={"model": at_commit(asked.model, entry.get("commit"))})
     sweep = Sweep.open(spec)
     if sweep.fingerprint != entry["fingerprint"]:
         raise RequestError(

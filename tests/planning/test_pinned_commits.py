@@ -13,12 +13,15 @@ from rayci import testbed
 from rayci.data import collect
 from rayci.data.relocation import pinned
 from rayci.errors import RequestError, each
+from rayci.export.from_run import of_run
+from rayci.export.reproduction import reproduce
 from rayci.export.wanted import of_model
 from rayci.planning import spec as specs
 from rayci.planning.faults import Examination
 from rayci.planning.sweep import Sweep
 from rayci.planning.yaml_source import Source
 from rayci.running.rows import versions
+from rayci.trials.run_folder import RunFolder
 from tests.data import real_schemas as real
 from tests.data.download_hub import DownloadHub, download_hub
 
@@ -62,6 +65,18 @@ def test_a_branch_that_moves_gives_a_worker_no_other_model(hub: DownloadHub) -> 
     with pytest.raises(RequestError, match=r"generation_config\.json"):
         Sweep.open(sweep.spec, hashed=sweep.hashes)
     assert (sweep.spec.model, sweep.fetched) == ("o/tiny", (f"o/tiny@{first}",))  # rows name the model as asked
+
+
+def test_a_branch_that_moves_gives_apply_no_other_model(hub: DownloadHub, tmp_path: Path) -> None:
+    files = files_of_the_testbed()
+    first = hub.push("models/o/tiny", files)
+    sweep = Sweep.open(spec(model="o/tiny", data="testbed", criteria=["perplexity"]))
+    plan = sweep.planner.plan()
+    RunFolder(tmp_path / "run").describe(sweep, plan, plan)
+    hub.push("models/o/tiny", {**files, "generation_config.json": b'{"do_sample": true}'})
+    wanted = of_run(tmp_path / "run", only="rtn@4")
+    assert wanted.stage.fingerprint == sweep.planner.trial("rtn@4", 0, 0).stages[-1].fingerprint
+    assert f"model: o/tiny@{first}" in reproduce(wanted)
 
 
 def test_all_is_checked_before_weights_are_fetched(hub: DownloadHub) -> None:
