@@ -35,7 +35,8 @@ class Told:
         row = self.row
         if row["state"] != PRESENT:
             return f"{row['part']}: {row['state']}: {row['to_do']}"
-        facts = [row["source"], row["size"], "" if row["records"] is None else f"{row['records']} records"]
+        records = "" if row["records"] is None else f"{row['records']} records"
+        facts = [row["source"], row["size"], records, row["to_do"]]
         return f"{row['part']}: " + ", ".join(filter(None, facts))
 
 
@@ -85,7 +86,7 @@ def _part(part: str, source: PartSource, fetch: bool) -> Told:
     known = source.data_set
     try:
         given = supply(part, source, fetch=fetch)
-        shots_of(part, source, fetch)
+        _, lacking = shots_of(part, source, fetch)
     except RequestError as error:
         gates = [content.gate for content in contents(part, source) if content.gate and source.path is None]
         said = {"licence": known.licence, "gate": "; ".join(gates), "records": None}
@@ -97,6 +98,7 @@ def _part(part: str, source: PartSource, fetch: bool) -> Told:
     left_out = "; ".join(f"{count}: {reason}" for reason, count in given.left_out.items())
     release = known.release(given.records) if known.release else ""
     facts = {"licence": known.licence, "state": PRESENT, "size": _room(given.files), "left_out": left_out}
+    facts["to_do"] = lacking and f"its few-shot examples are not here: {lacking}"
     return _told(part, ", ".join(filter(None, (given.origin, release))), given.records, **facts)
 
 

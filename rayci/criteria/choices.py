@@ -166,7 +166,7 @@ class Scored(MultipleChoice):
             yield replace(question, context=before + question.context, group=group)
 
     def _examples(self, subject: str, data: Collection) -> str:
-        known = data.shots.get(self.part, ())
+        known = data.examples(self.part) if self.shots else ()
         own = [example for example in known if subject in (example.subject, example.topic)][: self.shots]
         if len(own) < self.shots:
             raise DataError(

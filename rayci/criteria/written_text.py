@@ -148,7 +148,7 @@ class AfterExamples(WrittenText):
         """An example as it stands in a prompt, with its answer."""
 
     def examples(self, data: Collection) -> str:
-        known = data.shots.get(self.part, ())
+        known = () if self.shots == 0 else data.examples(self.part)
         wanted = min(self.published_shots, len(known)) if self.shots is None else self.shots
         if len(known) < wanted:
             raise DataError(

@@ -84,13 +84,14 @@ def _folder(path: str) -> dict[str, PartSource]:
 def _collection(sources: Mapping[str, PartSource], fetch: bool) -> Collection:
     records: dict[str, Any] = {}
     shots: dict[str, tuple[Any, ...]] = {}
+    absent_shots: dict[str, str] = {}
     origins: dict[str, str] = {}
     commits: dict[str, str] = {}
     faults: list[RequestError] = []
     for part, source in sources.items():
         try:
             supplied = supply(part, source, fetch=fetch)
-            shots[part] = shots_of(part, source, fetch)
+            shots[part], absent_shots[part] = shots_of(part, source, fetch)
         except RequestError as error:
             faults.append(
                 type(error)(error.problem, at=error.at, allowed=error.allowed, hint=error.hint, key=(part, *error.key))
@@ -105,20 +106,22 @@ def _collection(sources: Mapping[str, PartSource], fetch: bool) -> Collection:
     return Collection(
         **records,
         shots={part: few for part, few in shots.items() if few},
+        absent_shots={part: told for part, told in absent_shots.items() if told},
         arranged=frozenset(part for part, source in sources.items() if source.data_set.arranged),
         sources=origins,
         commits=commits,
     )
 
 
-def shots_of(part: str, source: PartSource, fetch: bool) -> tuple[Any, ...]:
-    """The part's few-shot examples; none where the data set has some and they are not here."""
-    examples = source.examples(part)
+def shots_of(part: str, source: PartSource, fetch: bool) -> tuple[tuple[Any, ...], str]:
+    """(the part's few-shot examples, what is to be fetched where the data set has some and they are not here)."""
+    examples, known = source.examples(part), source.data_set
     if examples is None:
-        return ()
+        return (), ""
     try:
-        return tuple(supply(part, examples, fetch=fetch, first=source.data_set.most_shots).records)
+        return tuple(supply(part, examples, fetch=fetch, first=known.most_shots).records), ""
     except AbsentDataError:
         if source.shots is not None:
             raise
-        return ()
+        command = "" if source.path else "; `rayci data fetch SPEC` does"
+        return (), f"fetch split {examples.split} of {known.name} ({known.fetch}{command})"

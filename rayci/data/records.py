@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from rayci.errors import DataError
+
 
 @dataclass(frozen=True, slots=True)
 class QuestionAnswer:
@@ -122,6 +124,8 @@ class Collection:
     """Instructions that a model writes freely about."""
     shots: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Part -> few-shot examples, records of the part's type, in the order in which a prompt gives them."""
+    absent_shots: dict[str, str] = field(default_factory=dict, compare=False)
+    """Part -> what is to be fetched, where its data set has few-shot examples that are not on this machine."""
     arranged: frozenset[str] = frozenset()
     """Parts that stand in a published order, of which batches are taken as it is."""
     sources: dict[str, str] = field(default_factory=dict, compare=False)
@@ -137,6 +141,16 @@ class Collection:
         supplied: Sequence[Any] = getattr(self, name)
         return supplied or (getattr(self, STANDS_IN[name]) if name in STANDS_IN else ())
 
+    def examples(self, part: str) -> tuple[Any, ...]:
+        """The few-shot examples of a part; DataError where there are some, but not on this machine."""
+        if part in self.absent_shots:
+            raise DataError(
+                f"the few-shot examples of {part} are not on this machine",
+                at=self.sources.get(part, part),
+                hint=f"{self.absent_shots[part]}; or a file of examples as `shots:` of the part, or `shots: 0`",
+            )
+        return self.shots.get(part, ())
+
     @property
     def supplied(self) -> list[str]:
         """Names of the parts that were supplied."""
@@ -144,7 +158,9 @@ class Collection:
 
 
 PARTS = tuple(
-    name for name in Collection.__dataclass_fields__ if name not in ("shots", "arranged", "sources", "commits")
+    name
+    for name in Collection.__dataclass_fields__
+    if name not in ("shots", "absent_shots", "arranged", "sources", "commits")
 )
 """Names of the parts, in the order in which they are listed."""
 

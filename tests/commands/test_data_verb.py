@@ -58,6 +58,15 @@ def test_every_part_is_told(told: Any, tmp_path: Path) -> None:
     assert rows["code"] == 1
 
 
+def test_examples_that_are_not_here_are_told_beside_their_part(told: Any, tmp_path: Path) -> None:
+    real.lines(tmp_path / "test.jsonl", real.MMLU)
+    data = f"data: {{utility: {{source: mmlu, path: {tmp_path}}}}}"
+    (tmp_path / "spec.yaml").write_text(f"interventions: {{ft: {{}}}}\ncriteria: [mmlu]\n{data}\n")
+    rows = told(str(tmp_path / "spec.yaml"))
+    assert (rows["code"], rows["utility"]["state"]) == (0, "present")
+    assert "few-shot examples are not here: fetch split dev of mmlu" in rows["utility"]["to_do"]
+
+
 def test_the_testbed_is_all_there(told: Any) -> None:
     rows = told("quickstart")
     assert rows["code"] == 0 and rows["edits"]["records"] == 500

@@ -163,6 +163,8 @@ def test_as_many_examples_as_published_or_as_there_are() -> None:
 
     assert [shown("knowmem_forget"), shown("triviaqa_f1")] == [10, 6]
     assert [shown("knowmem_forget", shots=3), shown("triviaqa_f1", shots=12)] == [3, 12]
+    with pytest.raises(DataError, match=r"examples of forget_questions are not on this machine"):
+        made("knowmem_forget").prompts(tokenizer(), replace(DATA, absent_shots={"forget_questions": "fetch them"}))
     with pytest.raises(DataError, match=r"shots = 13.*has 12 examples"):
         made("knowmem_forget", shots=13).prompts(tokenizer(), DATA)
     assert len(list(made("knowmem_forget", shots=13).check(DATA))) == 1

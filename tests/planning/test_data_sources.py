@@ -61,8 +61,8 @@ def cached(work: Path, repository: str) -> Path:
     return place / "snapshots" / COMMIT
 
 
-def examined(work: Path, data: str, *, elsewhere: bool = False) -> Examination:
-    (work / "spec.yaml").write_text(HEAD + data)
+def examined(work: Path, data: str, *, elsewhere: bool = False, criteria: str = "[mmlu]") -> Examination:
+    (work / "spec.yaml").write_text(HEAD.replace("[mmlu]", criteria) + data)
     source = yaml_source.read(work / "spec.yaml")
     return Examination.of(specs.from_source(source), source, elsewhere=elsewhere)
 
@@ -122,6 +122,16 @@ def test_what_the_hubs_cache_holds_is_read_offline(name: str, work: Path) -> Non
     assert data is not None and len(data.utility) == len(real.MMLU)
     assert data.commits == {"utility": f"cais/mmlu@{COMMIT}"}
     assert json.loads(versions(tuple(data.commits.values())))["data"] == [f"cais/mmlu@{COMMIT}"]
+
+
+def test_examples_that_are_not_here_are_no_fault_of_the_data(work: Path) -> None:
+    real.parquet(cached(work, "cais/mmlu") / "all" / "test-00000-of-00001.parquet", real.MMLU)
+    faults = examined(work, "  utility: mmlu\n", elsewhere=True, criteria="{mmlu: {shots: 5}}").faults()
+    (fault,) = (fault for fault in faults if "utility" in fault.problem)
+    assert fault.problem == "the few-shot examples of utility are not on this machine"
+    assert "split dev of mmlu" in str(fault.hint) and "rayci data fetch" in str(fault.hint)
+    without = examined(work, "  utility: mmlu\n", elsewhere=True).faults()
+    assert not [fault for fault in without if "utility" in fault.problem]
 
 
 def swept(work: Path, data: Any) -> str:
