@@ -11,7 +11,7 @@ from typing import Any
 
 from rayci.data.edit_texts import edit
 from rayci.data.fields import any_text, as_list, field, whole_text
-from rayci.data.question_texts import answered
+from rayci.data.question_texts import question_answer
 from rayci.data.records import EditRecord, QuestionAnswer
 
 
@@ -19,7 +19,7 @@ def known_edit(row: Any) -> EditRecord:
     """The edit of a row, with the first answer of each question of its locality, and all of its portability."""
     truth = next(iter(_texts(row.get("ground_truth") or "", "ground_truth")), "")
     locality = tuple(QuestionAnswer(asked, answers[0]) for _, asked, answers in _pairs(row, "locality"))
-    portability = tuple(answered(asked, answers, kind) for kind, asked, answers in _pairs(row, "portability"))
+    portability = tuple(question_answer(asked, answers, kind) for kind, asked, answers in _pairs(row, "portability"))
     return edit(
         any_text(row, "subject"), any_text(row, "prompt"), any_text(row, "target_new"), truth, (), locality, portability
     )

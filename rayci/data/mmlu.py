@@ -8,7 +8,7 @@ from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
 from rayci.data.fields import text
-from rayci.data.question_texts import multiple_choice
+from rayci.data.question_texts import listed_choice
 from rayci.data.records import Choice
 
 _BY_TOPIC = {
@@ -33,7 +33,7 @@ def question_of(row: Any, subject: str) -> Choice:
     """A row's question, the subject named as the files do; ValueError where it is none of MMLU's."""
     if subject not in TOPIC_OF:
         raise ValueError(f"subject is {subject!r}, none of MMLU's {len(TOPIC_OF)}")
-    choice = multiple_choice(row, subject.replace("_", " "), TOPIC_OF[subject], count=4)
+    choice = listed_choice(row, subject.replace("_", " "), TOPIC_OF[subject], count=4)
     return replace(choice, question=choice.question.strip())
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from rayci.data.data_set import Content, DataSet
 from rayci.data.edit_texts import edit, filled
 from rayci.data.fields import Unusable, any_texts, as_list, as_texts, field, text
-from rayci.data.question_texts import answered
+from rayci.data.question_texts import question_answer
 from rayci.data.records import EditRecord, QuestionAnswer
 
 
@@ -30,7 +30,7 @@ def _read(row: Any, content: Content, part: str) -> EditRecord:
     locality = tuple(QuestionAnswer(text(hop, "cloze"), text(hop, "answer")) for hop in others)
     answers = (text(row, "new_answer"), *any_texts(field(row, "new_answer_alias"), "new_answer_alias"))
     asked = as_texts(field(row, "questions"), "questions")
-    return _edited(rewrites[0], locality, tuple(answered(question, answers) for question in asked))
+    return _edited(rewrites[0], locality, tuple(question_answer(question, answers) for question in asked))
 
 
 def _published(row: Any, content: Content, part: str) -> EditRecord:

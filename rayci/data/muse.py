@@ -13,7 +13,7 @@ from typing import Any
 
 from rayci.data.data_set import Content, DataSet
 from rayci.data.fields import Unusable, any_text
-from rayci.data.question_texts import answered
+from rayci.data.question_texts import question_answer
 from rayci.data.records import Document, Passage, QuestionAnswer
 
 _SPLITS = {
@@ -33,7 +33,7 @@ _OLDER = {"retain": "retain2", "retain_qa": "retain2_qa", "retain_qa_icl": "reta
 
 def _read(corpus: str, row: Any, content: Content, part: str) -> Document | Passage | QuestionAnswer:
     if part.endswith("_questions"):
-        return answered(any_text(row, "question"), [any_text(row, "answer")])
+        return question_answer(any_text(row, "question"), [any_text(row, "answer")])
     if part == "passages":
         return Passage(any_text(row, "prompt"), _filled(any_text(row, "gt")))
     text = _filled(any_text({"text": row} if isinstance(row, str) else row, "text"))

@@ -9,7 +9,7 @@ from rayci.data.fields import Unusable, any_text, any_texts, field, index_of, us
 from rayci.data.records import Choice, QuestionAnswer
 
 
-def answered(question: str, answers: Sequence[str], kind: str = "") -> QuestionAnswer:
+def question_answer(question: str, answers: Sequence[str], kind: str = "") -> QuestionAnswer:
     """The question with the first answer that says something, the others as aliases, each once.
 
     Unusable where the question, or every answer, is blank.
@@ -20,17 +20,17 @@ def answered(question: str, answers: Sequence[str], kind: str = "") -> QuestionA
     return QuestionAnswer(usable_text(question, "question"), said[0], tuple(said[1:]), kind)
 
 
-def chosen(question: str, options: Sequence[str], answer: int, subject: str = "", topic: str = "") -> Choice:
+def choice(question: str, options: Sequence[str], answer: int, subject: str = "", topic: str = "") -> Choice:
     """The question with its options; Unusable where it, or one of them, is blank."""
     if not all(option.strip() for option in options):
         raise Unusable("an option is empty")
     return Choice(usable_text(question, "question"), tuple(options), answer, subject, topic)
 
 
-def multiple_choice(row: Any, subject: str = "", topic: str = "", *, count: int | None = None) -> Choice:
+def listed_choice(row: Any, subject: str = "", topic: str = "", *, count: int | None = None) -> Choice:
     """A row with `question`, `choices` and the index `answer`, of `count` choices, or of two and more."""
     options = any_texts(field(row, "choices"), "choices")
     if len(options) < 2 or count not in (None, len(options)):
         raise ValueError(f"choices is {list(options)!r}, allowed: {count or 'two or more'}")
     answer = index_of(field(row, "answer"), "answer", len(options))
-    return chosen(any_text(row, "question"), options, answer, subject, topic)
+    return choice(any_text(row, "question"), options, answer, subject, topic)

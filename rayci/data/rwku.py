@@ -13,7 +13,7 @@ from rayci.data.alpaca_eval import instruction
 from rayci.data.data_set import Content, DataSet
 from rayci.data.fields import any_text, any_texts, field, text, usable_text
 from rayci.data.mmlu import question_of
-from rayci.data.question_texts import answered
+from rayci.data.question_texts import question_answer
 from rayci.data.records import Choice, Document, QuestionAnswer
 from rayci.data.truthful_qa import best_answer
 
@@ -37,11 +37,11 @@ def _probe(row: Any) -> QuestionAnswer:
     kind = _KINDS[str(level)]
     if kind == ADVERSARIAL:
         kind = _OWN_FORMS.get(str(row.get("type")), kind)
-    return answered(any_text(row, "query"), [any_text(row, "answer")], kind)
+    return question_answer(any_text(row, "query"), [any_text(row, "answer")], kind)
 
 
 def _fact(row: Any) -> QuestionAnswer:
-    return answered(any_text(row, "question"), any_texts(field(row, "answers"), "answers"))
+    return question_answer(any_text(row, "question"), any_texts(field(row, "answers"), "answers"))
 
 
 def _general(row: Any) -> Choice:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rayci.data.data_set import Content, DataSet
 from rayci.data.fields import any_text
-from rayci.data.question_texts import answered
+from rayci.data.question_texts import question_answer
 from rayci.data.records import Document, QuestionAnswer
 
 _SHARES = ("01", "05", "10")
@@ -30,7 +30,7 @@ _SPLITS = (
 
 
 def _read(row: Any, content: Content, part: str) -> Document | QuestionAnswer:
-    question = answered(any_text(row, "question"), [any_text(row, "answer")])
+    question = question_answer(any_text(row, "question"), [any_text(row, "answer")])
     if part.endswith("_questions"):
         return question
     return Document(f"Question: {question.prompt}\nAnswer: {question.answer}")

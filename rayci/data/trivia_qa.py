@@ -10,7 +10,7 @@ from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
 from rayci.data.fields import any_text, any_texts, field
-from rayci.data.question_texts import answered
+from rayci.data.question_texts import question_answer
 from rayci.data.records import QuestionAnswer
 
 _MOST_SHOTS = 64
@@ -20,7 +20,7 @@ def _read(row: Any, content: Content, part: str) -> QuestionAnswer:
     answer = field(row, "answer")
     aliases = any_texts(field(answer, "aliases"), "answer.aliases")
     # Where there are no aliases, `value` is a sign for "unknown" and no answer.
-    return answered(any_text(row, "question"), (*aliases, any_text(answer, "value")) if aliases else ())
+    return question_answer(any_text(row, "question"), (*aliases, any_text(answer, "value")) if aliases else ())
 
 
 TRIVIAQA = DataSet(

@@ -6,7 +6,7 @@ from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
 from rayci.data.fields import any_text, any_texts, as_list, field
-from rayci.data.question_texts import chosen
+from rayci.data.question_texts import choice
 from rayci.data.records import Choice
 
 
@@ -21,7 +21,7 @@ def best_answer(row: Any) -> Choice:
         )
     if sorted(labels, key=str) != [0] * (len(labels) - 1) + [1]:
         raise ValueError(f"mc1_targets.labels is {labels!r}, allowed: one 1, else 0")
-    return chosen(any_text(row, "question"), options, labels.index(1))
+    return choice(any_text(row, "question"), options, labels.index(1))
 
 
 def _read(row: Any, content: Content, part: str) -> Choice:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
 from rayci.data.fields import field, usable_text
-from rayci.data.question_texts import multiple_choice
+from rayci.data.question_texts import listed_choice
 from rayci.data.records import Choice, Document
 
 _SUBJECTS = {"bio": "biology", "cyber": "cybersecurity", "chem": "chemistry"}
@@ -31,7 +31,7 @@ def _release(questions: Sequence[Choice]) -> str:
 
 
 def _question(row: Any, content: Content, part: str) -> Choice:
-    return multiple_choice(row, _SUBJECTS.get(content.topic, ""), content.topic)
+    return listed_choice(row, _SUBJECTS.get(content.topic, ""), content.topic)
 
 
 def _document(row: Any, content: Content, part: str) -> Document:
