@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from rayci.context import Context
+from rayci.criteria.evaluation.asked_records import first_examples, stratified
+from rayci.criteria.evaluation.chat_turns import as_turns
 from rayci.criteria.evaluation.multiple_choice import chosen, cut_prompts, log_likelihoods, per_character
-from rayci.criteria.evaluation.prompting import stratified
-from rayci.criteria.evaluation.question_prompts import answered, as_turns, by_letter, by_text
+from rayci.criteria.evaluation.question_prompts import by_letter, by_text, example
 from rayci.criteria.evaluation.question_tokens import Question
 from rayci.criteria.evaluation.row_batches import MOST_SCORED
 from rayci.criterion import Criterion, Reading, mean_reading
@@ -166,16 +167,8 @@ class Scored(MultipleChoice):
             yield replace(question, context=before + question.context, group=group)
 
     def _examples(self, subject: str, data: Collection) -> str:
-        known = data.examples(self.part) if self.shots else ()
-        own = [example for example in known if subject in (example.subject, example.topic)][: self.shots]
-        if len(own) < self.shots:
-            raise DataError(
-                f"{self.name}: shots = {self.shots}, and there are {len(own)} examples"
-                + f" of {subject}" * bool(subject),
-                at=data.sources.get(self.part, self.part),
-                hint=f"fewer shots, or examples in {self.part}_shots.jsonl",
-            )
-        return "".join(answered(self.form(example), example.answer) for example in own)
+        shown = first_examples(self.name, data, self.part, self.shots, subject)
+        return "".join(example(self.form(choice), choice.answer) for choice in shown)
 
     def is_right(self, choice: Choice, scores: Sequence[float]) -> bool:
         if self.scoring == "text_per_character":

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from rayci.context import Context
+from rayci.criteria.evaluation.chat_turns import as_chat
 from rayci.criteria.evaluation.content_tokens import SPARE, content_tokens, is_content
-from rayci.criteria.evaluation.prompting import as_chat
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.data.records import Collection, EditRecord, QuestionAnswer
 from rayci.errors import DataError, RequestError

@@ -15,14 +15,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from rayci.context import Context
 from rayci.criteria.evaluation.question_tokens import Ids
 from rayci.criteria.evaluation.row_batches import MOST_SCORED
 from rayci.criteria.evaluation.text_likelihoods import token_log_probs
-from rayci.criteria.rank_auc import rank_auc
+from rayci.criteria.rank_auc import Values, rank_auc
 from rayci.criterion import Criterion, Reading
 from rayci.data.records import Document, Passage
 from rayci.errors import DataError, MeasurementError
@@ -32,8 +31,6 @@ from rayci.model.encoding import prompt_ids
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
-
-Values = NDArray[np.float64]
 
 PUBLISHED: Mapping[str, float] = {"news": 0.4772, "books": 0.5393}
 """Corpus of MUSE -> AUC of the model that was retrained without the forget texts."""

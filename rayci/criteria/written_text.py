@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from rayci.context import Context
+from rayci.criteria.evaluation.asked_records import first_examples, stratified
+from rayci.criteria.evaluation.chat_turns import as_chat
 from rayci.criteria.evaluation.greedy_texts import greedy_texts
-from rayci.criteria.evaluation.prompting import as_chat, stratified
 from rayci.criteria.evaluation.prompts import encoded
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.data.records import Collection
@@ -148,15 +149,8 @@ class AfterExamples(WrittenText):
         """An example as it stands in a prompt, with its answer."""
 
     def examples(self, data: Collection) -> str:
-        known = () if self.shots == 0 else data.examples(self.part)
-        wanted = min(self.published_shots, len(known)) if self.shots is None else self.shots
-        if len(known) < wanted:
-            raise DataError(
-                f"{self.name}: shots = {wanted}, and {self.part} has {len(known)} examples",
-                at=data.sources.get(self.part, self.part),
-                hint=f"fewer shots, or examples in {self.part}_shots.jsonl",
-            )
-        return "".join(map(self.example, known[:wanted]))
+        shots = min(self.published_shots, len(data.examples(self.part))) if self.shots is None else self.shots
+        return "".join(map(self.example, first_examples(self.name, data, self.part, shots)))
 
     def shown_tokens(self, work: Workload) -> int:
         return (self.published_shots if self.shots is None else self.shots) * work.texts.question

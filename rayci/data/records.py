@@ -157,12 +157,8 @@ class Collection:
         return [name for name in PARTS if getattr(self, name)]
 
 
-PARTS = tuple(
-    name
-    for name in Collection.__dataclass_fields__
-    if name not in ("shots", "absent_shots", "arranged", "sources", "commits")
-)
+PARTS = tuple(own.name for own in fields(Collection) if own.default == ())
 """Names of the parts, in the order in which they are listed."""
 
-TEXTS = frozenset(name for name, own in Collection.__dataclass_fields__.items() if own.type == "Documents")
+TEXTS = frozenset(own.name for own in fields(Collection) if own.type == "Documents")
 """Parts of documents, which may be large."""

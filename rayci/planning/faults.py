@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rayci import registry
 from rayci.context import Context, edit_batch
-from rayci.criteria.evaluation.prompting import as_chat
+from rayci.criteria.evaluation.chat_turns import as_chat
 from rayci.data import AbsentDataError, asked, collect
 from rayci.data.leaks import leaks
 from rayci.data.records import Collection

@@ -115,7 +115,7 @@ def test_examples_stand_once_between_header_and_question(shots: int) -> None:
     listed = [f"Why {number}?\nA. x\nB. y\nAnswer: {'AB'[number % 2]}\n\n" for number in range(shots)]
     assert question.context == f"{header}{''.join(listed)}What?\nA. p\nB. q\nAnswer:"
     assert question.options == (" A", " B") and question.group == "old law"
-    with pytest.raises(DataError, match="shots = 4, and there are 3 examples of old law"):
+    with pytest.raises(DataError, match="shots = 4, and utility has 3 examples of old law"):
         list(Mmlu(shots=4).prompts(data.utility, data))
 
 

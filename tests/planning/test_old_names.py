@@ -60,7 +60,7 @@ def test_the_plan_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     [
         ("wmdp", replace(REAL, hazard=(replace(OWN, topic="bio"),)), "no question of the topic cyber"),
         ("mmlu", replace(REAL, utility=(*REAL.utility, OWN)), "1 of 2 questions name no subject"),
-        ({"mmlu": {"shots": 5}}, REAL, "shots = 5, and there are 0 examples of law"),
+        ({"mmlu": {"shots": 5}}, REAL, "shots = 5, and utility has 0 examples of law"),
     ],
 )
 def test_what_lacks_in_real_questions_is_found_when_the_sweep_is_planned(

@@ -1,16 +1,17 @@
-"""Which questions are asked, and as what: stratified limits, and prompts as a user's turn of a chat."""
+"""Prompts as a user's turn of a chat, up to where the model answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from rayci.errors import RequestError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-T = TypeVar("T")
+    from rayci.criteria.evaluation.question_tokens import Question
 
 
 def as_chat(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
@@ -32,15 +33,17 @@ def as_chat(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     return prompt.removeprefix(begin) if added else prompt
 
 
-def stratified(records: Sequence[T], limit: int | None, key: Callable[[T], str]) -> tuple[T, ...]:
-    """At most `limit` records in their order, every stratum's share of them as it is in the data.
+@lru_cache(maxsize=16)  # as long as their token ids are kept
+def as_turns(tokenizer: PreTrainedTokenizerBase, questions: tuple[Question, ...], /) -> tuple[Question, ...]:
+    """Each question as one user's turn; the model's turn begins with the option, without the space (lm-eval).
 
-    Strata are named by `key`; inside one the records are evenly spread. Nothing is drawn: the same
-    records each time. All where `limit` is None.
+    A header is part of that turn, where lm-eval makes it one of the system's: not every template has that role.
     """
-    if limit is None or limit >= len(records):
-        return tuple(records)
-    by_stratum = sorted(range(len(records)), key=lambda index: key(records[index]))
     return tuple(
-        records[index] for index in sorted(by_stratum[place * len(records) // limit] for place in range(limit))
+        replace(
+            question,
+            context=as_chat(tokenizer, question.context),
+            options=tuple(option.removeprefix(" ") for option in question.options),
+        )
+        for question in questions
     )

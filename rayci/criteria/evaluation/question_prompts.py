@@ -1,17 +1,10 @@
-"""The text of a multiple-choice question: its options listed or not, examples before it, all of it a chat's turn."""
+"""The text of a multiple-choice question, its options listed or not, and of one that is shown with its answer."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
-
-from rayci.criteria.evaluation.prompting import as_chat
 from rayci.criteria.evaluation.question_tokens import Question
 from rayci.data.records import Choice
 from rayci.errors import DataError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -33,22 +26,6 @@ def by_text(choice: Choice) -> Question:
     return Question(choice.question, tuple(f" {option.removeprefix(' ')}" for option in choice.options))
 
 
-def answered(question: Question, answer: int) -> str:
-    """An example: the question and its right option, and a blank line."""
+def example(question: Question, answer: int) -> str:
+    """The question, its right option, and a blank line."""
     return f"{question.context}{question.options[answer]}\n\n"
-
-
-@lru_cache(maxsize=16)  # as long as their token ids are kept
-def as_turns(tokenizer: PreTrainedTokenizerBase, questions: tuple[Question, ...], /) -> tuple[Question, ...]:
-    """Each question as one user's turn; the model's turn begins with the option, without the space (lm-eval).
-
-    A header is part of that turn, where lm-eval makes it one of the system's: not every template has that role.
-    """
-    return tuple(
-        Question(
-            as_chat(tokenizer, question.context),
-            tuple(option.removeprefix(" ") for option in question.options),
-            question.group,
-        )
-        for question in questions
-    )
