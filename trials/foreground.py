@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from rayci.errors import RequestError
@@ -18,7 +19,7 @@ from rayci.trials.selection import Selection
 def debug(
     spec: Asked, composition: str, replicate: int = 0, seed: int = 0, changes: Iterable[str] = ()
 ) -> Iterator[StageReport]:
-    """Run one trial from the untouched model on, a report after each stage.
+    """Run one trial from the untouched model on, a report after each stage; the first has the sweep's notes too.
 
     `changes` are keys of the spec that are set anew. The composition may be any of the spec's methods, also a prefix
     that is no trial of the sweep.
@@ -42,4 +43,7 @@ def debug(
     with tempfile.TemporaryDirectory(prefix="rayci-") as folder:
         runner = Runner(sweep, subject, StageStore(Path(folder) / "store"), Path(folder), debug=True)
         depth = len(trial.stages)
-        yield from runner.run(trial, [trial.id] * depth, [False] * depth)
+        notes = sweep.notes
+        for report in runner.run(trial, [trial.id] * depth, [False] * depth):
+            yield replace(report, notes=(*notes, *report.notes))
+            notes = ()

@@ -71,6 +71,13 @@ def test_the_foreground_measures_what_the_sweep_measures(ten_trials: Path, undis
         assert report.values
 
 
+def test_the_foreground_tells_first_what_is_measured_under_another_name() -> None:
+    asked = {"name": "s", "interventions": {"rtn": {"bits": 4}}, "criteria": {"wmdp": {"limit": 4}}}
+    untouched, rounded = debug(asked, "rtn@4")
+    assert any("wmdp is measured as hazard" in note for note in untouched.notes) and not rounded.notes
+    assert untouched.values.keys() == {"hazard"}
+
+
 def test_debug_needs_one_composition(ten_trials: Path) -> None:
     done = rayci("run", str(ten_trials), "--debug")
     assert done.returncode == 2
