@@ -10,15 +10,22 @@ met are then compared run by run, so that what is said is exact. What is kept is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from rayci.data.data_presets import Pair
+from rayci.data.mapped_documents import MappedDocuments, fingerprint_of
 from rayci.data.records import Collection, Document
+from rayci.data.supply import own_code
 from rayci.data.word_hashes import Hashes, Indices, Words, words
-from rayci.errors import RequestError
+from rayci.errors import RequestError, StorageError
+from rayci.fingerprint import fingerprint
+from rayci.storage.prepared import Facts, once
 
 COMPARED = ("forget", "retain", "calibration", "covariance_text", "evaluation", "wikitext")
 """Parts that are compared."""
@@ -50,9 +57,12 @@ class Overlap:
     """Whether not all documents were compared to their ends, so that the numbers are the least."""
 
 
+_VERDICT = TypeAdapter(list[Overlap])
+
+
 def leaks(data: Collection, allowed: Iterable[Pair]) -> Iterator[RequestError]:
     """A fault for every pair of parts that share text, but for those that may."""
-    for overlap in overlaps(data, allowed):
+    for overlap in _verdict(data, tuple(allowed)):
         one, other = overlap.parts
         least = "at least " if overlap.more else ""
         counts = f"{least}{overlap.documents[0]} documents of {one} and {overlap.documents[1]} of {other}"
@@ -62,6 +72,24 @@ def leaks(data: Collection, allowed: Iterable[Pair]) -> Iterator[RequestError]:
             hint=f"other text for one: what was seen before says little; or `allow_overlap: [[{one}, {other}]]`",
             key=(one,),
         )
+
+
+def _verdict(data: Collection, allowed: Sequence[Pair]) -> list[Overlap]:
+    """The overlaps; where text is large they are found once on this node, and kept in a file beside it."""
+    held = {part: getattr(data, part) for part in COMPARED}
+    if not any(isinstance(documents, MappedDocuments) for documents in held.values()):
+        return overlaps(data, allowed)
+
+    def make(path: Path) -> Facts:
+        path.write_bytes(_VERDICT.dump_json(overlaps(data, allowed)))
+        return {}
+
+    parts = {part: fingerprint_of(documents) for part, documents in held.items()}
+    name = fingerprint(["overlaps", own_code(), parts, sorted(map(sorted, allowed))])
+    with suppress(StorageError):
+        path, _ = once(f"{name}.overlaps", make)
+        return _VERDICT.validate_json(path.read_bytes())
+    return overlaps(data, allowed)
 
 
 def overlaps(data: Collection, allowed: Iterable[Pair] = ()) -> list[Overlap]:

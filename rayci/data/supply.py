@@ -87,7 +87,7 @@ def _kept(part: str, source: PartSource, located: Sequence[Located]) -> tuple[Se
         digest = mapped_documents.write(_limited(source, reading.records(located)), path)
         return {"fingerprint": digest, "left_out": dict(reading.left_out)}
 
-    name = fingerprint(["documents", _readers(), part, source.model_dump(mode="json"), seen])
+    name = fingerprint(["documents", own_code(), part, source.model_dump(mode="json"), seen])
     with suppress(StorageError):
         path, facts = once(f"{name}.arrow", make)
         return MappedDocuments(path, facts["fingerprint"]), facts["left_out"]
@@ -95,8 +95,8 @@ def _kept(part: str, source: PartSource, located: Sequence[Located]) -> tuple[Se
 
 
 @cache
-def _readers() -> str:
-    """Identity of the code that makes records of rows: what another version kept is not taken for this one's."""
+def own_code() -> str:
+    """Identity of the code of this room: what another version of it has kept is not taken for this one's."""
     return fingerprint([hash_file(path) for path in sorted(Path(__file__).parent.glob("*.py"))])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rayci.context import Context
-from rayci.data import collect, mapped_documents
+from rayci.data import collect, leaks, mapped_documents
 from rayci.data.mapped_documents import MappedDocuments, fingerprint_of
 from rayci.data.records import Collection, Document, identity
 from rayci.fingerprint import fingerprint
@@ -149,3 +149,17 @@ def test_covariances_draw_the_same_text(mapped: MappedDocuments) -> None:
 
 def test_the_testbed_stays_as_it_was() -> None:
     assert all(isinstance(collection().part(name), tuple) for name in collection().supplied)
+
+
+def test_what_large_parts_share_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = tmp_path / "text.jsonl"
+    text.write_text(json.dumps({"text": " ".join(map(str, range(60)))}))
+    asked = {"retain": str(text), "evaluation": str(text)}
+    (first,) = leaks.leaks(collect(asked, "testbed"), [])
+    monkeypatch.setattr(leaks, "overlaps", refuse)
+    (again,) = leaks.leaks(collect(asked, "testbed"), [])
+    assert str(again) == str(first) and "11 runs of 50 words" in first.problem
+    with pytest.raises(AssertionError, match="made again"):
+        list(leaks.leaks(collect(asked, "testbed"), [("retain", "evaluation")]))
+    with pytest.raises(AssertionError, match="made again"):
+        list(leaks.leaks(collect({**asked, "forget": str(text)}, "testbed"), []))
