@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from rayci.criteria.evaluation.option_likelihoods import option_log_probs
 from rayci.criteria.evaluation.prefix_cache import prefix_cache, repeated
 from rayci.criteria.evaluation.question_rows import Group, batches, groups
 from rayci.criteria.evaluation.question_tokens import Question, tokenised
-from rayci.criteria.evaluation.scored_positions import option_log_probs
 from rayci.subject import Subject
 
 
