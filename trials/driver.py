@@ -99,17 +99,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
 
         folder.tidy()
         reservations = reservations or reserve(todo)
-        places = folder.workers_results, folder.store
-        downloads = downloaded_files.folder()
-        assignment = Assignment(
-            sweep.spec,
-            *places,
-            knobs,
-            hashes=sweep.hashes,
-            content=sweep.content,
-            commit=sweep.commit,
-            downloads=None if downloads is None else str(downloads),
-        )
+        assignment = _assignment(sweep, folder, knobs)
         experiments = Experiments(
             estimator, plan, assignment, folder, reservations, todo, done, total=len(wanted), callbacks=callbacks
         )
@@ -120,6 +110,20 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
         complete = asked.stages.keys() <= folder.held()
         folder.compact(plan)
         return Run(asked, folder, complete, True, counts, (*sweep.notes, *folder.notes, *notes))
+
+
+def _assignment(sweep: Sweep, folder: RunFolder, knobs: Knobs) -> Assignment:
+    downloads = downloaded_files.folder()
+    return Assignment(
+        sweep.spec,
+        folder.workers_results,
+        folder.store,
+        knobs,
+        hashes=sweep.hashes,
+        content=sweep.content,
+        commit=sweep.commit,
+        downloads=None if downloads is None else str(downloads),
+    )
 
 
 def _folder(sweep: Sweep, knobs: Knobs) -> RunFolder:
