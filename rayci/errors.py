@@ -39,6 +39,11 @@ class RequestError(RayciError):
         place = at if self.at in (None, at) else f"{at} ({self.at})"
         return type(self)(self.problem, at=place, allowed=self.allowed, hint=self.hint, key=self.key)
 
+    def under(self, *keys: str | int) -> RequestError:
+        """The same error, which blames a key below these."""
+        key = (*keys, *self.key)
+        return type(self)(self.problem, at=self.at, allowed=self.allowed, hint=self.hint, key=key)
+
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.problem, self.at, self.allowed, self.hint, self.key)
 
@@ -58,6 +63,9 @@ class Faults(RequestError):  # noqa: N818 - several errors in one
 
     def located(self, at: str) -> RequestError:
         return Faults(fault.located(at) for fault in self.faults)
+
+    def under(self, *keys: str | int) -> RequestError:
+        return Faults(fault.under(*keys) for fault in self.faults)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Faults, (self.faults,)

@@ -11,7 +11,7 @@ from rayci.data.hub_files import AbsentDataError as AbsentDataError
 from rayci.data.part_source import PartSource
 from rayci.data.records import PARTS, Collection
 from rayci.data.supply import supply
-from rayci.errors import DataError, Faults, RequestError, nearest
+from rayci.errors import DataError, Faults, RequestError, each, nearest
 from rayci.storage.user_paths import path_of
 
 TESTBED = "testbed"
@@ -93,9 +93,7 @@ def _collection(sources: Mapping[str, PartSource], fetch: bool) -> Collection:
             supplied = supply(part, source, fetch=fetch)
             shots[part], absent_shots[part] = shots_of(part, source, fetch)
         except RequestError as error:
-            faults.append(
-                type(error)(error.problem, at=error.at, allowed=error.allowed, hint=error.hint, key=(part, *error.key))
-            )
+            faults += each(error.under(part))
             continue
         records[part], origins[part] = supplied.records, supplied.origin
         if supplied.commits:

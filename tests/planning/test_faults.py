@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rayci.commands import cli
-from rayci.errors import Faults, RequestError
+from rayci.errors import DataError, Faults, RequestError, each
 from rayci.planning import spec as specs
 from rayci.planning import yaml_source
 from rayci.planning.faults import Examination
@@ -152,3 +152,11 @@ def test_a_chat_without_a_template_is_found_when_the_sweep_is_planned() -> None:
     with pytest.raises(RequestError, match="no chat template") as refused:
         Sweep.open(spec)
     assert refused.value.at == "criteria.utility.chat"
+
+
+def test_each_of_several_faults_keeps_its_key_below_another() -> None:
+    several = Faults([RequestError("no such part", key=("part",)), DataError("no such file", at="here")]).under("data")
+    assert [(type(fault), fault.at, fault.key) for fault in each(several)] == [
+        (RequestError, None, ("data", "part")),
+        (DataError, "here", ("data",)),
+    ]
