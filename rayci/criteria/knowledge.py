@@ -21,7 +21,7 @@ arXiv 2009.03300 (MMLU), 2403.03218 (WMDP), 2407.06483, section 3 (the mean of b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -30,6 +30,7 @@ from rayci.criteria.evaluation.question_prompts import by_letter
 from rayci.criteria.evaluation.question_tokens import Question
 from rayci.criterion import Reading, mean_reading
 from rayci.data.records import Choice, Collection
+from rayci.data.wmdp import SUBJECTS
 from rayci.errors import DataError
 from rayci.item_values import Items
 from rayci.kinds import Direction, Scale
@@ -37,8 +38,6 @@ from rayci.workload import Workload
 
 _HEADER = "The following are multiple choice questions (with answers) about {}.\n\n"
 _HEADER_TOKENS = 24
-_SUBJECTS: Mapping[str, str] = {"bio": "biology", "cyber": "cybersecurity"}
-"""Topic of WMDP -> how its header names it."""
 
 
 class _Published(Scored):
@@ -92,7 +91,7 @@ class _Wmdp(_Published):
     topics: ClassVar[tuple[str, ...]]
 
     def header(self, choice: Choice) -> str:
-        return _HEADER.format(_SUBJECTS[choice.topic])
+        return _HEADER.format(SUBJECTS[choice.topic])
 
     def select(self, choices: Sequence[Choice]) -> Sequence[Choice]:
         return [choice for choice in choices if choice.topic in self.topics]

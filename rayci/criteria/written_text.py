@@ -140,6 +140,7 @@ class AfterExamples(WrittenText):
     """A question after few-shot examples, which all prompts begin with."""
 
     published_shots: ClassVar[int]
+    """Examples in the published runs."""
 
     shots: Annotated[int, Field(ge=0)] | None = None
     """Examples before each question, the first that the data has. Default: as many as published, or as there are."""

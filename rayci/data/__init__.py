@@ -1,4 +1,11 @@
-"""Data of a sweep: the testbed's, the user's own files, or data sets of the literature, all as `rayci.data.records`."""
+"""Data of a sweep: the testbed's, the user's own files, or data sets of the literature, all as `rayci.data.records`.
+
+`collect` makes a collection of what a spec says of its parts (`part_source`, `data_presets`; `relocation` says it again
+for another place). `supply` finds a part's files, also among `downloaded_files` and `hub_files`, reads their rows
+(`row_files`) and makes records of them as the data set says: a file for each, by `data_set`'s form and in the catalogue
+`data_sets`; `fields`, `edit_texts`, `question_texts` and `knowedit` are what they share. Large text stays in a file
+(`mapped_documents`). `leaks` finds text that two parts share, by `word_hashes`.
+"""
 
 from __future__ import annotations
 

@@ -24,9 +24,14 @@ def edit(
     subject, prompt, target_new = subject.strip(), prompt.strip(), target_new.strip()
     if not target_new:
         raise Unusable("the target is empty")
+    refuse_unplaced(subject, prompt)
+    return EditRecord(subject, prompt, target_new, ground_truth.strip(), rephrases, locality, portability)
+
+
+def refuse_unplaced(subject: str, prompt: str) -> None:
+    """Unusable where the prompt has no place of the subject, or several: editors change what is computed there."""
     if not subject or prompt.count(subject) != 1:
         raise Unusable("the subject is not exactly once in the prompt")
-    return EditRecord(subject, prompt, target_new, ground_truth.strip(), rephrases, locality, portability)
 
 
 def filled(template: str, subject: str) -> str:

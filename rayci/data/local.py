@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
-from rayci.data.fields import Unusable, any_text, as_list, as_text, as_texts, field, index_of, text
+from rayci.data.edit_texts import refuse_unplaced
+from rayci.data.fields import any_text, as_list, as_text, as_texts, field, index_of, text
 from rayci.data.records import PARTS, Choice, Document, EditRecord, Passage, QuestionAnswer
 
 
@@ -32,8 +33,7 @@ def _edit(record: Any) -> EditRecord:
         tuple(_question(item) for item in as_list(record.get("locality", []), "locality")),
         tuple(_question(item) for item in as_list(record.get("portability", []), "portability")),
     )
-    if edit.prompt.count(edit.subject) != 1:
-        raise Unusable("the subject is not exactly once in the prompt")
+    refuse_unplaced(edit.subject, edit.prompt)
     return edit
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet
-from rayci.data.fields import Unusable, any_text
+from rayci.data.fields import any_text, field, usable_text
 from rayci.data.question_texts import question_answer
 from rayci.data.records import Document, Passage, QuestionAnswer
 
@@ -35,17 +35,11 @@ def _read(corpus: str, row: Any, content: Content, part: str) -> Document | Pass
     if part.endswith("_questions"):
         return question_answer(any_text(row, "question"), [any_text(row, "answer")])
     if part == "passages":
-        return Passage(any_text(row, "prompt"), _filled(any_text(row, "gt")))
-    text = _filled(any_text({"text": row} if isinstance(row, str) else row, "text"))
+        return Passage(any_text(row, "prompt"), usable_text(field(row, "gt"), "gt"))
+    text = usable_text(row if isinstance(row, str) else field(row, "text"), "text")
     if part == "holdout":
         return Passage("", text)
     return Document(text, corpus if part == "members" else "")
-
-
-def _filled(text: str) -> str:
-    if not text.strip():
-        raise Unusable("the text is empty")
-    return text
 
 
 def _contents(splits: dict[str, tuple[str, ...]], folders: tuple[str, ...]) -> Iterator[tuple[str, tuple[Content]]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rayci.data.data_set import Content, DataSet, layout
-from rayci.data.fields import Unusable, any_text
+from rayci.data.fields import Unusable, field, whole_text
 from rayci.data.records import Document
 
 _PUBLISHED_WINDOWS = 1000
@@ -19,10 +19,9 @@ _MEASURED = ("evaluation", "wikitext")
 
 def _read(row: Any, content: Content, part: str) -> Document:
     """Text to measure on keeps its empty rows, of which the published perplexities are made too."""
-    document = row.rstrip("\n") if isinstance(row, str) else any_text(row, "text")
+    document = whole_text(row.rstrip("\n") if isinstance(row, str) else field(row, "text"), "text")
     if not document.strip() and part not in _MEASURED:
         raise Unusable("the text is empty")
-    document.encode()
     return Document(document)
 
 

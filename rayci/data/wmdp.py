@@ -14,7 +14,8 @@ from rayci.data.fields import field, usable_text
 from rayci.data.question_texts import listed_choice
 from rayci.data.records import Choice, Document
 
-_SUBJECTS = {"bio": "biology", "cyber": "cybersecurity", "chem": "chemistry"}
+SUBJECTS = {"bio": "biology", "cyber": "cybersecurity", "chem": "chemistry"}
+"""Topic -> how a prompt names it."""
 _TOPICS = ("bio", "cyber")
 """The topics that the literature reports."""
 
@@ -31,7 +32,7 @@ def _release(questions: Sequence[Choice]) -> str:
 
 
 def _question(row: Any, content: Content, part: str) -> Choice:
-    return listed_choice(row, _SUBJECTS.get(content.topic, ""), content.topic)
+    return listed_choice(row, SUBJECTS.get(content.topic, ""), content.topic)
 
 
 def _document(row: Any, content: Content, part: str) -> Document:
@@ -48,7 +49,7 @@ WMDP = DataSet(
     splits={
         "test": tuple(
             Content((*layout(f"wmdp-{topic}/test", f"wmdp-{topic}"), f"{topic}_questions.json"), topic)
-            for topic in _SUBJECTS
+            for topic in SUBJECTS
         )
     },
     read=_question,
