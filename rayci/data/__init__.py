@@ -17,7 +17,7 @@ from rayci.data.data_presets import PRESETS, preset_of, spelled
 from rayci.data.hub_files import AbsentDataError as AbsentDataError
 from rayci.data.part_source import PartSource
 from rayci.data.records import PARTS, Collection
-from rayci.data.supply import supply
+from rayci.data.supply import locate, supply
 from rayci.errors import DataError, Faults, RequestError, each, nearest
 from rayci.storage.user_paths import path_of
 
@@ -124,9 +124,11 @@ def shots_of(part: str, source: PartSource, fetch: bool) -> tuple[tuple[Any, ...
     if examples is None:
         return (), ""
     try:
-        return tuple(supply(part, examples, fetch=fetch, first=known.most_shots).records), ""
-    except AbsentDataError:
-        if source.shots is not None:
+        list(locate(part, examples, fetch=fetch))
+    except DataError as error:
+        refused = source.path is None and not isinstance(error, AbsentDataError)
+        if source.shots is not None or refused:
             raise
         command = "" if source.path else "; `rayci data fetch SPEC` does"
         return (), f"fetch split {examples.split} of {known.name} ({known.fetch}{command})"
+    return tuple(supply(part, examples, fetch=fetch, first=known.most_shots).records), ""
