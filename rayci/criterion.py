@@ -74,8 +74,8 @@ class Criterion(Settings, ABC):
         """
         return iter(())
 
-    def own_data_faults(self) -> Sequence[RequestError] | None:
-        """What is wrong with data beside a spec's that `measure` reads, fetched here where they are missing.
+    def own_data_faults(self, *, fetch: bool = True) -> Sequence[RequestError] | None:
+        """What is wrong with data beside a spec's that `measure` reads; with `fetch` what is missing is fetched first.
 
         None where it reads no such data. Called when a sweep is planned, on the machine that runs it, before a model
         is loaded.

@@ -11,7 +11,7 @@ from rayci.data import TESTBED, AbsentDataError, asked, collect, downloaded_file
 from rayci.data.leaks import leaks
 from rayci.data.part_source import PartSource
 from rayci.data.records import Collection
-from rayci.data.supply import contents, supply
+from rayci.data.supply import bytes_to_fetch, contents, supply
 from rayci.errors import RequestError
 from rayci.model.folder import locate, on_the_hub
 from rayci.planning.spec import Spec
@@ -56,13 +56,14 @@ def parts(spec: Spec, *, fetch: bool = False) -> Iterator[Told]:
         yield _part(part, source, fetch)
 
 
-def fetched_for_criteria(spec: Spec) -> Iterator[Told]:
-    """What criteria read beside the spec's data, as tasks of lm-eval do: fetched where it is not here."""
+def of_criteria(spec: Spec, *, fetch: bool = False) -> Iterator[Told]:
+    """What criteria read beside the spec's data, as tasks of lm-eval do; `fetch` as of `parts`."""
     for criterion in spec.measured():
-        faults = criterion.own_data_faults()
+        faults = criterion.own_data_faults(fetch=fetch)
         if faults is not None:
+            missing = all(isinstance(fault, AbsentDataError) for fault in faults)
+            state = (MISSING if missing else BROKEN) if faults else PRESENT
             problem = "; ".join(map(_said, faults))
-            state = MISSING if problem else PRESENT
             yield _told(criterion.name, "data of its own", (), state=state, to_do=problem, records=None)
 
 
@@ -94,6 +95,8 @@ def _part(part: str, source: PartSource, fetch: bool) -> Told:
             state = MISSING if isinstance(error, AbsentDataError) or fetch else BROKEN
             return _told(part, source.named, (), **said, state=state, to_do=_said(error))
         into = f"{known.name}/ in RAYCI_DATA, the hub's cache, or a folder for `path:`"
+        room = bytes_to_fetch(part, source)
+        said["size"] = "" if room is None else f"{size(room)} to fetch"
         return _told(part, source.named, (), **said, state=MISSING, to_do=known.fetch, into=into)
     left_out = "; ".join(f"{count}: {reason}" for reason, count in given.left_out.items())
     release = known.release(given.records) if known.release else ""

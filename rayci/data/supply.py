@@ -21,6 +21,7 @@ from rayci.data.records import TEXTS
 from rayci.data.row_files import LINES, rows
 from rayci.errors import DataError, StorageError
 from rayci.fingerprint import fingerprint, hash_file
+from rayci.storage import hub_cache
 from rayci.storage.prepared import once
 from rayci.storage.user_paths import path_of
 
@@ -136,6 +137,23 @@ def _of_the_hub(source: PartSource, content: Content, fetch: bool) -> tuple[list
     folder, commit = hub_files.snapshot(repository, source.revision_of(repository), content.patterns, fetch=fetch)
     name = f"{repository}@{commit}"
     return _matching(folder, content.patterns, name), name
+
+
+def bytes_to_fetch(part: str, source: PartSource) -> int | None:
+    """Size of what a source has for a part and is not here; None where the hub does not tell, or has it not."""
+    sizes: list[int | None] = []
+    for content in contents(part, source):
+        repository = content.repository or source.repository
+        if source.path is not None or repository is None:
+            return None
+        if _downloaded(source, content):
+            continue
+        try:
+            _of_the_hub(source, content, fetch=False)
+        except AbsentDataError:
+            revision = source.revision_of(repository)
+            sizes.append(hub_cache.bytes_to_fetch(repository, "dataset", revision, content.patterns))
+    return None if None in sizes else sum(filter(None, sizes))
 
 
 def contents(part: str, source: PartSource) -> list[Content]:

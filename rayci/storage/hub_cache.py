@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Thread
@@ -87,6 +88,38 @@ def check_name(repository: str) -> None:
         utils.validate_repo_id(repository)
     except errors.HFValidationError as error:
         raise _refusal(error, repository, "model", None, None) from None
+
+
+def bytes_to_fetch(repository: str, kind: Kind, revision: str | None, patterns: Sequence[str]) -> int | None:
+    """Size of the files of these patterns; None where the hub does not tell."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import filter_repo_objects
+
+    if why_silent():
+        return None
+    try:
+        files = HfApi().repo_info(repository, repo_type=kind, revision=revision, files_metadata=True).siblings or []
+    except Exception:  # of whichever HTTP library; what is wrong is said when it is fetched
+        return None
+    wanted = filter_repo_objects(files, allow_patterns=list(patterns), key=lambda file: file.rfilename)
+    return sum(file.size or 0 for file in wanted)
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Inside, nothing is fetched: not by the hub's library, nor by `datasets`, which has a switch of its own."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    switches = (constants, config)
+    before = [switch.HF_HUB_OFFLINE for switch in switches]
+    try:
+        for switch in switches:
+            switch.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.HF_HUB_OFFLINE = value
 
 
 def why_silent() -> str | None:

@@ -93,6 +93,18 @@ def test_where_to_put_it_and_shared_text(told: Any, tmp_path: Path) -> None:
     assert "evaluation and retain may share text" in rows["notes"]
 
 
+def test_what_is_missing_has_its_size_where_the_hub_tells(
+    told: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = "data: {utility: mmlu, hazard: {source: wmdp, topics: [bio]}, edits: mquake}"
+    (tmp_path / "spec.yaml").write_text(f"interventions: {{ft: {{}}}}\ncriteria: [mmlu]\n{data}\n")
+    with download_hub(monkeypatch, tmp_path / "hub") as hub:
+        hub.push("datasets/cais/mmlu", {"all/test.jsonl": b"x" * 3000, "other.bin": b"x" * 99})
+        rows = told(str(tmp_path / "spec.yaml"))
+    assert rows["utility"]["size"] == f"{size(3000)} to fetch"
+    assert (rows["hazard"]["size"], rows["edits"]["size"]) == ("", "")
+
+
 def test_fetch_brings_data_and_model_and_says_what_it_could_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -45,11 +45,11 @@ class _Answers(BaseHTTPRequestHandler):
         else:
             kind, path = ("datasets", path[1:]) if path[0] == "datasets" else ("models", path)
             name, rest = "/".join([kind, *path[:2]]), path[2:]
-        if len(rest) == 0 or name not in self.server.commits:
+        if name not in self.server.commits:
             return self._answer(404 if path != [""] else 200, b"{}", {"X-Error-Code": "RepoNotFound"})
         if name in self.server.gated:
             return self._answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
-        return self._of_repository(self.server.commits[name], rest)
+        return self._of_repository(self.server.commits[name], rest or ["revision", "main"])
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -68,7 +68,8 @@ class _Answers(BaseHTTPRequestHandler):
         if rest[0] == "resolve":
             content = files["/".join(rest[2:])]
             return self._answer(200, content, {"ETag": f'"{_mark(content)}"', "X-Repo-Commit": commit})
-        return self._json({"id": "o/n", "sha": commit, "siblings": [{"rfilename": path} for path in files]})
+        siblings = [{"rfilename": path, "size": len(content)} for path, content in files.items()]
+        return self._json({"id": "o/n", "sha": commit, "siblings": siblings})
 
     def _json(self, value: Any) -> None:
         self._answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})

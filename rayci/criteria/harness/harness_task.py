@@ -18,6 +18,7 @@ Source   github.com/EleutherAI/lm-evaluation-harness
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,7 @@ from rayci.criterion import Criterion, Reading
 from rayci.errors import RequestError, caught
 from rayci.kinds import Direction, Scale
 from rayci.settings import ForwardBatch, Speed
+from rayci.storage.hub_cache import offline
 from rayci.storage.user_paths import path_of
 from rayci.subject import Subject
 from rayci.workload import Workload
@@ -125,8 +127,9 @@ class HarnessTask(Criterion):
     def _content(self) -> list[tuple[str, str]]:
         return digest([*files(self.task, self.entries), *data_files(self.task, self.entries)])
 
-    def own_data_faults(self) -> list[RequestError]:
-        return list(caught(self._loaded))
+    def own_data_faults(self, *, fetch: bool = True) -> list[RequestError]:
+        with nullcontext() if fetch else offline():
+            return list(caught(self._loaded))
 
     def _loaded(self) -> dict[str, Any]:
         return loaded(self.task, self._folder, tuple(self._content), self.shots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import pickle
 import shutil
@@ -13,10 +14,12 @@ from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import constants
 
 from rayci import registry
 from rayci.commands import describe
 from rayci.criterion import Criterion
+from rayci.data import AbsentDataError
 from rayci.errors import DataError, RequestError
 from rayci.kinds import Direction, Scale
 from rayci.planning import spec as specs
@@ -24,6 +27,7 @@ from rayci.planning import yaml_source
 from rayci.trials.assignment import absolute
 from tests.commands.test_cli import call
 from tests.criteria.harness.local_tasks import write
+from tests.data.download_hub import download_hub
 
 SPEC = """\
 interventions: {{wanda: {{sparsity: 0.5}}, rtn: {{bits: 4}}}}
@@ -151,6 +155,17 @@ def test_data_that_cannot_be_used_are_a_fault_of_the_plan(folder: Path, tmp_path
     assert isinstance(fault, DataError) and "gone.parquet" in str(fault)
 
 
+def test_telling_of_data_fetches_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    change(moved, "texts", dataset_path="o/questions", dataset_kwargs=None)
+    with download_hub(monkeypatch, tmp_path / "hub") as hub:
+        hub.push("datasets/o/questions", {"test.jsonl": b"{}\n"})
+        (fault,) = made("texts", moved).own_data_faults(fetch=False)
+        assert isinstance(fault, AbsentDataError) and "load_dataset('o/questions')" in str(fault.hint)
+        assert hub.asked == []
+        assert not constants.HF_HUB_OFFLINE
+
+
 def test_data_are_fetched_with_a_specs_own(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +173,10 @@ def test_data_are_fetched_with_a_specs_own(
     change(moved, "texts", dataset_kwargs={"data_files": {"test": "gone.parquet"}})
     tasks = "".join(f"  - lm_eval:{task}: {{include_path: {moved}}}\n" for task in ("letters", "texts"))
     (tmp_path / "s.yaml").write_text(SPEC.format(criteria=tasks))
+    code, told, _ = call(capsys, monkeypatch, "data", str(tmp_path / "s.yaml"), "--format", "json")
+    rows = {row["part"]: row for row in json.loads(told)}
+    assert code == 1 and rows["lm_eval:letters"]["state"] == "present"
+    assert rows["lm_eval:texts"]["state"] == "missing" and "gone.parquet" in rows["lm_eval:texts"]["to_do"]
     code, told, _ = call(capsys, monkeypatch, "data", "fetch", str(tmp_path / "s.yaml"), "--no-model")
     assert code == 1 and "lm_eval:letters: data of its own" in told
     assert "lm_eval:texts: missing: lm_eval:texts reads gone.parquet" in told
