@@ -5,10 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer
 
 from tests.chromium import chromium as chromium
 
@@ -24,6 +28,31 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionstart() -> None:
+    """Build the command line once, as every process of its own does."""
+    typer.main.get_command = cache(typer.main.get_command)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shipped_checkpoint_is_examined_once() -> None:
+    """For the first of the hundreds of sweeps that tests open on it; it is the same for all."""
+    if "torch" not in sys.modules:  # nothing that is tested opens a sweep
+        return
+    from rayci.model.folder import TESTBED
+    from rayci.planning.faults import Examination
+
+    examine, known = Examination.fetched, list[Examination]()
+
+    def fetched(self: Examination) -> Examination:
+        if self.spec.model != TESTBED or self.spec.modules:
+            return examine(self)
+        if not known:
+            known.append(examine(self))
+        return replace(self, folder=known[0].folder, subject=known[0].subject)
+
+    Examination.fetched = fetched  # type: ignore[method-assign]
 
 
 @pytest.fixture
