@@ -45,9 +45,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def llama() -> Subject:
-    """A random Llama of 512 channels: wide enough for weights and activations to outweigh the rest."""
-    sizes: dict[str, Any] = {"hidden_size": 512, "intermediate_size": 1024, "num_attention_heads": 8}
+def llama(channels: int = 256) -> Subject:
+    """A random Llama, wide enough for weights and activations to outweigh the rest."""
+    sizes: dict[str, Any] = {"hidden_size": channels, "intermediate_size": 2 * channels, "num_attention_heads": 8}
     return tiny(**sizes, num_key_value_heads=8, max_position_embeddings=256, num_hidden_layers=2)
 
 
@@ -80,7 +80,7 @@ def weights(subject: Subject) -> int:
 
 @pytest.mark.parametrize(("method", "settings"), CASES)
 def test_steps(method: str, settings: dict[str, Any]) -> None:
-    subject = llama()
+    subject = llama(512 if method == "ft" else 256)  # the states of one tuned block are little beside its text
     made = registry.intervention(method).configure(settings=settings)
     foreseen = Memory(Workload(subject, texts=texts())).step(Link(Step(method), made, None))
     measured = weights(subject) + peak_of(subject.model, lambda: subject.apply(made, Context(collection())))
@@ -109,9 +109,9 @@ def test_steps_in_half_precision(method: str, settings: dict[str, Any]) -> None:
         "utility{scoring=letters,shots=2}",
         "edit_success",
         "forget_recall",
-        "verbmem",
-        "knowmem_forget",
-        "fluency",
+        "verbmem{limit=16}",
+        "knowmem_forget{limit=16}",
+        "fluency{limit=16}",
         "privleak",
     ],
 )

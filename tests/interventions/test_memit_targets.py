@@ -40,12 +40,13 @@ def search(subject: Subject, batch: int, edits: tuple[EditRecord, ...] = EDITS, 
     return find_targets(subject, layer, examples, Memit(**kw).search, batch)
 
 
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-@pytest.mark.parametrize("kl", ["edited_to_base", "base_to_edited"])
-def test_z_is_that_of_the_plain_loop(kind: str, kl: Any) -> None:
+@pytest.mark.parametrize(
+    ("kl", "kind"), [*(("edited_to_base", kind) for kind in ARCHITECTURES), ("base_to_edited", "llama")]
+)
+def test_z_is_that_of_the_plain_loop(kl: Any, kind: str) -> None:
     # in a short window no later token sees the subject: then rounding is all that Adam follows
     subject = tiny(kind, **({"sliding_window": 64} if kind == "mistral" else {}))
-    settings: dict[str, Any] = {"kl": kl, "lr": 0.2, "passes": 12, "clamp": 2.0, "kl_factor": 1.0}
+    settings: dict[str, Any] = {"kl": kl, "lr": 0.2, "passes": 8, "clamp": 2.0, "kl_factor": 1.0}
     found = search(subject, 3, **settings)
     for z, edit in zip(found.z, EDITS, strict=True):
         expected = one_z(subject, 1, edit, TEMPLATES, Memit(**settings).search)

@@ -85,12 +85,13 @@ def own_criteria(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(registry.CRITERIA, cls.name, f"{cls.__module__}:{cls.__qualname__}")
 
 
+WANDA = {"sparsity": 0.5, "sequences": 4, "length": 32}
 SPEC = Spec.model_validate(
     {
         "name": "t",
-        "interventions": {"rtn": {"bits": 4}, "wanda": {"sparsity": 0.5}},
+        "interventions": {"rtn": {"bits": 4}, "wanda": WANDA},
         "compose": {"pairs": "within_kinds"},
-        "criteria": ["hazard", "perplexity"],
+        "criteria": [{"hazard": {"limit": 20}}, "perplexity"],
     }
 )
 
@@ -149,7 +150,7 @@ def test_a_stored_prefix_gives_the_same_weights(tmp_path: Path) -> None:
 
 
 def test_a_damaged_stage_is_set_aside_and_computed_again(tmp_path: Path) -> None:
-    spec = SPEC.model_copy(update={"interventions": {"rtn": {"bits": {"sweep": [3, 4]}}, "wanda": {"sparsity": 0.5}}})
+    spec = SPEC.model_copy(update={"interventions": {"rtn": {"bits": {"sweep": [3, 4]}}, "wanda": WANDA}})
     active = runner(tmp_path, spec)
     made, _ = run_all(active)
     shared = next(stage for stage in made.stages.values() if stage.fingerprint in made.shared)

@@ -23,9 +23,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("tasks"))
 
 
-@pytest.mark.parametrize("shots", [0, 5])
-@pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("begins", [True, False], ids=["begins", "bare"])
+@pytest.mark.parametrize(
+    ("side", "begins", "shots"),
+    [("left", True, 0), ("left", False, 5), ("right", True, 5), ("right", False, 0)],  # every two together
+)
 def test_same_choices_as_the_harness(side: str, begins: bool, shots: int, folder: Path) -> None:
     subject = loading.wrap(testbed().model, with_beginning(side, begins=begins))
     subject.tokenizer.padding_side = side
