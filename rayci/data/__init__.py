@@ -4,7 +4,7 @@
 for another place). `supply` finds a part's files, also among `downloaded_files` and `hub_files`, reads their rows
 (`row_files`) and makes records of them as the data set says: a file for each, by `data_set`'s form and in the catalogue
 `data_sets`; `fields`, `edit_texts`, `question_texts` and `knowedit` are what they share. Large text stays in a file
-(`mapped_documents`). `leaks` finds text that two parts share, by `word_hashes`.
+(`mapped_documents`). `leaks` tells of text that two parts share: `shared_runs` of `word_hashes`.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from itertools import combinations
 
 import pytest
 
-from rayci.data.leaks import COMPARED, LEAST, RUN, leaks, overlaps
+from rayci.data.leaks import leaks
 from rayci.data.records import Collection, Document
+from rayci.data.shared_runs import COMPARED, LEAST, RUN, overlaps
 from rayci.data.word_hashes import words
 
 WORDS = [f"w{number}" for number in range(5000)]
