@@ -107,7 +107,7 @@ class RunFolder:
         sweeps = {run["fingerprint"]} if run is not None else self._sweeps_of_parts()
         if sweeps and sweep.fingerprint not in sweeps:
             raise RequestError(
-                f"{self.root} holds another sweep: its spec, model or data has changed since",
+                f"{self.root} holds another sweep: its spec, model or data has changed since, or rayci itself",
                 at="--out",
                 hint=f"--out {self.root.name}-2 --store {self.root}/store reuses what was computed",
             )

@@ -11,6 +11,7 @@ from, which do not see the same words: `rouge_score` (MUSE) lower-cases and drop
 
 from __future__ import annotations
 
+import random
 import re
 import string
 from collections import Counter
@@ -32,8 +33,10 @@ def rouge_l_f1(text: str, reference: str) -> float:
 
 @cache
 def _scorer() -> RougeScorer:
+    stream = random.getstate()
     from rouge_score.rouge_scorer import RougeScorer
 
+    random.setstate(stream)  # something among all that this imports draws from it
     return RougeScorer(["rougeL"], use_stemmer=False)
 
 

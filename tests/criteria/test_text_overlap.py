@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import pytest
 from lm_eval.tasks.qasper.metrics import f1_abstractive
@@ -92,3 +94,10 @@ def test_answer_f1_is_squads() -> None:
     pairs = [(f"{text} river", reference) for text, reference in random_texts(500)]
     expected = [f1_abstractive([text], [reference]) for text, reference in pairs]
     assert [answer_f1(text, [reference]) for text, reference in pairs] == pytest.approx(expected)
+
+
+def test_the_first_score_draws_from_no_global_stream() -> None:
+    """What `rouge_score` imports draws from Python's; only a fresh process imports it for the first time."""
+    asked = "import random; from rayci.criteria.text_overlap import rouge_l_f1; before = random.getstate()"
+    code = f"{asked}; rouge_l_f1('a', 'a'); assert random.getstate() == before"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,6 +7,7 @@ files stand relative to the YAML that holds them or, as in the harness, to the w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rayci.criteria.harness.task_files import Index, index
 from rayci.criteria.harness.undisturbed import undisturbed
 from rayci.data.hub_files import AbsentDataError
 from rayci.errors import DataError, RequestError
+from rayci.storage import hub_cache
 
 _FORMATS = frozenset({"json", "parquet", "csv", "text", "arrow"})
 """Values of `dataset_path` that name no data set but the form of files."""
@@ -30,7 +32,8 @@ def loaded(task: str, folder: Path | None, content: tuple[tuple[str, str], ...],
     from lm_eval.tasks import TaskManager
 
     entries = index(task, folder)
-    with undisturbed():
+    asks_the_hub = any(leaf.get("dataset_path") not in _FORMATS for leaf in leaves(task, entries))
+    with undisturbed(), _unwaiting(asks_the_hub):
         manager = TaskManager(include_defaults=False)
         manager.task_index.update(_placed(entries, folder))
         try:
@@ -43,6 +46,21 @@ def loaded(task: str, folder: Path | None, content: tuple[tuple[str, str], ...],
         elif each.config.num_fewshot is None:
             each.set_config("num_fewshot", 0)
     return made
+
+
+@contextmanager
+def _unwaiting(asks_the_hub: bool) -> Iterator[None]:
+    """Inside, `datasets` reads its cache alone where the hub does not answer: it would try again for half a minute."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    if asks_the_hub and hub_cache.why_silent() is not None:
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
 
 
 def _fault(task: str, entries: Index, error: Exception) -> RequestError:
