@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rayci.conformance import CompressorConformance
+from rayci.conformance.bench import fresh_testbed
 from rayci.intervention import Compressor
 from rayci.interventions.compression.awq import AWQ
 from rayci.interventions.compression.gptq import GPTQ
 from rayci.interventions.compression.magnitude import Magnitude
 from rayci.interventions.compression.sparsegpt import SparseGPT
+from rayci.subject import Subject
+from tests.models import tiny
 
 NO_ZEROS: Mapping[str, str] = {"keep_zeros": "the testbed's weights hold no zeros"}
 
-# Several tokens for each of the 128 channels: a Hessian of low rank makes rounding matter.
+# Several tokens for each channel: a Hessian of low rank makes rounding matter.
 CALIBRATION: dict[str, Any] = {"sequences": 16, "length": 64, "forward_batch": 4}
 OTHER_CALIBRATION: dict[str, Any] = {"sequences": 12, "length": 48, "forward_batch": 8}
 
@@ -26,12 +29,19 @@ class TestMagnitude(CompressorConformance):
         return Magnitude(sparsity=0.5)
 
 
-class TestSparseGPT(CompressorConformance):
+class OnFewChannels(CompressorConformance):
+    """Sweeps over columns take a kernel a channel: a quarter of the testbed's tell as much."""
+
+    def subject(self) -> Subject:
+        return tiny()
+
+
+class TestSparseGPT(OnFewChannels):
     other_values: ClassVar[Mapping[str, Any]] = {
         "sparsity": 0.25,
         "pattern": "2:4",
         "damping": 0.1,
-        "block_size": 64,
+        "block_size": 16,
         "parity": True,
         **OTHER_CALIBRATION,
     }
@@ -40,21 +50,21 @@ class TestSparseGPT(CompressorConformance):
         return SparseGPT(sparsity=0.5, **CALIBRATION)
 
 
-class TestGPTQ(CompressorConformance):
+class TestGPTQ(OnFewChannels):
     unread: ClassVar[Mapping[str, str]] = NO_ZEROS
     other_values: ClassVar[Mapping[str, Any]] = {
         "bits": 3,
-        "group_size": 64,
+        "group_size": 8,
         "symmetric": False,
         "act_order": False,
         "static_groups": True,
         "damping": 0.1,
-        "block_size": 64,
+        "block_size": 8,
         **OTHER_CALIBRATION,
     }
 
     def make(self) -> Compressor:
-        return GPTQ(bits=4, group_size=32, act_order=True, **CALIBRATION)
+        return GPTQ(bits=4, group_size=16, act_order=True, **CALIBRATION)
 
 
 class TestPublishedGPTQ(TestGPTQ):
@@ -63,6 +73,9 @@ class TestPublishedGPTQ(TestGPTQ):
         **NO_ZEROS,
         **dict.fromkeys(("static_groups", "block_size"), "groups of 128 are whole rows"),
     }
+
+    def subject(self) -> Subject:
+        return fresh_testbed()
 
     def make(self) -> Compressor:
         return GPTQ.configure("testbed", 4, CALIBRATION)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from rayci import registry
 from rayci.conformance import CriterionConformance, InterventionConformance
+from rayci.context import Context
 from rayci.intervention import Intervention
 from rayci.interventions.unlearning.sure import Sure
 
@@ -35,13 +37,18 @@ def suite(name: str, given: dict[str, Any], others: dict[str, Any]) -> type[Inte
         def make(self) -> Intervention:
             return registry.intervention(name).configure("testbed", None, given)
 
+        def context(self) -> Context:
+            """With few questions: training asks them all again and again."""
+            known = super().context()
+            return replace(known, data=replace(known.data, forget_questions=known.data.forget_questions[:8]))
+
     return Suite
 
 
 def loop_suite(name: str, **others: Any) -> type[InterventionConformance]:
     """The suite of a method that shares the loop. Recall stops it at its second step, before the
     other conditions can; more epochs matter only without that."""
-    by_steps = {**SMALL, "loss_on": "text", "lr": 1e-3, "epochs": 3, "max_steps": 4}
+    by_steps = {"samples": 4, "batch": 1, "epochs": 3, "max_steps": 4, "max_tokens": 24, "loss_on": "text", "lr": 1e-3}
     given = {**by_steps, "stop_recall": 1.0, "check_every": 2}
     longer = registry.intervention(name).configure("testbed", None, {**by_steps, "epochs": 1})
     shorter = longer.model_copy(update={"max_steps": 1})
