@@ -76,9 +76,9 @@ class CovarianceText:
         """What is otherwise than asked, where there were so many documents."""
         notes = []
         if self.context.tokens is not None or not self.context.data.covariance_text:
-            notes.append("memit: calibration text stood in for covariance_text, which the data does not have")
+            notes.append("calibration text stood in for covariance_text, which the data does not have")
         if documents < self.documents:
-            notes.append(f"memit: covariances of {documents} documents, {self.documents} were asked for")
+            notes.append(f"covariances of {documents} documents, {self.documents} were asked for")
         return tuple(notes)
 
 
