@@ -7,7 +7,7 @@ files stand relative to the YAML that holds them or, as in the harness, to the w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,34 +33,30 @@ def loaded(task: str, folder: Path | None, content: tuple[tuple[str, str], ...],
 
     entries = index(task, folder)
     asks_the_hub = any(leaf.get("dataset_path") not in _FORMATS for leaf in leaves(task, entries))
-    with undisturbed(), _unwaiting(asks_the_hub):
+    silent = asks_the_hub and hub_cache.why_silent() is not None  # `datasets` would ask again for half a minute
+    with undisturbed(), hub_cache.offline() if silent else nullcontext():
         manager = TaskManager(include_defaults=False)
         manager.task_index.update(_placed(entries, folder))
         try:
             made: dict[str, Any] = manager.load([task])
         except Exception as error:  # datasets, jinja and the task's own code raise what they like
             raise _fault(task, entries, error) from error
-    for each in made["tasks"].values():
+    for name, each in made["tasks"].items():
         if shots is not None and each.config.num_fewshot != 0:
+            _check_examples(name, each, shots)
             each.set_config("num_fewshot", shots)
         elif each.config.num_fewshot is None:
             each.set_config("num_fewshot", 0)
     return made
 
 
-@contextmanager
-def _unwaiting(asks_the_hub: bool) -> Iterator[None]:
-    """Inside, `datasets` reads its cache alone where the hub does not answer: it would try again for half a minute."""
-    import datasets
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
-    if asks_the_hub and hub_cache.why_silent() is not None:
-        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+def _check_examples(name: str, task: Any, shots: int) -> None:
+    """DataError where a task has fewer examples than are asked for; the harness finds out when it draws them."""
+    with undisturbed():
+        held = (task.fewshot_docs() or ()) if shots else ()
+    if len(held) < shots:
+        hint = "fewer shots, or another `fewshot_split` in the task's YAML"
+        raise DataError(f"{name}: shots = {shots}, and it has {len(held)} examples", hint=hint, key=("shots",))
 
 
 def _fault(task: str, entries: Index, error: Exception) -> RequestError:

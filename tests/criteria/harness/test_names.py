@@ -182,6 +182,12 @@ def test_data_are_fetched_with_a_specs_own(
     assert "lm_eval:texts: missing: lm_eval:texts reads gone.parquet" in told
 
 
+def test_more_shots_than_there_are_examples_are_found_before_a_run_begins(folder: Path) -> None:
+    asked = registry.criterion("lm_eval:letters").model_validate({"include_path": str(folder), "shots": 50})
+    (fault,) = asked.own_data_faults() or ()
+    assert "letters: shots = 50" in fault.problem and fault.key == ("shots",)
+
+
 @pytest.mark.parametrize("variables", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
 def test_a_missing_set_is_told_before_a_run_begins(variables: dict[str, str], tmp_path: Path) -> None:
     """At once, whether the hub may not be asked or does not answer: nothing is tried again and again."""
