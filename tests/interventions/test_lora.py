@@ -244,9 +244,14 @@ def test_bad_settings_are_refused(settings: dict[str, Any], text: str) -> None:
         low_rank(**settings)
 
 
-def test_the_testbed_preset_edits_and_keeps_utility() -> None:
-    subject, context = testbed(), Context(collection(), batch_size=50)
+@pytest.mark.parametrize(
+    ("edits", "settings"),
+    [(10, {"steps": 30, "tfinal": 10, "retain_batch": 8}), pytest.param(50, {}, marks=pytest.mark.slow)],
+    ids=["less of it", "whole"],
+)
+def test_the_testbed_preset_edits_and_keeps_utility(edits: int, settings: dict[str, Any]) -> None:
+    subject, context = testbed(), Context(collection(), batch_size=edits)
     assert EditSuccess().measure(subject, context).value == 0
-    subject.apply(LowRank.configure("testbed"), context)
+    subject.apply(LowRank.configure("testbed", settings=settings), context)
     assert EditSuccess().measure(subject, context).value >= 0.95
     assert Utility().measure(subject, context).value >= 0.93

@@ -343,7 +343,7 @@ def test_published_weights_of_the_retain_term() -> None:
 @pytest.mark.parametrize(
     ("method", "most_hazard", "least_utility"),
     [
-        (GradientAscentKL, 0.45, 0.9),
+        pytest.param(GradientAscentKL, 0.45, 0.9, marks=pytest.mark.slow),
         (NegativePreference, 0.55, 0.85),
         pytest.param(NegativePreferenceDescent, 0.45, 0.9, marks=pytest.mark.slow),
         (NegativePreferenceKL, 0.45, 0.9),
