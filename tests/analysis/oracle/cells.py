@@ -16,7 +16,7 @@ from rayci.table import ResultTable
 _COLUMNS = (
     "model", "recompress", "stage_fingerprint", "steps", "replicate", "seed", "criterion", "value", "reason",
 )  # fmt: skip
-_FIRST = ("edit_success", "edit_generalization", "edit_locality", "edit_locality_agreement", "wmdp", "mmlu")
+_FIRST = ("edit_success", "edit_generalization", "edit_locality", "wmdp", "privleak", "mmlu", "utility")
 """The order in which readers of the papers look for criteria; all others follow by name."""
 
 
