@@ -31,7 +31,9 @@ def apply(
         str | None, typer.Argument(help='What to apply: "memit > awq@4".', metavar="CHAIN", show_default=False)
     ] = None,
     target: Annotated[Path | None, typer.Option("--out", help="A new folder for the checkpoint.")] = None,
-    data: Annotated[str | None, typer.Option(help="Folder with edits.jsonl, calibration.jsonl, …")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder with edits.jsonl, calibration.jsonl, …; or published.")
+    ] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of method: {setting: value}.")] = None,
     assigned: Annotated[list[str] | None, typer.Option("--set", help="awq.group_size=64; may be repeated.")] = None,
     preset: Annotated[str | None, typer.Option(help="Preset of every method.", show_default="published")] = None,
@@ -52,7 +54,7 @@ def apply(
 ) -> None:
     """Apply a composition to a model and write the checkpoint, or that of a stage of a run."""
     from rayci.commands import model_requests
-    from rayci.export import building, checkpoint, from_run
+    from rayci.export import building, from_run
     from rayci.export import hub as hubs
     from rayci.export.whole_folder import refuse_occupied
 
@@ -70,6 +72,8 @@ def apply(
     wanted = model_requests.wanted(model, chain, run, texts, criteria, own, place)
     known = () if run is None else from_run.values(run, wanted)
     built = building.build(wanted, measure=bool(criteria), values=known, tell=partial(say, console=notes))
+    from rayci.export import checkpoint  # loads what packs weights: a request that is refused does not wait for it
+
     packing = checkpoint.save(built.subject, folder, origin=built.origin)
     _tell(wanted, built.applied, packing, built.notes)
     say(str(folder))
