@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 
 from rayci.kinds import Direction, Recompress, Status
 from rayci.table.row_codes import all_differ, row_codes
-from rayci.table.schema import KEY, SCHEMA, SCHEMA_VERSION
+from rayci.table.schema import KEY, SCHEMA, VERSIONS
 from rayci.table.stored_rows import Rows, StoredRows
 
 _VOCABULARIES: Mapping[str, Collection[Any]] = {
-    "schema_version": (SCHEMA_VERSION,),
+    "schema_version": VERSIONS,
     "direction": tuple(Direction),
     "recompress": tuple(Recompress),
     "status": tuple(Status),

@@ -19,7 +19,7 @@ from rayci.kinds import Direction, Scale
 from rayci.storage.sealed import File, source
 from rayci.table.checks import check
 from rayci.table.part_file import from_json, to_json
-from rayci.table.schema import SCHEMA
+from rayci.table.schema import SCHEMA_1
 from rayci.table.stored_rows import Rows, StoredRows, with_schema
 
 _ATTRIBUTES = b"PANDAS_ATTRS"
@@ -50,7 +50,7 @@ def read_foreign(file: File) -> tuple[Rows, dict[str, Scale]]:
     """
     with _readable(file), pq.ParquetFile(source(file)) as opened:
         known, rows = opened.schema_arrow, None if isinstance(file, Path) else opened.read()
-    if missing := [name for name in SCHEMA.names if name not in known.names]:
+    if missing := [name for name in SCHEMA_1.names if name not in known.names]:
         more = f" and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
         raise RequestError(
             f"{file} is no result table: it has no column {', '.join(missing[:_TOLD])}{more}", hint=_COLUMNS

@@ -18,7 +18,7 @@ from rayci.storage import sealed
 from rayci.storage.sealed import File
 from rayci.table.checks import check
 from rayci.table.row import Row
-from rayci.table.schema import SCHEMA, SCHEMA_VERSION
+from rayci.table.schema import SCHEMA, SCHEMA_1, VERSIONS, as_version_2
 
 _SCALES = b"rayci.scales"
 
@@ -78,15 +78,16 @@ def refuse_broken(part: Part) -> None:
 def open_part(path: File) -> Part:
     """A part as it was written, its rows not looked at; CorruptionError where it is damaged, or no part of a table."""
     table = sealed.read(path)
-    if not table.schema.equals(SCHEMA, check_metadata=False):
-        raise CorruptionError(f"{path}: columns are not those of result schema version {SCHEMA_VERSION}")
+    if not any(table.schema.equals(known, check_metadata=False) for known in (SCHEMA, SCHEMA_1)):
+        versions = " or ".join(map(str, VERSIONS))
+        raise CorruptionError(f"{path}: columns are not those of result schema version {versions}")
     try:
         scales = _scales((table.schema.metadata or {})[_SCALES])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptionError(f"{path}: the scales of its criteria cannot be read ({error!r})") from None
     if not table.num_rows:
         raise CorruptionError(f"{path}: it has no rows")
-    return Part(path, table.replace_schema_metadata(None), scales)
+    return Part(path, as_version_2(table.replace_schema_metadata(None)), scales)
 
 
 @cache  # the parts of a run say the same

@@ -61,8 +61,15 @@ class Row:
     status: Status
     reason: str | None
     """Why there is no value; where there is one, what is to be known of it: prompts that were cut."""
+    load_seconds: float | None = None
+    """This and the others: see `rayci.table.schema`; None where nobody measured."""
     apply_seconds: float | None
     measure_seconds: float | None
+    store_seconds: float | None = None
+    idle_seconds: float | None = None
+    apply_operations: float | None = None
+    measure_operations: float | None = None
+    device_rate: float | None = None
     peak_memory_bytes: int | None
     """Peak accelerator memory of applying the stage's last step and of measuring; None on a CPU."""
     device: str

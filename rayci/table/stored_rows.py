@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rayci.errors import RequestError
-from rayci.table.schema import SCHEMA, STEP
+from rayci.table.schema import ADDED, SCHEMA, STEP, as_version_2
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,7 +27,7 @@ STEPS_AT_ONCE = 2**20
 
 @dataclass(frozen=True)
 class StoredRows:
-    """The rows of a Parquet file on this machine that has all columns of `SCHEMA`, whatever their exact types."""
+    """The rows of a Parquet file on this machine that has all columns of `SCHEMA_1`, whatever their exact types."""
 
     path: Path
 
@@ -51,8 +51,14 @@ class StoredRows:
             return int(self.column(name).null_count)
         return sum(statistics.null_count for statistics in counted)
 
+    def _lacks(self, name: str) -> bool:
+        """Whether the file is older than a column, which then is null."""
+        return name in ADDED and name not in self._metadata.schema.names
+
     def column(self, name: str) -> pa.ChunkedArray:
         """One column, texts as dictionaries; RequestError where it cannot be what the schema says."""
+        if self._lacks(name):
+            return pa.chunked_array([pa.nulls(self.num_rows, SCHEMA.field(name).type)])
         texts = [name] if pa.types.is_string(SCHEMA.field(name).type) else None
         return fitting(pq.read_table(self.path, columns=[name], read_dictionary=texts), name, self.path)
 
@@ -61,7 +67,10 @@ class StoredRows:
         import polars as pl
 
         types = pl.DataFrame(SCHEMA.empty_table()).schema
-        return pl.scan_parquet(self.path, glob=False).select(pl.col(name).cast(types[name]) for name in names)
+        rows = pl.scan_parquet(self.path, glob=False).with_columns(
+            pl.lit(None).alias(name) for name in names if self._lacks(name)
+        )
+        return rows.select(pl.col(name).cast(types[name]) for name in names)
 
     def steps(self, places: NDArray[np.intp]) -> Iterator[pa.ChunkedArray]:
         """The steps of the rows at rising places, `ASKED` of each, one row group of the file after the other."""
@@ -83,6 +92,7 @@ class StoredRows:
 
 def with_schema(rows: pa.Table, source: object) -> pa.Table:
     """The rows with the columns and types of `SCHEMA`, then the columns that it does not know."""
+    rows = as_version_2(rows)
     known = pa.table([_plain(fitting(rows, name, source)) for name in SCHEMA.names], schema=SCHEMA)
     for name in rows.schema.names:
         known = known if name in SCHEMA.names else known.append_column(name, rows.column(name))

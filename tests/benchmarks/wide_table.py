@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from rayci.kinds import UNIT_INTERVAL, Direction, Kind, Recompress, Scale, Status
 from rayci.table import SCHEMA, STEP, ResultTable
 from rayci.table.foreign import attributes
+from rayci.table.schema import ADDED
 
 GAMMAS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 SCALES = {
@@ -29,10 +30,10 @@ WIDE = (20, 42)
 """Editors and pruners, 840 pairs: an edit batch has 100 810 rows, ten of them a million, a hundred ten million."""
 _AT_ONCE = 1_000_000
 _CONSTANT: dict[str, Any] = {
-    "schema_version": 1, "sweep": "wide", "sweep_fingerprint": "wide", "trial_id": "t", "model": "tiny",
+    "schema_version": 2, "sweep": "wide", "sweep_fingerprint": "wide", "trial_id": "t", "model": "tiny",
     "model_fingerprint": "m", "final": True, "recompress": str(Recompress.NEVER), "stderr": None, "n": 50, "seed": None,
     "apply_seconds": 1.0, "measure_seconds": 1.0, "peak_memory_bytes": None, "device": "cpu", "dtype": "float32",
-    "versions": "{}", "recorded_at": datetime(2026, 1, 1, tzinfo=UTC),
+    **dict.fromkeys(ADDED), "versions": "{}", "recorded_at": datetime(2026, 1, 1, tzinfo=UTC),
 }  # fmt: skip
 Chain = list[dict[str, Any]]
 
