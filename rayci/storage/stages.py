@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 
 from rayci.errors import CorruptionError, RequestError, StorageError
 from rayci.intervention import Receipt
+from rayci.storage import tensor_files
 from rayci.storage.entries import decode, encode
 from rayci.storage.files import open_files
 from rayci.storage.room import INDEX, RECEIPTS, WEIGHTS, Room, folder
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _KEPT = "kept/"
-_READS = 3
-"""How often a node's copy may be evicted while it is read; whoever is slower than that needs a larger cache."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +89,11 @@ class StageStore:
 
     def put_weights(self, stage: str, changed: Mapping[str, Tensor], receipts: Sequence[Receipt]) -> None:
         """Store a stage's changed tensors and the receipts of all its steps, if there is room."""
-        from safetensors.torch import save_file
-
         tensors = {name: value.detach().cpu().contiguous() for name, value in changed.items()}
         for index, receipt in enumerate(receipts):
             kept = {f"{_KEPT}{index}/{name}": value for name, value in receipt.kept.items()}
             tensors |= {name: value.detach().cpu().contiguous() for name, value in kept.items()}
-        size = _file_size(tensors)
+        size = tensor_files.most_bytes(tensors)
         plain = [
             {"changed": r.changed, "counts": dict(r.counts), "retries": r.retries, "notes": r.notes} for r in receipts
         ]
@@ -105,7 +101,7 @@ class StageStore:
             if not self._room.reserve(stage, size):
                 self._notes.append(f"a stage of {size} bytes was not stored: no room under {self._room.limit} bytes")
                 return
-            digest = self._files.put(f"{folder(stage)}/{WEIGHTS}", size, partial(save_file, tensors))
+            digest = tensor_files.write(self._files, f"{folder(stage)}/{WEIGHTS}", tensors)
             self._write(stage, RECEIPTS, {"sha256": digest, "bytes": size, "receipts": plain})
             self._room.used(stage, size)
         except StorageError as error:
@@ -127,7 +123,7 @@ class StageStore:
             return None
         with self._noting():
             try:
-                tensors = self._tensors(stage, entry)
+                tensors = tensor_files.read(self._files, f"{folder(stage)}/{WEIGHTS}", entry)
             except (CorruptionError, SafetensorError) as error:
                 self._room.set_aside(stage, f"damaged-{uuid.uuid4().hex[:8]}")
                 self._notes.append(f"{error}; it was set aside and is computed again")
@@ -138,20 +134,6 @@ class StageStore:
             self._room.used(stage, entry["bytes"])
             return _apart(tensors, entry["receipts"])
         return None
-
-    def _tensors(self, stage: str, entry: Mapping[str, Any]) -> dict[str, Tensor] | None:
-        """What the stage's weights file holds; None where it was freed after its receipts were read."""
-        name = f"{folder(stage)}/{WEIGHTS}"
-        for _ in range(_READS):
-            path = self._files.get(name, entry["sha256"], entry["bytes"])
-            if path is None:
-                return None
-            with suppress(FileNotFoundError):  # this node's copy of a remote file was evicted; the file was not
-                return _read_tensors(path)
-        raise StorageError(
-            f"{self.root}/{name}: this node's copy was evicted {_READS} times before it was read;"
-            " RAYCI_CACHE=/some/folder on a larger disk"
-        )
 
     def free_weights(self, stage: str) -> None:
         """Delete a stage's weights; its outcome and readings stay."""
@@ -233,18 +215,6 @@ def _apart(
     return {name: value for name, value in tensors.items() if not name.startswith(_KEPT)}, receipts
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except RuntimeError as error:
-        if "No such file" in str(error):  # it is opened twice; the second time, torch says it in words
-            raise FileNotFoundError(path) from None
-        raise
-    return tensors
-
-
 def located(root: Path | str) -> str:
     """A store's place as workers must know it, whose working directory is another one; RequestError for no place."""
     scheme, separator, rest = str(root).partition("://")
@@ -253,8 +223,3 @@ def located(root: Path | str) -> str:
     if not (scheme and rest.strip("/")):
         raise RequestError(f"{root} names no folder", allowed="a folder, s3://bucket/…, gs://bucket/…")
     return str(root)
-
-
-def _file_size(tensors: Mapping[str, Tensor]) -> int:
-    """At most this many bytes a safetensors file of these tensors takes: data, and a header entry each."""
-    return 64 + sum(value.nbytes + len(name.encode()) + 40 * (value.dim() + 3) for name, value in tensors.items())
