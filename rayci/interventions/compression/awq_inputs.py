@@ -15,6 +15,7 @@ from rayci.errors import InterventionError
 from rayci.interventions.compression.awq_scales import Loss, linear_loss
 from rayci.interventions.compression.folding import Fold
 from rayci.interventions.compression.walk import BlockInputs
+from rayci.interventions.gram import Gram
 from rayci.model import modules
 
 AT_ONCE = 2**26
@@ -32,20 +33,19 @@ class Seen:
     """x not yet summed: often a view of what `Part.calls` holds anyway."""
     samples: list[Tensor] = field(default_factory=list)
     """Every `step`-th token, fp32."""
-    gram: Tensor | None = None
-    """Σ x xᵀ, fp32 `[in, in]`, where the loss is that of one linear."""
+    gram: Gram | None = None
+    """Σ x xᵀ, where the loss is that of one linear."""
     tokens: int = 0
 
     def add(self, x: Tensor, step: int, *, gram: bool) -> None:
         """Take in further tokens `[tokens, in]`."""
         self.pending.append(x)
-        x = x.float()
         if sum(part.numel() for part in self.pending) > AT_ONCE:
             self._sum()
-        self.samples.append(x[-self.tokens % step :: step].clone())
+        self.samples.append(x[-self.tokens % step :: step].to(torch.float32, copy=True))
         if gram:
-            product = x.T @ x
-            self.gram = product if self.gram is None else self.gram.add_(product)
+            self.gram = self.gram or Gram(x.shape[1], x.device)
+            self.gram.add(x)
         self.tokens += len(x)
 
     @property
@@ -120,7 +120,7 @@ class Observed:
             return self.parts[place.inspected].loss(linears)
         seen = self.seen[place.linears[0]]
         assert seen.gram is not None
-        return linear_loss(modules.weight(linears[0]).clone(), seen.gram, seen.tokens)
+        return linear_loss(modules.weight(linears[0]).clone(), seen.gram.total, seen.tokens)
 
 
 def look(inputs: BlockInputs, places: list[Fold], step: int) -> Observed:

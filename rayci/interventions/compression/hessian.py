@@ -9,8 +9,8 @@ result has no finite Cholesky factor it is raised tenfold, three times.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -24,6 +24,7 @@ from rayci.errors import InterventionError
 from rayci.intervention import Receipt
 from rayci.interventions.compression.calibration import Calibrated
 from rayci.interventions.compression.walk import BlockInputs, walk
+from rayci.interventions.gram import Gram
 from rayci.model import modules
 from rayci.subject import Subject
 from rayci.workload import Workload
@@ -51,24 +52,23 @@ def objective(delta: Tensor, hessian: Tensor) -> float:
 def hessians(inputs: BlockInputs) -> dict[str, Tensor]:
     """H of every group of linears with one input, by the group's first path, fp32 `[in, in]`.
 
-    Sequences are added one by one in the authors' order, whatever the batch of the forward pass:
-    weights half-way between two levels, as the largest of a symmetric group is, go by the last bit.
+    Sequences are added one by one in the authors' order, whatever the batch of the forward pass.
     The tokens of a routed expert have no sequences: they are added in runs of that length at most,
     and its H is scaled by their number. An expert without a token has no entry.
     """
-    means: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
+    grams: dict[str, Gram] = {}
+    counts: Counter[str] = Counter()
     length = inputs.batches[0][0].shape[1]
 
     def add(path: str, x: Tensor) -> None:
-        for sequence in x.float().split(length):
-            count = counts[path] = counts.get(path, 0) + 1
-            scaled = math.sqrt(2 / count) * sequence
-            product = scaled.T @ scaled
-            means[path] = product if count == 1 else means[path].mul_((count - 1) / count).add_(product)
+        if path not in grams:
+            grams[path] = Gram(x.shape[1], x.device)
+        for sequence in x.split(length):
+            count = counts[path] = counts[path] + 1
+            grams[path].add(sequence, share=2 / count, keep=(count - 1) / count)
 
     inputs.observe(add)
-    return means
+    return {path: gram.total for path, gram in grams.items()}
 
 
 @dataclass
