@@ -16,7 +16,7 @@ from rayci.errors import RayciError
 from rayci.kinds import Status
 from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner
-from rayci.planning.sweep import STAGES_ASIDE, Sweep
+from rayci.planning.sweep import Sweep, stages_asked
 from rayci.running.asked_readings import lacking
 from rayci.storage.parts import Reading
 from rayci.storage.stages import StageStore
@@ -53,8 +53,10 @@ def remaining(planner: Planner, plan: Plan, data: Collection, run: Path) -> Rema
     Stages are known again by chain, replicate and seed, so that no model has to be read.
     """
     described = RunFolder(run).described()
-    asked = absolute(planner.spec).model_dump(mode="json", exclude=STAGES_ASIDE)
-    if described is None or {key: described["spec"].get(key) for key in asked} != asked:
+    if described is None:
+        return None
+    asked, begun = (stages_asked(spec) for spec in (absolute(planner.spec).model_dump(mode="json"), described["spec"]))
+    if {key: begun.get(key) for key in asked} != asked:
         return None
     held = _held(run, plan)
     stored = _stored(described["store"])

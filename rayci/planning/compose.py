@@ -26,6 +26,9 @@ class Compose(Strict):
     """Whether each method also runs alone."""
     also: tuple[str, ...] = ()
     """Further compositions in text form, `memit > wanda@0.5 > gd`."""
+    first: tuple[str, ...] = ()
+    """Compositions whose trials start before all others, the first named first; a step without a strength or a
+    setting stands for all of its method, so `memit > wanda` for that pair at every sparsity. Changes no result."""
 
     def method_sets(self, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, ...]]:
         """Sets of one, two and three methods that are composed, in the order of `kinds`, method -> kind."""

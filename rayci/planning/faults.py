@@ -26,6 +26,8 @@ from rayci.model import shapes
 from rayci.model.folder import described, locate, on_the_hub
 from rayci.planning.composition import Step, parse
 from rayci.planning.old_names import with_todays_names
+from rayci.planning.plan import compositions
+from rayci.planning.priorities import strangers
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
 from rayci.storage import hub_cache
@@ -157,6 +159,7 @@ class Examination:
             yield from self._placed(("data",), leaks(self.data, self.spec.overlaps_allowed()))
             yield from self._of_criteria(self.data)
             yield from self._of_replicates(self.data)
+        yield from self._of_first()
         for keys, intervention in self._interventions():
             for context in self._contexts(intervention):
                 yield from self._placed(keys, self._of(intervention, context))
@@ -184,6 +187,10 @@ class Examination:
                 yield from self._placed(keys, criterion.check(data))
             if getattr(criterion, "chat", False) and self.subject is not None and self.subject.has_tokenizer:
                 yield from self._placed((*keys, "chat"), caught(as_chat, self.subject.tokenizer, ""))
+
+    def _of_first(self) -> Iterator[RequestError]:
+        for place, fault in strangers(self.spec.compose.first, compositions(self.spec)):
+            yield from self._placed(("compose", "first", place), [fault])
 
     def _of_own_data(self) -> Iterator[RequestError]:
         for criterion in self.spec.measured():

@@ -14,6 +14,7 @@ from rayci.intervention import Intervention
 from rayci.planning import identity as identities
 from rayci.planning.chain import Link, chain_of
 from rayci.planning.composition import Composition, Step, join, parse
+from rayci.planning.priorities import priorities
 from rayci.planning.spec import Spec
 
 
@@ -72,6 +73,8 @@ class Trial:
     replicate: int | None
     seed: int | None
     stages: tuple[Stage, ...]
+    priority: int = 0
+    """Trials of a lower number start first, see `priorities`."""
 
 
 @dataclass
@@ -183,7 +186,7 @@ class Planner:
         stage = self.root
         stages = [stage, *[stage := self._stage(stage, link, replicate, seed) for link in links]]
         name = identities.of_trial(composition, replicate, seed)
-        return Trial(name, composition, replicate, seed, tuple(stages))
+        return Trial(name, composition, replicate, seed, tuple(stages), self._priority(composition))
 
     def _stage(self, before: Stage, link: Link, replicate: int | None, seed: int | None) -> Stage:
         """The stage after one more step; the same object whichever trial asks for it."""
@@ -218,6 +221,10 @@ class Planner:
             data = {name: self.identity.part(name, replicate) for name in sorted(link.intervention.needs)}
             self._steps[key] = identities.of_step(link, data)
         return self._steps[key]
+
+    @cached_property
+    def _priority(self) -> Callable[[str], int]:
+        return priorities(self.spec.compose.first)
 
     def plan(self) -> Plan:
         """All trials of the spec, each (composition, replicate, seed) once, longest first."""

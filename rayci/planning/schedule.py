@@ -2,8 +2,9 @@
 
 Stages form a tree. Of the trials that need a stage which is not at hand, the first in the
 plan's order builds it, whatever the number of workers; the others wait, holding no resources,
-until its weights are stored. Among the trials that may start, the one with the longest way
-still ahead (its own stages, or those of a trial that waits for it) goes first.
+until its weights are stored. Among the trials that may start, those of the first priority (their
+own, or that of a trial that waits for them) go first; among these, the one with the longest way
+still ahead (its own stages, or those of a trial that waits for it).
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ Seconds = Callable[[Stage], float]
 def equally_long(stage: Stage) -> float:
     """One unit for every stage, where nothing is known of their times."""
     return 1.0
+
+
+def _any_trial(index: int) -> bool:
+    return True
 
 
 class Schedule:
@@ -44,13 +49,16 @@ class Schedule:
         for index in todo if sharing else ():
             self._place(index, at_hand)
         self._ahead = self._levels(todo, at_hand, seconds)
+        self._priority = self._priorities(todo)
+        self.held_back: list[int] = []
+        """Trials that are not started: `next` was told so of them, or of one that they wait for."""
         self._waiting: dict[str, list[int]] = {}
         self._kept: set[str] = set()
         for index, awaited in self._needs.items():
             self._waiting.setdefault(awaited, []).append(index)
             if self.first(index) < len(plan.trials[index].stages):
                 self._kept.add(awaited)
-        self._ready = [(-self._ahead[index], index) for index in todo if index not in self._needs]
+        self._ready = [self._place_in_line(index) for index in todo if index not in self._needs]
         heapq.heapify(self._ready)
 
     def _place(self, index: int, at_hand: Collection[str]) -> None:
@@ -76,6 +84,18 @@ class Schedule:
                 through[builder] = max(through.get(builder, 0.0), until[builder][awaited] + ahead[index])
         return ahead
 
+    def _priorities(self, todo: Sequence[int]) -> dict[int, int]:
+        """The priority of each trial: its own, or that of the most urgent one that waits for it."""
+        priority: dict[int, int] = {index: self._plan.trials[index].priority for index in todo}
+        for index in reversed(todo):
+            if (awaited := self._needs.get(index)) is not None:
+                builder = self._builder[awaited]
+                priority[builder] = min(priority[builder], priority[index])
+        return priority
+
+    def _place_in_line(self, index: int) -> tuple[int, float, int]:
+        return self._priority[index], -self._ahead[index], index
+
     def first(self, index: int) -> int:
         """Depth of the first stage that the trial itself must see done; earlier ones are another's."""
         return self._starts.get(index, 0)
@@ -94,13 +114,28 @@ class Schedule:
         """Whether no trial is left to start, now or later."""
         return not self._ready and not self._waiting
 
-    def next(self) -> int | None:
-        """The trial to start now, or None where all that are left wait."""
-        return heapq.heappop(self._ready)[1] if self._ready else None
+    def next(self, admits: Callable[[int], bool] = _any_trial) -> int | None:
+        """The trial to start now, or None where all that are left wait.
+
+        One that `admits` refuses is held back, with those that wait for what it would have built.
+        """
+        while self._ready:
+            index = heapq.heappop(self._ready)[-1]
+            if admits(index):
+                return index
+            self._hold_back(index)
+        return None
+
+    def _hold_back(self, index: int) -> None:
+        refused = [index]
+        while refused:
+            self.held_back.append(index := refused.pop())
+            for stage in self._built_by(index):
+                refused += self._waiting.pop(stage, ())
 
     def again(self, index: int) -> None:
         """Let a trial start anew: it could not do its work (out of memory, say)."""
-        heapq.heappush(self._ready, (-self._ahead[index], index))
+        heapq.heappush(self._ready, self._place_in_line(index))
 
     def release(self, stage: str) -> None:
         """A stage is at hand: the trials that wait for it may start."""
@@ -109,9 +144,13 @@ class Schedule:
 
     def end(self, index: int) -> None:
         """A trial ended, well or not: nobody waits for it any longer."""
-        for stage in self._plan.trials[index].stages[self.first(index) :]:
-            if self._builder.get(stage.fingerprint) == index:
-                self.release(stage.fingerprint)
+        for stage in self._built_by(index):
+            self.release(stage)
+
+    def _built_by(self, index: int) -> list[str]:
+        """Stages that others get from this trial."""
+        own = (stage.fingerprint for stage in self._plan.trials[index].stages[self.first(index) :])
+        return [stage for stage in own if self._builder.get(stage) == index]
 
 
 def at_hand(plan: Plan, todo: Iterable[int], done: Collection[str], stored: Callable[[str], bool]) -> set[str]:

@@ -195,6 +195,8 @@ def from_source(source: Source) -> Spec:
         check_criterion(name, settings, source)
     for index, text in enumerate(spec.compose.also):
         _check_composition(spec, text, source.at(("compose", "also", index)))
+    for index, text in enumerate(spec.compose.first):
+        _check_first(text, source.at(("compose", "first", index)))
     return spec
 
 
@@ -241,6 +243,13 @@ def _check_variants(spec: Spec, method: str, source: Source) -> None:
             spec.configure(step)
     except RequestError as error:
         raise error.located(source.at(("interventions", method, *error.key))) from None
+
+
+def _check_first(text: str, at: str) -> None:
+    try:
+        parse(text)
+    except RequestError as error:
+        raise error.located(at) from None
 
 
 def _check_composition(spec: Spec, text: str, at: str) -> Composition:

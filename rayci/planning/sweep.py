@@ -31,8 +31,14 @@ from rayci.planning.yaml_source import Source
 if TYPE_CHECKING:
     from rayci.subject import Subject
 
-STAGES_ASIDE = {"name", "resources", "data", "allow_overlap", "criteria"}
+_STAGES_ASIDE = {"name", "resources", "data", "allow_overlap", "criteria"}
 """Keys of a spec that do not say by themselves which stages there are."""
+
+
+def stages_asked(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a spec's JSON says which stages there are; in which order they are made is no part of it."""
+    compose = {key: value for key, value in spec["compose"].items() if key != "first"}
+    return {key: value for key, value in spec.items() if key not in _STAGES_ASIDE} | {"compose": compose}
 
 
 @dataclass
@@ -128,7 +134,7 @@ class Sweep:
         What is measured on them is no part of it, nor are data that criteria alone read: each row says that itself.
         """
         elsewhere = {"model", "dtype", "attention", "modules", "trust_remote_code"}  # in that of the untouched model
-        asked = self.spec.model_dump(mode="json", exclude=STAGES_ASIDE | elsewhere)
+        asked = stages_asked(self.spec.model_dump(mode="json", exclude=elsewhere))
         read = sorted(self.spec.read_by_methods())
         data = {part: self.part(part, None) for part in read if self.data.part(part)}
         return fingerprint({"asked": asked, "untouched": self.planner.root.fingerprint, "data": data})

@@ -144,3 +144,23 @@ def test_the_published_grid_on_16_nodes(replicates: int) -> None:
 
     schedule = Schedule(made, range(len(made.trials)), seconds=seconds)
     assert makespan(made, schedule, seconds, 16) <= 1.1 * lower_bound(made, seconds, 16)
+
+
+def test_what_a_spec_names_first_starts_first_with_what_it_waits_for() -> None:
+    texts = ("ft > rtn@4", "ft > wanda@0.5", "gd > rtn@4", "gd > rtn@8", "wanda@0.5")
+    compose = {"singles": False, "pairs": "none", "also": list(texts), "first": ["wanda", "gd > rtn"]}
+    made = make(compose=compose)
+    assert [trial.composition for trial in made.trials] == [trial.composition for trial in make(*texts).trials]
+    schedule = Schedule(made, range(5), {mark(made, "")}, seconds=lambda stage: 9.0 if "ft" in stage.chain else 1.0)
+    assert names(made, schedule) == ["wanda@0.5", "gd > rtn@4", "ft > rtn@4"]
+    schedule = Schedule(make(*texts[:2], compose={**compose, "also": texts[:2], "first": ["ft > wanda"]}), range(2))
+    assert schedule.next() == 0, "the trial that it waits for is as urgent"
+
+
+def test_who_is_held_back_holds_back_those_who_wait_for_it() -> None:
+    made = make("ft > rtn@4", "ft > wanda@0.5", "ft > wanda@0.5 > gd", "rtn@4")
+    schedule = Schedule(made, range(4), {mark(made, "")})
+    builder = index(made, "ft > wanda@0.5 > gd")
+    assert schedule.next(lambda trial: trial != builder) == index(made, "rtn@4")
+    assert schedule.next() is None and schedule.empty
+    assert sorted(schedule.held_back) == sorted(set(range(4)) - {index(made, "rtn@4")})
