@@ -23,6 +23,7 @@ from rayci.trials.assignment import Assignment, absolute
 from rayci.trials.callback import Callback
 from rayci.trials.capacity import fitting_reservations
 from rayci.trials.knobs import DEFAULT, Knobs
+from rayci.trials.limits import Limits
 from rayci.trials.process import put_back
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.selection import Selection
@@ -45,12 +46,14 @@ class Run:
     """Whether anything was computed now; False where all had been done before."""
     counts: dict[str, int]
     """Trials by state, steps applied, stages shared."""
+    left: str = ""
+    """What is left because of a limit: the same command goes on with it. Empty where nothing is."""
     notes: tuple[str, ...] = ()
     """What happened beside the rows: a damaged stage set aside, a full disk, memory that did not suffice."""
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {name}" for name, count in self.counts.items() if count or name == "done")
-        state = "complete" if self.complete else "interrupted"
+        state = "complete" if self.complete else "stopped at its limit" if self.left else "interrupted"
         return f"Run({self.plan.spec.name}: {state}, {counts}, {len(self.notes)} notes, in {self.folder.root})"
 
     @property
@@ -77,6 +80,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
     folder = _folder(sweep, knobs)
     folder.check(sweep)
     knobs.check()
+    limits = Limits.of(knobs, spec.resources)
     plan = sweep.planner.plan()
     wanted = selection.indices(plan)
     asked = Plan(plan.spec, tuple(plan.trials[index] for index in wanted))
@@ -94,14 +98,23 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
             counts = {"total": len(wanted), "done": len(wanted)}
             folder.report_progress(counts)
             folder.compact(plan)
-            return Run(asked, folder, True, False, counts, (*sweep.notes, *folder.notes))
+            return Run(asked, folder, True, False, counts, notes=(*sweep.notes, *folder.notes))
         from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
 
         folder.tidy()
         reservations = reservations or reserve(todo)
         assignment = _assignment(sweep, folder, knobs)
         experiments = Experiments(
-            estimator, plan, assignment, folder, reservations, todo, done, total=len(wanted), callbacks=callbacks
+            estimator,
+            plan,
+            assignment,
+            folder,
+            reservations,
+            todo,
+            done,
+            total=len(wanted),
+            limits=limits,
+            callbacks=callbacks,
         )
         counts, notes = experiments.run()
         folder.fetch(plan)
@@ -109,7 +122,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
             settle(sweep, plan, folder, folder.done(sweep, plan), ended=True)
         complete = asked.stages.keys() <= folder.held()
         folder.compact(plan)
-        return Run(asked, folder, complete, True, counts, (*sweep.notes, *folder.notes, *notes))
+        return Run(asked, folder, complete, True, counts, experiments.left, (*sweep.notes, *folder.notes, *notes))
 
 
 def _assignment(sweep: Sweep, folder: RunFolder, knobs: Knobs) -> Assignment:

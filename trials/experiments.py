@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from ray import tune
 
 from rayci.forecast.estimator import Estimator
 from rayci.planning.lifetimes import Lifetimes
-from rayci.planning.plan import Plan
+from rayci.planning.plan import Plan, Stage
 from rayci.planning.schedule import Schedule, at_hand
 from rayci.storage.atomic import replacing
 from rayci.storage.stages import Outcome
@@ -21,6 +21,7 @@ from rayci.trials.assignment import Assignment, trial_config
 from rayci.trials.callback import Callback
 from rayci.trials.cluster import connected, nodes_lost
 from rayci.trials.free_workers import FreeWorkers
+from rayci.trials.limits import UNLIMITED, Budget, Limits
 from rayci.trials.loggers import trackers
 from rayci.trials.progress import ProgressBar, Silent
 from rayci.trials.reservations import Reservations
@@ -56,6 +57,7 @@ class Experiments:
         done: Collection[str],
         *,
         total: int,
+        limits: Limits = UNLIMITED,
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self._plan, self._assignment, self._folder, self._knobs = plan, assignment, folder, assignment.knobs
@@ -68,6 +70,7 @@ class Experiments:
         self._lifetimes = Lifetimes(plan, todo, done)
         self._free(self._lifetimes.unneeded(stored))  # what a killed run left behind
         seconds = estimator.stage_seconds(plan)
+        self._budget = None if limits == UNLIMITED else self._limited(limits, seconds, done)
         self._schedule = Schedule(plan, todo, ready, seconds=seconds, sharing=self._knobs.sharing)
         left = {s.fingerprint: seconds(s) for i in todo for s in plan.trials[i].stages if s.fingerprint not in done}
         self._fetched = time.monotonic()
@@ -90,10 +93,23 @@ class Experiments:
                     if searcher.running:  # interrupted
                         break
                 else:
-                    self._free(self._store.stored())
+                    self._free(self._lifetimes.unneeded(self._store.stored()))
             finally:
                 self._bar.close()
         return self._bar.counts, [*self._bar.notes, *self._telling.notes, *self._store.take_notes()]
+
+    @property
+    def left(self) -> str:
+        """What is said of trials that a limit held back; empty where there are none."""
+        held_back = self._schedule.held_back
+        return self._budget.left(held_back) if self._budget and held_back else ""
+
+    def _limited(self, limits: Limits, seconds: Callable[[Stage], float], done: Collection[str]) -> Budget:
+        def foreseen(index: int) -> float:
+            own = self._plan.trials[index].stages[self._schedule.first(index) :]
+            return sum(seconds(stage) for stage in own if stage.fingerprint not in done)
+
+        return Budget(limits, foreseen, self._reservations.gpus)
 
     def _experiment(self) -> PrefixSearcher:
         """One Tune experiment of at most `EXPERIMENT` trials."""
@@ -106,6 +122,7 @@ class Experiments:
             self._reservations,
             EXPERIMENT,
             hooks,
+            self._budget,
             at_once=None if self._knobs.address else self._workers,
         )
         with tempfile.TemporaryDirectory(prefix="rayci-tune-") as state:

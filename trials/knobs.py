@@ -45,6 +45,12 @@ class Knobs:
     keep_weights: bool = False
     """Whether the weights of every composition's last stage stay in the store, for `rayci apply`; else it holds
     what trials still go on from, and in the end nothing."""
+    max_cost: float | None = None
+    """USD that this command may spend on GPUs, by the spec's `resources.gpu_hour_price`; None: no limit."""
+    max_hours: float | None = None
+    """Hours that this command may take; None: no limit."""
+    deadline: str | None = None
+    """When this command is to be done, `2026-12-01T08:00` or `08:00`; None: no limit."""
     retry_failed: bool = False
     """Whether stages that failed are computed again."""
     quiet: bool = True
@@ -66,7 +72,7 @@ class Knobs:
         for field in fields(self):
             value = getattr(self, field.name)
             option = f"--{field.name.replace('_', '-')}"
-            if field.name == "retry_failed":
+            if field.name in ("retry_failed", "deadline"):  # what is over when the command is typed again
                 continue
             if field.name == "sharing":
                 yield from [] if value else ["--no-sharing"]
@@ -75,7 +81,7 @@ class Knobs:
             elif isinstance(value, bool):
                 yield from [option] if value else []
             else:
-                for said in [] if value is None else [value] if isinstance(value, str | Path | int) else value:
+                for said in [] if value is None else [value] if isinstance(value, str | Path | int | float) else value:
                     yield from [option, str(said)]
 
 

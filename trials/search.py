@@ -16,6 +16,7 @@ from ray.tune.search import Searcher
 
 from rayci.errors import RayciError, StorageError
 from rayci.planning.schedule import Schedule
+from rayci.trials.limits import Budget
 from rayci.trials.reservations import Reservations
 from rayci.trials.worker_errors import Faults, stopping
 
@@ -67,6 +68,8 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
     reservations: Reservations
     limit: int
     hooks: Hooks = field(default_factory=Hooks)
+    budget: Budget | None = None
+    """What may be spent, where there is a limit."""
     at_once: int | None = None
     """Most trials that are out at a time, where the number of workers is known. Tune reserves resources anew for a
     trial that waits for a worker; one that is handed out when a worker is free takes that worker as it is."""
@@ -84,13 +87,21 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
         """The config of the next trial; None = all that are left wait, or all workers are busy."""
         if (self.schedule.empty and not self.running) or self.handed_out >= self.limit or self.stopped:
             return str(Searcher.FINISHED)
-        index = None if len(self.running) == self.at_once else self.schedule.next()
+        index = None if len(self.running) == self.at_once else self._next()
         if index is None:
             return None
         self.handed_out += 1
         left = self.stages(index)[self.schedule.first(index) :]
         self.running[trial_id] = _Running(index, left, self.hooks.nodes_lost())
         return self.config(index)
+
+    def _next(self) -> int | None:
+        if self.budget is None:
+            return self.schedule.next()
+        index = self.schedule.next(self.budget.admits)
+        if index is not None:
+            self.budget.begin(index)
+        return index
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A stage is at hand, or done; or the worker is about to end."""
@@ -116,6 +127,8 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
         trial = self.running.pop(trial_id, None)
         if trial is None:
             return
+        if self.budget is not None:
+            self.budget.end(trial.index, result.get("time_total_s") if result else None)
         if trial.fault is not None and trial.fault["starting"]:
             self._stop(trial.fault)
         if self.stopped is not None and trial.left:  # cut short

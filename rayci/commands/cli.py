@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 all well, 1 some trials failed, 2 the request was wrong, 130 interrupted.",
+    epilog="Exit codes: 0 all well, 1 some trials failed, 2 the request was wrong, 3 out of budget, 130 interrupted.",
 )
 
 

@@ -15,7 +15,7 @@ from rayci.errors import RequestError
 if TYPE_CHECKING:
     from rayci.analysis.scan.sources import Results
 
-OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+OK, SOME_FAILED, WRONG_REQUEST, LIMIT_REACHED, INTERRUPTED = 0, 1, 2, 3, 130
 
 SpecPath = Annotated[
     Path,

@@ -9,7 +9,6 @@ import typer
 
 from rayci.commands.console import Format, notes, pairs, print_json, say, show
 from rayci.commands.options import (
-    INTERRUPTED,
     OK,
     SOME_FAILED,
     FormatOption,
@@ -119,11 +118,16 @@ def run(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep every composition's model in the store, for rayci apply.")
     ] = False,
+    max_cost: Annotated[float | None, typer.Option(help="USD for GPUs; hands out no trial that would pass it.")] = None,
+    max_hours: Annotated[float | None, typer.Option(help="Hours; hands out no trial that would end later.")] = None,
+    deadline: Annotated[
+        str | None, typer.Option(help="The same with a time, 08:00 or 2026-12-01T08:00.", metavar="TIME")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed stages again.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
 ) -> None:
     """Run a sweep, or the rest of it, then print the composability table and write the report."""
-    from rayci.commands.summary import print_debug, print_run
+    from rayci.commands.summary import print_debug, print_end
     from rayci.trials import Knobs, launch
     from rayci.trials.knobs import GIB
 
@@ -143,18 +147,17 @@ def run(
         address=address,
         sharing=sharing,
         keep_weights=keep_weights,
+        max_cost=max_cost,
+        max_hours=max_hours,
+        deadline=deadline,
         retry_failed=retry_failed,
         quiet=quiet,
     )
     try:
         done = launch(spec, knobs)
-        complete = done.complete
     except KeyboardInterrupt:
-        complete = False
-    if not complete:
-        say(f"Interrupted. The same command continues: {knobs.command(spec)}", console=notes)
-        raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(SOME_FAILED if print_run(done, spec, knobs.set) else OK)
+        done = None
+    raise typer.Exit(print_end(done, spec, knobs))
 
 
 def status(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayci import analysis
-from rayci.commands.console import Format, out, pairs, plain, say, show
+from rayci.commands.console import Format, notes, out, pairs, plain, say, show
+from rayci.commands.options import INTERRUPTED, LIMIT_REACHED, OK, SOME_FAILED
 from rayci.commands.result_view import print_answer, print_knowledge
 from rayci.commands.run_facts import spec_of, tracebacks_of
 from rayci.errors import RequestError
@@ -19,6 +20,7 @@ from rayci.kinds import Status
 
 if TYPE_CHECKING:
     from rayci.trials.driver import Run
+    from rayci.trials.knobs import Knobs
 
 _FAILURES_SHOWN = 10
 _ROWS_SHOWN = 60
@@ -42,6 +44,18 @@ def print_debug(
         traceback.print_exc()
         return True
     return False
+
+
+def print_end(run: Run | None, spec: Path, knobs: Knobs) -> int:
+    """Print how a command ended, and what it has; returns its exit code. None: it was interrupted."""
+    if run is None or not (run.complete or run.left):
+        say(f"Interrupted. The same command continues: {knobs.command(spec)}", console=notes)
+        return INTERRUPTED
+    failed = bool(run.folder.held()) and print_run(run, spec, knobs.set)
+    if run.left:
+        say(f"{run.left}. The same command continues: {knobs.command(spec)}", console=notes)
+        return LIMIT_REACHED
+    return SOME_FAILED if failed else OK
 
 
 def print_run(run: Run, spec: Path, changes: Sequence[str] = ()) -> bool:
