@@ -31,6 +31,14 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+class Keep(StrEnum):
+    """Whose weights stay in the stage store: of every stage, of those that several trials go on from, or of none."""
+
+    ALL = "all"
+    SHARED = "shared"
+    NONE = "none"
+
+
 class Recompress(StrEnum):
     """What happens to a compressor's work after a later edit or unlearning made weights dense."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from ray import tune
 
 from rayci.forecast.estimator import Estimator
+from rayci.kinds import Keep
 from rayci.planning.lifetimes import Lifetimes
 from rayci.planning.plan import Plan, Stage
 from rayci.planning.schedule import Schedule, at_hand
@@ -68,7 +69,8 @@ class Experiments:
         if self._knobs.sharing:
             ready = at_hand(plan, todo, done, lambda stage: stage in stored and self._store.has_weights(stage))
         self._lifetimes = Lifetimes(plan, todo, done)
-        self._free(self._lifetimes.unneeded(stored))  # what a killed run left behind
+        # What a killed run left behind, but for stages that are yet to be measured: they need no step again.
+        self._free(self._lifetimes.unneeded(stored) - (plan.stages.keys() - set(done)))
         seconds = estimator.stage_seconds(plan)
         self._budget = None if limits == UNLIMITED else self._limited(limits, seconds, done)
         self._schedule = Schedule(plan, todo, ready, seconds=seconds, sharing=self._knobs.sharing)
@@ -159,19 +161,15 @@ class Experiments:
             self._plan,
             trial,
             first=self._schedule.first(index),
-            keep=[self._keeps(stage.fingerprint) or self._is_result(stage.fingerprint) for stage in trial.stages],
+            keep=[self._keeps(stage) for stage in trial.stages],
             resources=self._reservations.of(index),
             last_try=self._reservations.last(index),
         )
 
-    def _keeps(self, stage: str) -> bool:
-        """Whether others go on from a stage; also from one that was stored before and turns out to be damaged."""
-        return self._schedule.keeps(stage) or self._lifetimes.users(stage) > 1
-
-    def _is_result(self, stage: str) -> bool:
-        """Whether the weights of a stage are to stay for later use."""
-        planned = self._plan.stages.get(stage)
-        return self._knobs.keep_weights and planned is not None and planned.final and planned.depth > 0
+    def _keeps(self, stage: Stage) -> bool:
+        """Whether others go on from a stage, be it one that was stored and turns out to be damaged, or all are kept."""
+        shared = self._schedule.keeps(stage.fingerprint) or self._lifetimes.users(stage.fingerprint) > 1
+        return shared or (self._knobs.keep == Keep.ALL and stage.depth > 0)
 
     def _lost(self, stage: str, traceback: str | None) -> None:
         self._store.put_outcome(stage, Outcome(0.0, None, LOST, traceback))
@@ -189,8 +187,7 @@ class Experiments:
             self._fetched = time.monotonic()
 
     def _free(self, stages: Iterable[str]) -> None:
-        """Delete weights that no trial needs; in a store that other runs share they stay."""
-        if self._folder.own_store:
+        """Delete weights that no trial needs where none are to be kept; in a store that other runs share they stay."""
+        if self._folder.own_store and self._knobs.keep == Keep.NONE:
             for stage in stages:
-                if not self._is_result(stage):
-                    self._store.free_weights(stage)
+                self._store.free_weights(stage)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rayci.errors import RequestError
+from rayci.kinds import Keep
 from rayci.trials.address import check_address
 from rayci.trials.loggers import known_loggers
 
@@ -42,9 +43,9 @@ class Knobs:
     """Experiment trackers: wandb, mlflow, tensorboard."""
     sharing: bool = True
     """Whether stages are shared; without, every composition is computed and measured from scratch."""
-    keep_weights: bool = False
-    """Whether the weights of every composition's last stage stay in the store, for `rayci apply`; else it holds
-    what trials still go on from, and in the end nothing."""
+    keep: Keep | str = Keep.SHARED
+    """Whose weights stay in the store: `all` stages', for `rayci apply` and for criteria that are added later;
+    those of stages that several trials go on from (`shared`); or `none`: all go, with the last trial in need."""
     max_cost: float | None = None
     """USD that this command may spend on GPUs, by the spec's `resources.gpu_hour_price`; None: no limit."""
     max_hours: float | None = None
@@ -60,6 +61,8 @@ class Knobs:
         """RequestError for what cannot be right."""
         if self.workers is not None and self.workers < 1:
             raise RequestError(f"workers = {self.workers}", at="--workers", allowed="1 or more")
+        if self.keep not in list(Keep):
+            raise RequestError(f"keep = {self.keep!r}", at="--keep", allowed=", ".join(Keep))
         known_loggers(self.log)
         if self.address is not None:
             check_address(self.address)
@@ -76,6 +79,8 @@ class Knobs:
                 continue
             if field.name == "sharing":
                 yield from [] if value else ["--no-sharing"]
+            elif field.name == "keep":
+                yield from [] if value == field.default else [option, str(value)]
             elif field.name == "store_limit":
                 yield from [] if value is None else [option, f"{value / GIB:.12g}"]
             elif isinstance(value, bool):

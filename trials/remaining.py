@@ -59,7 +59,8 @@ def remaining(planner: Planner, plan: Plan, data: Collection, run: Path) -> Rema
     if {key: begun.get(key) for key in asked} != asked:
         return None
     held = _held(run, plan)
-    stored = _stored(described["store"])
+    own = run / "store"  # the run folder may have been copied
+    stored = _stored(str(own) if own.is_dir() else described["store"])
     sweep = Sweep(planner.spec, Path(), data)
     left = {
         stage.fingerprint: lacking(sweep, stage, held[stage.fingerprint].readings if stage.fingerprint in held else ())

@@ -19,6 +19,7 @@ from rayci.commands.options import (
     names,
 )
 from rayci.errors import RequestError, refuse
+from rayci.kinds import Keep
 
 
 def init(
@@ -115,9 +116,11 @@ def run(
     ] = False,
     log: Annotated[list[str] | None, typer.Option(help="Also log to wandb, mlflow or tensorboard.")] = None,
     sharing: Annotated[bool, typer.Option("--sharing/--no-sharing", help="Share stages between trials.")] = True,
-    keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Keep every composition's model in the store, for rayci apply.")
-    ] = False,
+    keep: Annotated[
+        Keep,
+        typer.Option(help="Whose weights stay in the store: all stages', those that several trials go on from, none."),
+    ] = Keep.SHARED,
+    keep_weights: Annotated[bool, typer.Option("--keep-weights", hidden=True, help="Old name of --keep all.")] = False,
     max_cost: Annotated[float | None, typer.Option(help="USD for GPUs; hands out no trial that would pass it.")] = None,
     max_hours: Annotated[float | None, typer.Option(help="Hours; hands out no trial that would end later.")] = None,
     deadline: Annotated[
@@ -146,7 +149,7 @@ def run(
         workers=workers,
         address=address,
         sharing=sharing,
-        keep_weights=keep_weights,
+        keep=Keep.ALL if keep_weights else keep,
         max_cost=max_cost,
         max_hours=max_hours,
         deadline=deadline,

@@ -15,6 +15,7 @@ from rayci.forecast.memory import Memory
 from rayci.forecast.notes import notes
 from rayci.forecast.share import RESERVE, fitting
 from rayci.forecast.stage_times import Times
+from rayci.kinds import Keep
 from rayci.model.shapes import sketch
 from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner, Stage
@@ -30,9 +31,11 @@ class Estimate:
     """Figures of a whole sweep; None where they cannot be known."""
 
     disk_bytes: int | None
-    """Peak of the stage store: one worker, trials in the plan's order, stages freed after their last use."""
-    disk_keeping_weights_bytes: int | None
-    """The same where `rayci run --keep-weights` keeps the end of every composition."""
+    """Peak of the stage store: one worker, trials in the plan's order, shared stages kept."""
+    disk_keeping_all_bytes: int | None
+    """The same where `rayci run --keep all` keeps every stage."""
+    disk_keeping_none_bytes: int | None
+    """The same where `rayci run --keep none` frees stages after their last use."""
     gpu_hours: float | None
     """Hours of all stages and readings times the GPUs that a trial reserves; 0 without GPUs."""
     cpu_hours: float | None
@@ -76,7 +79,7 @@ class Estimator:
         """The estimate of a whole plan; `price` (USD a GPU-hour) wins over the spec's."""
         known, resources = self._known, self.spec.resources
         if known is None:
-            return Estimate(None, None, None, None, None, None, tuple(self.notes))
+            return Estimate(None, None, None, None, None, None, None, tuple(self.notes))
         seconds, gpus = self.stage_seconds(plan), self._gpus()
         hours = sum(map(seconds, plan.stages.values())) / HOUR
         gpu_hours = sum(gpus(text) * seconds(stage) for text, stage in _made(plan)) / HOUR
@@ -85,10 +88,11 @@ class Estimator:
         said = [*self.notes, *notes(self._links(plan), self.spec.measured(), known.clock, known.memory, resources)]
         if cost is None:
             said.append("no cost: give resources.gpu_hour_price or --price")
-        disk, keeping = (
-            known.footprint.peak(plan, self._planner, keep_weights=keep_weights) for keep_weights in (False, True)
+        shared, everything, none = (
+            known.footprint.peak(plan, self._planner, keep) for keep in (Keep.SHARED, Keep.ALL, Keep.NONE)
         )
-        return Estimate(disk, keeping, gpu_hours, hours * resources.cpus, cost, self.memory(plan), tuple(said))
+        cpu_hours = hours * resources.cpus
+        return Estimate(shared, everything, none, gpu_hours, cpu_hours, cost, self.memory(plan), tuple(said))
 
     def memory(self, plan: Plan) -> int | None:
         """The most that any trial needs on its device, bytes; None where the model's size is not known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rayci.kinds import Keep
 from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner
 from rayci.workload import Workload
@@ -32,12 +33,12 @@ class Footprint:
             self._unions[parts] = sum(self._sizes[name] for name in names if name in self._sizes)
         return self._unions[parts] + sum(self._kept[str(link)] for link in links)
 
-    def peak(self, plan: Plan, planner: Planner, *, keep_weights: bool = False) -> int:
+    def peak(self, plan: Plan, planner: Planner, keep: Keep = Keep.NONE) -> int:
         """Most bytes that the stage store holds at a time.
 
         One worker takes the trials in the plan's order; a stage that another trial continues from
-        is stored when its first trial has made it and freed when the last that contains it has ended. `keep_weights`:
-        every stage with which a composition ends, asked for or a prefix, is stored as well, and stays.
+        is stored when its first trial has made it and freed when the last that contains it has ended, unless it is
+        to be kept. With `all`, every other stage is stored as well.
         """
         last: dict[str, int] = {}
         for index, trial in enumerate(plan.trials):
@@ -49,11 +50,10 @@ class Footprint:
         for index, trial in enumerate(plan.trials):
             for stage in trial.stages[1:]:
                 key = stage.fingerprint
-                stays = keep_weights and stage.final
-                if key not in stored and (stays or (key in plan.shared and last[key] > index)):
+                if key not in stored and (keep is Keep.ALL or (key in plan.shared and last[key] > index)):
                     stored[key] = self.stage_bytes(planner.chain(trial.composition)[: stage.depth])
                     held += stored[key]
             most = max(most, held)
-            ended = [stage for stage in trial.stages[1:] if last.get(stage.fingerprint) == index]
-            held -= sum(stored[stage.fingerprint] for stage in ended if not (keep_weights and stage.final))
+            if keep is Keep.NONE:
+                held -= sum(stored[stage.fingerprint] for stage in trial.stages if last.get(stage.fingerprint) == index)
         return most

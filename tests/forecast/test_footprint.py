@@ -10,7 +10,7 @@ from rayci import registry
 from rayci.context import Context
 from rayci.forecast.footprint import Footprint
 from rayci.intervention import Intervention, Receipt
-from rayci.kinds import Kind
+from rayci.kinds import Keep, Kind
 from rayci.model.shapes import sketch
 from rayci.planning import plan
 from rayci.planning.composition import parse
@@ -103,19 +103,21 @@ def test_the_peak_by_hand() -> None:
     mixed = plan.Plan(spec, tuple(ordered.trials[index] for index in (0, 2, 1, 3)))
     assert footprint.peak(mixed, planner) == wanda + rtn
     assert footprint.peak(plan.Plan(spec, ordered.trials[:1]), planner) == 0
+    assert {footprint.peak(p, planner, Keep.SHARED) for p in (ordered, mixed)} == {wanda + rtn}
     ends = sum(footprint.stage_bytes(planner.chain(text)) for text in also)
-    assert {footprint.peak(p, planner, keep_weights=True) for p in (ordered, mixed)} == {wanda + rtn + ends}
+    assert {footprint.peak(p, planner, Keep.ALL) for p in (ordered, mixed)} == {wanda + rtn + ends}
 
 
-def test_what_keeping_the_weights_takes_beside_what_is_freed() -> None:
-    # The edited model is dense until wanda runs again: the stage between is shared by nobody and never stored.
+def test_what_keeping_every_stage_takes() -> None:
+    # The edited model before wanda runs again is a stage too, which criteria are measured on.
     spec = make(compose={"singles": False, "also": ["wanda@0.5 > ft"]}, recompress="refit")
     planner = Planner(spec, Names(spec))
     footprint = Footprint(Workload(sketch("testbed").subject))
     links = planner.chain("wanda@0.5 > ft")
-    kept = footprint.peak(plan.Plan(spec, (planner.trial("wanda@0.5 > ft", 0, 0),)), planner, keep_weights=True)
+    alone = plan.Plan(spec, (planner.trial("wanda@0.5 > ft", 0, 0),))
     assert len(links) == 3
-    assert kept == footprint.stage_bytes(links[:1]) + footprint.stage_bytes(links)
+    assert footprint.peak(alone, planner, Keep.ALL) == sum(footprint.stage_bytes(links[:depth]) for depth in (1, 2, 3))
+    assert footprint.peak(alone, planner, Keep.SHARED) == footprint.peak(alone, planner, Keep.NONE) == 0
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)

@@ -63,9 +63,9 @@ def told() -> Told:
 
 @pytest.fixture(scope="session")
 def undisturbed(ten_trials: Path, told: Told, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of it with one worker."""
+    """A finished run of it with one worker, which keeps every stage."""
     run = tmp_path_factory.mktemp("undisturbed") / "run"
-    done = launch(ten_trials, out=run, workers=1, callbacks=[told])
+    done = launch(ten_trials, out=run, workers=1, keep="all", callbacks=[told])
     assert done.complete
     told.notes = done.notes
     return run

@@ -155,16 +155,21 @@ def test_a_criterion_with_other_settings_is_measured_anew_and_the_old_rows_lie_a
 
 def test_added_to_a_finished_sweep_on_ray(undisturbed: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    stored = RunFolder(run).open_store()
+    whole = {stage for stage in stored.stored() if stored.has_weights(stage)}
+    freed = table.read(run).frame.set_index("chain").loc["gd > rtn@4", "stage_fingerprint"].iloc[0]
+    stored.free_weights(freed)
     spec = tmp_path / "ten.yaml"
     spec.write_text(TEN_TRIALS.replace("avg_bits]", "avg_bits, sparsity, kl_to_base]"))
     foreseen = json.loads(rayci("plan", str(spec), "--out", str(run), "--format", "json").stdout)
     before, stages = files(run), table.read(run).frame["stage_fingerprint"].nunique()
     assert (foreseen["stages_done"], foreseen["readings_to_take"]) == (0, 2 * stages)
-    assert foreseen["steps_to_apply"] == stages - 1, "a finished run keeps no weights"
+    assert len(whole) == stages - 1 and foreseen["steps_to_apply"] == 1, "all but one are to be loaded, none computed"
     assert 0 < foreseen["left_hours"] < foreseen["cpu_hours"]
 
     done = launch(spec, out=run, workers=1)
     assert done.complete and done.counts["applied"] == foreseen["steps_to_apply"]
+    assert stored.stored() == whole - {freed}, "what is stored stays, whatever this run keeps"
     assert before.items() <= files(run).items()
     frame = table.read(run).frame.set_index(["criterion", "chain"])
     assert set(frame["status"]) == {"ok"} and len(frame.loc["kl_to_base"]) == stages

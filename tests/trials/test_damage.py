@@ -75,18 +75,23 @@ def test_stored_weights_are_used_or_computed_once(weights: str, sweep: Sweep, tm
     assert all(begun._config(i)["keep"][1] for i in going_on)
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_results_stay_in_the_store_where_that_is_asked_for(kept: bool, sweep: Sweep, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("keep", "applied"), [("all", 0), ("shared", 1), ("none", 2)])
+def test_what_stays_in_the_store_is_what_is_asked_for(keep: str, applied: int, sweep: Sweep, tmp_path: Path) -> None:
     plan, folder = sweep.planner.plan(), RunFolder(tmp_path / "run")
-    begun = experiments(sweep, plan, folder, set(), Knobs(keep_weights=kept))
+    begun = experiments(sweep, plan, folder, set(), Knobs(keep=keep))
     index = next(i for i, trial in enumerate(plan.trials) if trial.composition == "ft > rtn@4")
     config, trial = begun._config(index), plan.trials[index]
-    assert config["keep"][1:] == [True, kept]  # others go on from the first of these
+    assert config["keep"][1:] == [True, keep == "all"]  # others go on from the first of these
     folder.describe(sweep, plan, plan)
     runner = Runner(sweep, loading.load(sweep.folder), folder.open_store(), folder.root)
     assert not any(report.failure for report in runner.run(trial, config["owners"], config["keep"]))
     begun._free([stage.fingerprint for stage in trial.stages])
-    assert build(of_run(folder.root, only="ft > rtn@4")).applied == (0 if kept else 2)
+    assert build(of_run(folder.root, only="ft > rtn@4")).applied == applied
+    # A later run frees no stage that is yet to be measured; what another one kept goes where none is to be kept.
+    folder.open_store().put_weights("ab" * 32, {"w": torch.ones(9)}, [])
+    stored = folder.open_store().stored()
+    experiments(sweep, plan, folder, {plan.trials[0].stages[0].fingerprint}, Knobs(keep=keep))
+    assert folder.open_store().stored() == stored - ({"ab" * 32} if keep == "none" else set())
 
 
 def test_failures_are_retried_beside_a_damaged_part(sweep: Sweep, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ GIVEN = Knobs(
     replicate=0,
     log=("tensorboard",),
     sharing=False,
-    keep_weights=True,
+    keep="all",
     quiet=False,
 )
 
@@ -46,6 +46,16 @@ def test_the_command_says_what_was_given() -> None:
     assert parsed["set"] == list(GIVEN.set)
     same = {field.name for field in fields(Knobs)} - {"set", "out", "store_limit", "only", "log"}
     assert {name: parsed[name] for name in same} == {name: getattr(GIVEN, name) for name in same}
+
+
+def test_the_old_name_of_what_is_kept() -> None:
+    seen = {}
+    for arguments in ("", "--keep none", "--keep-weights"):
+        parsed = COMMAND.make_context("run", ["s.yaml", *arguments.split()]).params
+        seen[arguments] = (parsed["keep"], parsed["keep_weights"])
+    assert seen == {"": ("shared", False), "--keep none": ("none", False), "--keep-weights": ("shared", True)}
+    with pytest.raises(RequestError, match="keep = 'some'"):
+        Knobs(keep="some").check()
 
 
 def test_failures_are_forgotten_once() -> None:

@@ -28,7 +28,7 @@ def items(run: Path) -> pa.Table:
 
 @pytest.mark.slow
 def test_rows_and_stages_in_a_bucket(server: Server, ten_trials: Path, undisturbed: Path, tmp_path: Path) -> None:
-    run = launch(ten_trials, out=tmp_path / "run", storage="s3://sweeps/lab", workers=2)
+    run = launch(ten_trials, out=tmp_path / "run", storage="s3://sweeps/lab", workers=2, keep="none")
     assert run.complete and run.computed and not run.notes
     pd.testing.assert_frame_equal(comparable(tmp_path / "run"), comparable(undisturbed), check_exact=True)
     parts = sorted(name for name in names() if name.endswith(".parquet"))
