@@ -15,7 +15,7 @@ from rayci.model.folder import Hashes
 from rayci.planning.plan import Plan, Trial
 from rayci.planning.spec import Spec
 from rayci.storage.user_paths import path_of
-from rayci.trials.knobs import DEFAULT, Knobs
+from rayci.trials.knobs import DEFAULT, GIB, Knobs
 
 if TYPE_CHECKING:
     from rayci.planning.sweep import Sweep
@@ -83,15 +83,8 @@ def trial_config(
     `first` is the depth of the first stage that this trial must see done, `keep` says for each
     stage whether to store its weights. By default a trial does all its stages, and stores those
     that the plan shares: right for one's own Tuner, in which every trial stands alone. Without
-    `resources` it reserves what the spec says; RequestError for `gpus: auto` then.
+    `resources` it reserves what the spec says; RequestError for `auto` then.
     """
-    own = {"CPU": plan.spec.resources.cpus, "GPU": plan.spec.resources.gpus}
-    if resources is None and isinstance(own["GPU"], str):
-        raise RequestError(
-            "gpus: auto is for sweeps that rayci launches: a Tuner of one's own must know each trial's GPUs",
-            at="resources.gpus",
-            hint="trial_config(…, resources={'CPU': 1, 'GPU': 0.5})",
-        )
     return {
         "trial": trial.id,
         "composition": trial.composition,
@@ -100,9 +93,22 @@ def trial_config(
         "first": first,
         "owners": [plan.owners[stage.fingerprint] for stage in trial.stages],
         "keep": [stage.fingerprint in plan.shared for stage in trial.stages] if keep is None else keep,
-        "resources": dict(resources or own),
+        "resources": dict(resources or _asked(plan.spec)),
         "last_try": last_try,
     }
+
+
+def _asked(spec: Spec) -> dict[str, float]:
+    """What the spec says that a trial reserves, as Ray names it."""
+    asked = {"cpus": spec.resources.cpus, "gpus": spec.resources.gpus, "memory": spec.resources.memory}
+    known = {key: amount for key, amount in asked.items() if not isinstance(amount, str)}
+    for key in asked.keys() - known.keys():
+        raise RequestError(
+            f"{key}: auto is for sweeps that rayci launches: a Tuner of one's own must know what each trial reserves",
+            at=f"resources.{key}",
+            hint="trial_config(…, resources={'CPU': 1, 'GPU': 0.5, 'memory': 16 * 2**30})",
+        )
+    return {"CPU": known["cpus"], "GPU": known["gpus"], "memory": known["memory"] * GIB}
 
 
 def load_subject(sweep: Sweep, gpus: float) -> Subject:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rayci.errors import RayciError
 from rayci.planning.resources import Resources
-from rayci.trials import ray_internals
+from rayci.trials import machine, ray_internals
 from rayci.trials.address import resolved, unreachable
 from rayci.trials.auth_token import make_private_token
 from rayci.trials.knobs import Knobs
@@ -20,6 +20,9 @@ from rayci.trials.process import hush, ray_runs, terminate_like_interrupt
 
 CLUSTER_PENDING = 64
 """Trials that wait for resources at a time on a cluster: what an autoscaler sees and scales to."""
+
+NAMESPACE = "rayci"
+"""Of what a sweep names on a cluster that others use too: it meets no name of theirs, and lists tell it apart."""
 
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune's own tables: 6 631 lines for 300 trials
@@ -59,6 +62,7 @@ def connected(knobs: Knobs, resources: Resources, *, workers: int, gpus: int = 0
     if knobs.address is None:  # None joins any Ray that runs on this machine
         cpus = max(1, math.ceil(workers * resources.cpus))
         options = {"address": "local", "num_cpus": cpus, "num_gpus": gpus, "include_dashboard": False}
+        options["_memory"] = machine.memory()  # what capacity counts on; Ray takes what happens to be free
     # Workers look for modules where the driver stands: in an empty folder, so that a user's own `trials/`
     # or `analysis/` cannot shadow ours. As a `working_dir` it would be shipped to every node, and on a
     # host with several nodes one that goes takes the others' copy with it.
@@ -88,7 +92,13 @@ def _start(empty: str, options: Mapping[str, Any], variables: Mapping[str, str])
             make_private_token()
         with chdir(empty):
             environment = {"env_vars": dict(variables)}
-            ray.init(runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, **options)
+            ray.init(
+                namespace=NAMESPACE,
+                runtime_env=environment,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **options,
+            )
     except SystemExit:  # Ray's own answer to SIGTERM while it starts
         raise KeyboardInterrupt from None
     except (OSError, RuntimeError, ValueError) as error:  # another version of Ray, a machine outside the cluster

@@ -126,6 +126,7 @@ class Experiments:
             hooks,
             self._budget,
             at_once=None if self._knobs.address else self._workers,
+            gpu_limit=self._knobs.gpu_limit,
         )
         with tempfile.TemporaryDirectory(prefix="rayci-tune-") as state:
             self._tuner(searcher, state).fit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -33,6 +34,8 @@ class Knobs:
     """Trials at a time on this machine, or waiting at a time on a cluster; None: what the cores allow."""
     address: str | None = None
     """A running Ray cluster to join; None starts Ray on this machine."""
+    gpu_limit: float | None = None
+    """GPUs that the sweep takes at a time, of a cluster that others use too; None: all that there are."""
     only: Sequence[str] = ()
     """Compositions to run; empty: all."""
     replicate: int | None = None
@@ -63,6 +66,8 @@ class Knobs:
             raise RequestError(f"workers = {self.workers}", at="--workers", allowed="1 or more")
         if self.keep not in list(Keep):
             raise RequestError(f"keep = {self.keep!r}", at="--keep", allowed=", ".join(Keep))
+        if self.gpu_limit is not None and not 0 < self.gpu_limit < math.inf:
+            raise RequestError(f"gpu_limit = {self.gpu_limit}", at="--gpu-limit", allowed="a number above 0")
         known_loggers(self.log)
         if self.address is not None:
             check_address(self.address)

@@ -20,6 +20,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory() -> int:
+    """Bytes of this machine, or of the container that this process runs in."""
+    from rayci.forecast.rates import host_bytes
+
+    return host_bytes()
+
+
 def gpus(resources: Resources, reservations: Reservations, workers: int) -> int:
     """GPUs that a Ray on this machine is told of.
 

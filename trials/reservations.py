@@ -1,4 +1,4 @@
-"""What each trial reserves: CPUs and a share of a GPU, larger after it ran out of memory."""
+"""What each trial reserves: CPUs, host memory, and a share of a GPU, larger after it ran out of memory."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from rayci.errors import RequestError
 from rayci.forecast.estimator import Estimator
-from rayci.forecast.share import STEPS
+from rayci.forecast.share import RESERVE, STEPS
 from rayci.planning.plan import Plan
 
 GIB = 2**30
+PROCESS = 2 * GIB
+"""Host memory of a worker beside its model: Python, torch, CUDA's own, the data sets."""
 
 
 @dataclass
@@ -22,6 +24,8 @@ class Reservations:
     """GPUs of each trial before anything went wrong."""
     most: float
     """GPUs that a trial may grow to."""
+    memory: int = 0
+    """Bytes of host memory of each trial."""
     _grown: dict[int, float] = field(default_factory=dict)
 
     def largest(self) -> float:
@@ -38,7 +42,8 @@ class Reservations:
 
     def of(self, index: int) -> dict[str, float]:
         """The reservation as Ray names it."""
-        return {"CPU": self.cpus, "GPU": self.gpus(index)}
+        own = {"CPU": self.cpus, "GPU": self.gpus(index)}
+        return own | {"memory": self.memory} if self.memory else own
 
     def last(self, index: int) -> bool:
         """Whether the trial cannot get more: without memory it fails for good."""
@@ -52,8 +57,8 @@ class Reservations:
 
 
 def reservations_of(plan: Plan, estimator: Estimator) -> Reservations:
-    """The reservations that a spec asks for; RequestError where `gpus: auto` cannot be told."""
-    resources = plan.spec.resources
+    """The reservations that a spec asks for; RequestError where what is `auto` cannot be told."""
+    resources, memory = plan.spec.resources, _host_memory(plan, estimator)
     if isinstance(resources.gpus, str):
         gpu_memory = _gpu_memory(resources.gpu_memory)
         share: dict[str, float] = {}
@@ -67,9 +72,24 @@ def reservations_of(plan: Plan, estimator: Estimator) -> Reservations:
                 )
             share[text] = gpus
         first = [share[trial.composition] for trial in plan.trials]
-        return Reservations(resources.cpus, first, resources.max_gpus or STEPS[-1])
+        return Reservations(resources.cpus, first, resources.max_gpus or STEPS[-1], memory)
     fixed = [resources.gpus] * len(plan.trials)
-    return Reservations(resources.cpus, fixed, resources.max_gpus or max(1.0, resources.gpus))
+    return Reservations(resources.cpus, fixed, resources.max_gpus or max(1.0, resources.gpus), memory)
+
+
+def _host_memory(plan: Plan, estimator: Estimator) -> int:
+    """Bytes of host memory that every trial reserves: all the same, for Tune reuses a worker for an equal one alone."""
+    given = plan.spec.resources.memory
+    if not isinstance(given, str):
+        return int(given * GIB)
+    needed = estimator.host_memory(plan)
+    if needed is None:
+        raise RequestError(
+            f"memory: auto, but what a trial needs is not known: {'; '.join(estimator.notes)}",
+            at="resources.memory",
+            allowed="a number of GiB",
+        )
+    return int(RESERVE * needed) + PROCESS
 
 
 def _gpu_memory(given: float | None) -> float:

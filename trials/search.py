@@ -73,6 +73,8 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
     at_once: int | None = None
     """Most trials that are out at a time, where the number of workers is known. Tune reserves resources anew for a
     trial that waits for a worker; one that is handed out when a worker is free takes that worker as it is."""
+    gpu_limit: float | None = None
+    """Most GPUs of the trials that are out at a time."""
     running: dict[str, _Running] = field(default_factory=dict, init=False)
     """Trials that were handed out and have not ended, by Tune's id."""
     stopped: RayciError | None = field(default=None, init=False)
@@ -96,12 +98,21 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
         return self.config(index)
 
     def _next(self) -> int | None:
-        if self.budget is None:
-            return self.schedule.next()
-        index = self.schedule.next(self.budget.admits)
-        if index is not None:
+        """The trial to hand out; None where none may start now, or the next one has to wait for GPUs of others."""
+        index = self.schedule.next(self.budget.admits) if self.budget else self.schedule.next()
+        if index is not None and self._beyond_limit(index):
+            self.schedule.again(index)
+            return None
+        if index is not None and self.budget:
             self.budget.begin(index)
         return index
+
+    def _beyond_limit(self, index: int) -> bool:
+        """Whether the trial would take more GPUs than the others that are out leave to it."""
+        if self.gpu_limit is None:
+            return False
+        taken = sum(self.reservations.gpus(trial.index) for trial in self.running.values())
+        return taken + self.reservations.gpus(index) > self.gpu_limit + 1e-9  # shares such as 0.1 do not add up exactly
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A stage is at hand, or done; or the worker is about to end."""

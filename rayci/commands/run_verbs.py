@@ -108,6 +108,9 @@ def run(
     store_limit: Annotated[float | None, typer.Option(help="GiB that stored weights may take.", min=0)] = None,
     workers: Annotated[int | None, typer.Option(help="Trials at a time.", show_default="what the cores allow")] = None,
     address: Annotated[str | None, typer.Option(help="Join a running Ray cluster.")] = None,
+    gpu_limit: Annotated[
+        float | None, typer.Option(help="GPUs that trials take at a time.", show_default="all that there are")
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this composition; may be repeated.")] = None,
     replicate: Annotated[int | None, typer.Option(help="Only this edit batch.")] = None,
     seed: Annotated[int | None, typer.Option(help="Only this seed index.")] = None,
@@ -148,6 +151,7 @@ def run(
         log=log or (),
         workers=workers,
         address=address,
+        gpu_limit=gpu_limit,
         sharing=sharing,
         keep=Keep.ALL if keep_weights else keep,
         max_cost=max_cost,

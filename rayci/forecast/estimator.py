@@ -102,6 +102,16 @@ class Estimator:
         """What a trial of this composition needs on its device, bytes; None where the model's size is not known."""
         return self._most(self._planner.chain(composition))
 
+    def host_memory(self, plan: Plan) -> int | None:
+        """The most that any trial needs of its host, bytes; None where the model's size is not known.
+
+        Beside a GPU that is the copy of the untouched model.
+        """
+        resources = self.spec.resources
+        if self._known is None or resources.gpus == 0 or resources.device == "cpu":
+            return self.memory(plan)
+        return self._known.memory.most((), ())
+
     def share(self, composition: str, gpu_memory: float) -> float | None:
         """GPUs of `gpu_memory` bytes that a trial of this composition needs; None where that is not known."""
         needed = self.trial_memory(composition)

@@ -86,7 +86,7 @@ def measure(device: str, folder: Path) -> Rates:
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     read, written = _of_disk(folder, min(FILE_BYTES if chosen.type == "cuda" else FILE_BYTES // 16, free // 10))
-    host = _host_bytes()
+    host = host_bytes()
     name, memory = _cpu_name(), host
     if chosen.type == "cuda":
         properties = torch.cuda.get_device_properties(chosen)
@@ -180,7 +180,7 @@ def _of_disk(folder: Path, size: int) -> tuple[float, float]:
         path.unlink(missing_ok=True)
 
 
-def _host_bytes() -> int:
+def host_bytes() -> int:
     """The machine's memory, or the limit of the container that this process runs in."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:

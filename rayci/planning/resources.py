@@ -19,6 +19,9 @@ class Resources(Strict):
     """GPUs a trial reserves; a fraction shares one, `auto` takes the share that its memory estimate asks for."""
     max_gpus: Annotated[float, Field(gt=0)] | None = None
     """GPUs that a trial may grow to after it ran out of memory; None: one, or what it reserves if that is more."""
+    memory: float | Literal["auto"] = 0.0
+    """Memory of its host in GiB that a trial reserves; `auto`: what its estimate asks for. With 0 none is reserved, and
+    CPUs and GPUs alone say how many trials a node takes."""
     device: Literal["auto", "cpu"] = "auto"
     """Where the model goes; `auto`: to the GPUs that the trial reserves, else to the CPU. `cpu` beside
     reserved GPUs tries out how a sweep packs onto a cluster, on a machine that has none."""
@@ -30,7 +33,7 @@ class Resources(Strict):
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads of torch in a trial: fixed, because it can change the last bit of a sum."""
 
-    @field_validator("gpus", mode="plain")
+    @field_validator("gpus", "memory", mode="plain")
     @classmethod
     def _number_or_auto(cls, value: Any) -> Any:
         number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf

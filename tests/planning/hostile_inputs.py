@@ -34,7 +34,7 @@ criteria: [edit_success, {utility: {scoring: letters}}, perplexity]
 dtype: float32
 attention: sdpa
 trust_remote_code: false
-resources: {cpus: 1, gpus: 0, max_gpus: 1, gpu_memory: 80, gpu_hour_price: 1.5, threads: 1}
+resources: {cpus: 1, gpus: 0, max_gpus: 1, memory: 1, gpu_memory: 80, gpu_hour_price: 1.5, threads: 1}
 """
 
 COMPOSITION = "ft{lr=1e-3,layers=[1,2]} > wanda@0.5 > rtn@4{group_size=16}"

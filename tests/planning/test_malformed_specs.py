@@ -104,6 +104,7 @@ CASES: dict[str, tuple[str, int | None, str]] = {
     "mapping for number": (edit("{sweep: [0.25, 0.5]}", "{swep: [0.25, 0.5]}"), 5, "try: sparsity: {sweep: […]}"),
     "true for number": (edit("replicates: 2", "replicates: true"), 2, "true or false does not belong here"),
     "true among layers": (edit("ft: {}", "ft: {layers: [1, true]}"), 4, "true or false does not belong here"),
+    "all memory there is": (GOOD + "resources: {memory: most}\n", 7, "a number from 0, or auto"),
     "infinitely many CPUs": (GOOD + "resources: {cpus: .inf}\n", 7, "resources.cpus"),
     "octal": (edit("replicates: 2", "replicates: 010"), 2, "leading zero"),
     "octal in a composition": (GOOD + "compose: {also: ['rtn@010']}\n", 7, "cannot read strength '010'"),

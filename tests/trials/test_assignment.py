@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from rayci.errors import RequestError
+from rayci.planning.plan import make
+from rayci.planning.resources import Resources
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
 from rayci.testbed import checkpoint
-from rayci.trials.assignment import Assignment
+from rayci.trials.assignment import Assignment, trial_config
+from rayci.trials.trainable import CompositionTrial
 
 
 @pytest.fixture
@@ -32,6 +35,13 @@ def assignment(tmp_path: Path) -> Assignment:
     sweep = Sweep.open(spec)
     places = str(tmp_path), str(tmp_path / "store")
     return Assignment(spec, *places, hashes=sweep.hashes, content=sweep.content)
+
+
+def test_a_trial_of_ones_own_tuner_reserves_what_the_spec_says(assignment: Assignment) -> None:
+    resources = Resources(cpus=2, gpus=0.5, memory=1.5)
+    plan = make(assignment.spec.model_copy(update={"resources": resources}))
+    asked = CompositionTrial.default_resource_request(trial_config(plan, plan.trials[0]))
+    assert asked.bundles == [{"CPU": 2.0, "GPU": 0.5, "memory": 1.5 * 2**30}]
 
 
 def test_a_worker_does_not_hash_the_weights_again(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> None:

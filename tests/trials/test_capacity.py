@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from rayci.planning.plan import Plan, make
 from rayci.planning.resources import Resources
 from rayci.planning.spec import Spec
 from rayci.trials import launch, machine
-from rayci.trials.capacity import Place, refuse_too_large
+from rayci.trials.capacity import Place, refuse_beyond_limit, refuse_too_large
 from rayci.trials.reservations import Reservations
 
 SPEC = Spec.model_validate({"name": "t", "interventions": {"ft": {}, "rtn": {"bits": 4}}, "criteria": ["hazard"]})
@@ -39,6 +40,26 @@ def test_one_node_must_hold_a_whole_trial(plan: Plan) -> None:
     assert "node 10.0.0.1 has 8 CPU, 1 GPU" in str(error.value.allowed)
 
 
+def test_a_trial_beyond_the_limit_of_gpus(plan: Plan) -> None:
+    reservations = Reservations(1, [0.5, 2, *[0.5] * len(plan.trials)], 8)
+    refuse_beyond_limit(plan, [0, 1], reservations, None)
+    with pytest.raises(RequestError, match=re.escape(f"{plan.trials[1].composition!r} reserves 2 GPU")) as error:
+        refuse_beyond_limit(plan, [0, 1], reservations, 1)
+    assert error.value.at == "--gpu-limit" and error.value.allowed == "2 or more"
+    assert reservations.most == 8
+    refuse_beyond_limit(plan, [0], reservations, 1)
+    assert reservations.most == 1
+
+
+def test_memory_that_no_node_has(plan: Plan) -> None:
+    reservations = Reservations(1, [0.5] * len(plan.trials), 1, memory=2**30)
+    refuse_too_large(plan, [0], reservations, [SMALL, Place("b", {"CPU": 1, "GPU": 1, "memory": 2.0**30})], Blame(None))
+    with pytest.raises(RequestError, match=r"reserves 1 CPU, 0\.5 GPU, 1 GiB of memory, which no node") as error:
+        refuse_too_large(plan, [0], reservations, [SMALL, LARGE], Blame(None))
+    assert error.value.at == "resources.memory"
+    assert "node 10.0.0.1 has 8 CPU, 1 GPU, 0.9313 GiB of memory" in str(error.value.allowed)
+
+
 def test_nothing_grows_beyond_the_largest_node(plan: Plan) -> None:
     reservations = Reservations(1, [4] * len(plan.trials), 8)
     refuse_too_large(plan, [0], reservations, [SMALL, LARGE], Blame(None))
@@ -48,13 +69,19 @@ def test_nothing_grows_beyond_the_largest_node(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize(
-    ("resources", "key"), [("{gpus: 4096}", "gpus"), ("{cpus: 4096}", "cpus"), ("{cpus: 4096, device: cpu}", "cpus")]
+    ("resources", "key"),
+    [
+        ("{gpus: 4096}", "gpus"),
+        ("{cpus: 4096}", "cpus"),
+        ("{cpus: 4096, device: cpu}", "cpus"),
+        ("{memory: 4096}", "memory"),
+    ],
 )
 def test_a_launch_is_refused_before_anything_is_written(resources: str, key: str, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(
         f"interventions: {{rtn: {{bits: 4}}}}\ncriteria: [avg_bits]\nresources: {resources}\n"
     )
-    with pytest.raises(RequestError, match=r"'rtn.*' reserves .*4096 .PU.*no node can give") as error:
+    with pytest.raises(RequestError, match=r"'rtn.*' reserves .*4096 .*no node can give") as error:
         launch(tmp_path / "s.yaml", out=tmp_path / "run")
     assert error.value.at == f"{tmp_path / 's.yaml'}:3: resources.{key}"
     assert "this machine has" in str(error.value.allowed)

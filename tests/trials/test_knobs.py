@@ -23,6 +23,7 @@ GIVEN = Knobs(
     store_limit=3 * GIB // 2,
     workers=3,
     address="10.0.0.1:6379",
+    gpu_limit=2.5,
     only=("ft > wanda@0.5", "rtn@4"),
     replicate=0,
     log=("tensorboard",),
@@ -69,3 +70,5 @@ def test_knobs_stay_as_they_are() -> None:
         launch("s.yaml", wokers=2)
     with pytest.raises(RequestError, match="workers = 0"):
         Knobs(workers=0).check()
+    with pytest.raises(RequestError, match="gpu_limit = 0"):
+        Knobs(gpu_limit=0).check()

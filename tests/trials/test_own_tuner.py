@@ -60,16 +60,17 @@ def test_halves_of_two_gpus_run_four_trials_at_a_time(two_gpus: None, tmp_path: 
 
 
 def test_a_whole_gpu_each(two_gpus: None, tmp_path: Path) -> None:
-    whole = SPEC.resources.model_copy(update={"gpus": 2})
+    whole = SPEC.resources.model_copy(update={"gpus": 2, "memory": 0.5})
     frame = fit(SPEC.model_copy(update={"resources": whole}), tmp_path).get_dataframe()
     assert set(frame["gpus"]) == {"0,1"}
     assert frame["worker"].nunique() == 1
 
 
-def test_an_automatic_share_needs_rayci_to_launch() -> None:
-    automatic = SPEC.resources.model_copy(update={"gpus": "auto"})
+@pytest.mark.parametrize("key", ["gpus", "memory"])
+def test_what_is_automatic_needs_rayci_to_launch(key: str) -> None:
+    automatic = SPEC.resources.model_copy(update={key: "auto"})
     plan = Sweep.open(SPEC.model_copy(update={"resources": automatic})).planner.plan()
-    with pytest.raises(RequestError, match="gpus: auto"):
+    with pytest.raises(RequestError, match=f"{key}: auto"):
         trial_config(plan, plan.trials[0])
     given = trial_config(plan, plan.trials[0], resources={"CPU": 1, "GPU": 0.5})
     assert given["resources"]["GPU"] == 0.5

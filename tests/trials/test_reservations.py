@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from rayci.forecast.estimator import Estimator
 from rayci.forecast.share import fitting
-from rayci.trials.reservations import Reservations
+from rayci.planning.plan import Names, Planner
+from rayci.planning.spec import Spec
+from rayci.trials.reservations import PROCESS, Reservations, reservations_of
 
 GIB = 2**30
 
@@ -27,6 +32,27 @@ def test_growing_ends_at_the_most() -> None:
     assert reservations.gpus(1) == 1 and reservations.gpus(0) == 0.3
     reservations.enlarge(0)
     assert reservations.gpus(0) == 0.5
+
+
+def test_every_trial_reserves_the_same_host_memory() -> None:
+    """Of a Llama of 44 MiB: nothing, what is said, or what the largest trial needs; beside a GPU the model's copy."""
+
+    def reserved(**resources: Any) -> int:
+        spec = {
+            "name": "t",
+            "interventions": {"ft": {}, "rtn": {"bits": 4}},
+            "criteria": ["avg_bits"],
+            "resources": resources,
+        }
+        planner = Planner(checked := Spec.model_validate(spec), Names(checked))
+        reservations = reservations_of(planner.plan(), Estimator(planner, lambda parameters, kind: []))
+        memory = {reservations.of(index).get("memory", 0) for index in range(len(reservations.first))}
+        return int(memory.pop()) if len(memory) == 1 else -1
+
+    assert reserved() == 0 and reserved(memory=1.5) == 1.5 * GIB
+    alone, beside_gpu = reserved(memory="auto") - PROCESS, reserved(memory="auto", gpus=1) - PROCESS
+    assert alone > 2 * beside_gpu > 0
+    assert reserved(memory="auto", gpus=1, device="cpu") - PROCESS == alone
 
 
 def test_without_a_gpu_there_is_nothing_to_grow() -> None:

@@ -23,15 +23,16 @@ SPEC = Spec.model_validate(
 )
 
 
-def searcher_of(hooks: Hooks) -> PrefixSearcher:
+def searcher_of(hooks: Hooks, gpus: float = 0.0, gpu_limit: float | None = None) -> PrefixSearcher:
     plan = make(SPEC)
     return PrefixSearcher(
         Schedule(plan, range(len(plan.trials))),
         lambda index: {"index": index},
         lambda index: [stage.fingerprint for stage in plan.trials[index].stages],
-        Reservations(1, [0] * len(plan.trials), 1),
+        Reservations(1, [gpus] * len(plan.trials), 1),
         100,
         hooks,
+        gpu_limit=gpu_limit,
     )
 
 
@@ -48,6 +49,23 @@ def test_a_trial_that_died_with_its_node_is_run_again(with_its_node: bool) -> No
     assert bool(lost) is not with_its_node
     searcher.on_trial_complete("b", error=True)
     assert len(lost) == (1 if with_its_node else 2), "one lost node excuses one death"
+
+
+def test_no_more_gpus_are_out_than_the_sweep_may_take() -> None:
+    plan = make(SPEC)
+    untouched = {"stage": plan.trials[0].stages[0].fingerprint, "at_hand": True, "complete": True}
+    searcher = searcher_of(Hooks(), gpus=0.1, gpu_limit=0.3)
+    out = {"a": searcher.suggest("a")}
+    searcher.on_trial_result("a", untouched)  # the others waited for it
+    out |= {name: searcher.suggest(name) for name in "bc"}
+    assert all(isinstance(config, dict) for config in out.values()), "as many as there is room for"
+    assert searcher.suggest("d") is None
+    searcher.on_trial_complete("a", {"out_of_memory": "it comes back with 0.125"})
+    assert searcher.suggest("d") is None, "beside twice 0.1"
+    for name in "bc":
+        searcher.on_trial_complete(name, untouched)
+    again = [searcher.suggest("d"), searcher.suggest("e")]
+    assert out["a"] in again and searcher.suggest("f") is None, "0.125 + 0.1"
 
 
 def told(fault: str, worker: int, *, starting: bool = True, refused: bool = False) -> dict[str, Any]:
