@@ -20,6 +20,7 @@ from rayci.trials.knobs import DEFAULT, GIB, Knobs
 if TYPE_CHECKING:
     from rayci.planning.sweep import Sweep
     from rayci.running.runner import Runner
+    from rayci.running.timesheet import Timesheet
     from rayci.subject import Subject
 
 
@@ -44,8 +45,8 @@ class Assignment:
     downloads: str | None = None
     """The driver's folder of downloaded data, see `rayci.data.downloaded_files`."""
 
-    def runner(self, gpus: float) -> Runner:
-        """The runner of one worker, with the model loaded on what the trial reserved.
+    def runner(self, gpus: float, sheet: Timesheet) -> Runner:
+        """The runner of one worker, with the model loaded on what the trial reserved; `sheet` is the worker's.
 
         Raises RequestError where this machine has another model or other data than the driver.
         """
@@ -65,7 +66,13 @@ class Assignment:
             )
         store = StageStore(self.store, limit=self.knobs.store_limit)
         return Runner(
-            sweep, load_subject(sweep, gpus), store, self.results, self.knobs.sharing, device_share=min(gpus, 1.0)
+            sweep,
+            load_subject(sweep, gpus),
+            store,
+            self.results,
+            self.knobs.sharing,
+            device_share=min(gpus, 1.0),
+            sheet=sheet,
         )
 
 

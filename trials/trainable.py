@@ -14,6 +14,7 @@ from rayci.trials.assignment import Assignment
 
 if TYPE_CHECKING:
     from rayci.running.runner import Runner, StageReport
+    from rayci.running.timesheet import Timesheet
 
 
 class CompositionTrial(tune.Trainable):  # type: ignore[misc]
@@ -34,14 +35,16 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
     _fault: Exception | None = None
 
     def setup(self, config: dict[str, Any], assignment: Assignment | None = None) -> None:
-        """Remember the assignment; called by Tune when the actor starts."""
+        """Remember the assignment, and count time from here on; called by Tune when the actor starts."""
+        from rayci.running.timesheet import Timesheet
+
         assert assignment is not None, "tune.with_parameters(CompositionTrial, assignment=…)"
-        self._assignment = assignment
+        self._assignment, self._sheet = assignment, Timesheet()
 
     def _start(self) -> Iterator[StageReport]:
         config = self.config
         if self._runner is None:
-            self._runner = _load(self._assignment, config["resources"]["GPU"])
+            self._runner = _load(self._assignment, config["resources"]["GPU"], self._sheet)
         trial = self._runner.sweep.planner.trial(config["composition"], config["replicate"], config["seed"])
         self._left = max(1, len(trial.stages) - config["first"])
         return self._runner.run(trial, config["owners"], config["keep"], config["first"], last_try=config["last_try"])
@@ -115,12 +118,15 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
         return tune.PlacementGroupFactory([{key: value for key, value in config["resources"].items() if value}])
 
 
-def _load(assignment: Assignment, gpus: float) -> Runner:
-    import torch
-    from transformers.utils import logging as transformers_logging
+def _load(assignment: Assignment, gpus: float, sheet: Timesheet) -> Runner:
+    from rayci.running.timesheet import Activity
 
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    torch.set_num_threads(assignment.spec.resources.threads)
-    # What the trial reserved decides, not what the machine has: a trial without a GPU must not take one.
-    return assignment.runner(gpus)
+    with sheet.on(Activity.LOAD):
+        import torch
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        torch.set_num_threads(assignment.spec.resources.threads)
+        # What the trial reserved decides, not what the machine has: a trial without a GPU must not take one.
+        return assignment.runner(gpus, sheet)

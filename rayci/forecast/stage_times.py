@@ -48,7 +48,7 @@ def of_run(run: Path | str, model: str, device: str) -> Times:
     peaks: dict[tuple[str, str], int] = {}
     readings: dict[str, list[float]] = {}
     for row in _timed_rows(run, model, device):
-        if row["measure_seconds"] is not None:
+        if row["measure_seconds"]:  # 0 where the reading came out of the store
             readings.setdefault(row["criterion"], []).append(row["measure_seconds"])
         peak = row["peak_memory_bytes"]
         if peak and not row["method"]:

@@ -6,7 +6,6 @@ runs out of memory is tried again with smaller batches, from the nearest stage o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +18,8 @@ from rayci.planning.plan import Stage, Trial
 from rayci.planning.sweep import Sweep
 from rayci.running.out_of_memory import ran_out, release_memory, smaller
 from rayci.running.reasons import reason_of, traceback_of
+from rayci.running.stated_operations import stated_operations
+from rayci.running.timesheet import Activity, Span, Timesheet
 from rayci.storage.stages import Outcome, StageStore
 from rayci.subject import Applied, Subject
 
@@ -34,6 +35,8 @@ class Position:
     """Whether stored weights are read and written."""
     debug: bool = False
     """Let an exception of a method through, in place of an outcome with its reason."""
+    sheet: Timesheet = field(default_factory=Timesheet)
+    """Where what the ways take is counted."""
     _at: str = field(default="", init=False)
     """Fingerprint of the stage that the subject is at."""
     _smaller: dict[str, Intervention] = field(default_factory=dict, init=False)
@@ -56,11 +59,12 @@ class Position:
     def refusals(self, trial: Trial, first: int) -> dict[int, str]:
         """Depth -> why the step to it cannot be applied, from depth `first` on; nothing is applied to find out."""
         links = self.sweep.planner.chain(trial.composition)
-        reasons = {
-            depth: self._refusal(links[depth - 1], trial.stages[depth])
-            for depth in range(max(first, 1), len(trial.stages))
-            if not links[depth - 1].recompression  # of a step that has been applied before
-        }
+        with self.sheet.on(Activity.LOAD):
+            reasons = {
+                depth: self._refusal(links[depth - 1], trial.stages[depth])
+                for depth in range(max(first, 1), len(trial.stages))
+                if not links[depth - 1].recompression  # of a step that has been applied before
+            }
         return {depth: reason for depth, reason in reasons.items() if reason is not None}
 
     def _refusal(self, link: Link, stage: Stage) -> str | None:
@@ -79,15 +83,20 @@ class Position:
         Stages on the way were stored once; where one is kept and is not there any more, it is stored
         again. Raises OutOfMemory where smaller batches do not help, unless it is the `last_try`.
         """
+        with self.sheet.on(Activity.LOAD):
+            return self._reach(trial, depth, keep, last_try)
+
+    def _reach(self, trial: Trial, depth: int, keep: Sequence[bool], last_try: bool) -> tuple[int, Outcome]:
         links = self.sweep.planner.chain(trial.composition)
         start = index = self._nearest(trial, depth, links)
         outcome = Outcome(0.0, None, None)
         if start == depth:
             fingerprint = trial.stages[depth].fingerprint
             outcome = self.store.outcome(fingerprint) or outcome
-            self.store.put_outcome(fingerprint, outcome)
+            self._put_outcome(fingerprint, outcome)
         while index < depth:
             link, stage = links[index], trial.stages[index + 1]
+            self.sheet.work_was_load()
             try:
                 outcome = self._apply(link, self.sweep.context(stage.replicate, stage.seed), last_try)
             except OutOfMemory as error:
@@ -96,7 +105,7 @@ class Position:
                 self._shrink(link, stage, error, last_try)
                 index = self._nearest(trial, index, links)
                 continue
-            self.store.put_outcome(stage.fingerprint, outcome)
+            self._put_outcome(stage.fingerprint, outcome)
             if outcome.failure is not None:
                 self.to_base(everything=True)
                 return index + 1 - start, outcome
@@ -106,11 +115,16 @@ class Position:
                 self.keep(stage)
         return depth - start, outcome
 
+    def _put_outcome(self, fingerprint: str, outcome: Outcome) -> None:
+        with self.sheet.on(Activity.STORE):
+            self.store.put_outcome(fingerprint, outcome)
+
     def keep(self, stage: Stage) -> None:
         """Store the weights of the stage that the subject is at, unless they are there."""
-        if self.sharing and stage.depth and not self.store.has_weights(stage.fingerprint):
-            changed = self.subject.parameters_of(self.subject.changed())
-            self.store.put_weights(stage.fingerprint, changed, self.subject.receipts)
+        with self.sheet.on(Activity.STORE):
+            if self.sharing and stage.depth and not self.store.has_weights(stage.fingerprint):
+                changed = self.subject.parameters_of(self.subject.changed())
+                self.store.put_weights(stage.fingerprint, changed, self.subject.receipts)
 
     def to_base(self, *, everything: bool = False) -> None:
         """Back to the untouched model; `everything` after a failure, when any weight may have changed."""
@@ -134,12 +148,11 @@ class Position:
         return 0
 
     def _apply(self, link: Link, context: Context, last_try: bool) -> Outcome:
-        start = time.perf_counter()
-        failure = origin = None
+        failure = origin = operations = None
         intervention = self._smaller.get(str(link), link.intervention)
-        peak = PeakMemory(self.subject.device)
+        peak, span = PeakMemory(self.subject.device), Span()
         try:
-            with peak:
+            with self.sheet.on(Activity.APPLY) as span, peak:
                 self.subject.apply(intervention, context, link.recompression)
         except Exception as error:  # a failing method is a row, and the sweep goes on
             if self.debug:
@@ -149,9 +162,12 @@ class Position:
             failure, origin = reason_of(error), traceback_of(error)
         else:  # with the settings as asked for, so that a later step knows it again
             self.subject.applied[-1] = replace(self.subject.applied[-1], intervention=link.intervention)
+            if link.recompression != "reproject":  # which no method speaks of
+                operations = stated_operations(link.intervention, self.sweep, self.subject)
             receipt = self.subject.receipts[-1]
             self._notes += [f"{link}: {said}" for said in (*receipt.retries, *receipt.notes)]
-        return Outcome(time.perf_counter() - start, peak.bytes, failure, origin)
+        self.sheet.applied(operations)
+        return Outcome(span.seconds, peak.bytes, failure, origin)
 
     def _shrink(self, link: Link, stage: Stage, error: OutOfMemory, last_try: bool) -> None:
         """Use smaller batches for a step from now on; OutOfMemory where they are as small as can be."""

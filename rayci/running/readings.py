@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,6 +22,8 @@ from rayci.running.batch_budget import fitted, free_memory
 from rayci.running.out_of_memory import ran_out, release_memory, smaller
 from rayci.running.reasons import reason_of, traceback_of
 from rayci.running.rows import Measured
+from rayci.running.stated_operations import stated_operations
+from rayci.running.timesheet import Activity, Timesheet
 from rayci.storage.parts import Reading as Held
 from rayci.storage.stages import StageStore
 from rayci.subject import Subject
@@ -42,6 +43,8 @@ class Readings:
     """Let a criterion's exception through."""
     device_share: float = 1.0
     """How much of a GPU is this process's own."""
+    sheet: Timesheet = field(default_factory=Timesheet)
+    """Where what measuring takes is counted."""
     _references: dict[str, Sequence[Any] | None] = field(default_factory=dict, repr=False)
     _small: dict[str, Criterion] = field(default_factory=dict, init=False)
     """Criteria with batches that fit here, smaller ones where they ran out of memory."""
@@ -70,7 +73,8 @@ class Readings:
             reading = None if anew else _stored(self.store, stage, criterion, replicate, fingerprint)
             if reading is None:
                 entry = self._measure(stage, criterion, replicate, fingerprint, last_try)
-                reading = _from_entry(criterion, replicate, entry)
+                operations = stated_operations(criterion, self.sweep, self.subject)
+                reading = replace(_from_entry(criterion, replicate, entry), operations=operations)
             readings.append(reading)
         return readings
 
@@ -86,23 +90,22 @@ class Readings:
     def _measure(
         self, stage: Stage, criterion: Criterion, replicate: int | None, fingerprint: str, last_try: bool
     ) -> dict[str, Any]:
-        context = self.sweep.context(replicate, stage.seed)
         compares = criterion.compares and stage.depth > 0
-        if compares:
-            context = context.with_reference(self._reference(fingerprint))
-        start = time.perf_counter()
-        with PeakMemory(self.subject.device) as peak:
+        with self.sheet.on(Activity.MEASURE) as span, PeakMemory(self.subject.device) as peak:
+            context = self.sweep.context(replicate, stage.seed)
+            if compares:
+                context = context.with_reference(self._reference(fingerprint))
             if compares and context.reference is None:
                 entry: dict[str, Any] = _without_value(_NO_REFERENCE)
             else:
                 entry = self._entry(criterion, context, last_try)
-        seconds = time.perf_counter() - start
-        entry |= {"seconds": seconds, "device": self.subject.device.type, "peak_memory_bytes": peak.bytes}
+        entry |= {"seconds": span.seconds, "device": self.subject.device.type, "peak_memory_bytes": peak.bytes}
         if criterion.compares and stage.depth == 0:
             self._references[fingerprint] = entry.get("records")
         else:
             entry.pop("records", None)
-        self.store.put_reading(stage.fingerprint, fingerprint, entry)
+        with self.sheet.on(Activity.STORE):
+            self.store.put_reading(stage.fingerprint, fingerprint, entry)
         return entry
 
     def _entry(self, criterion: Criterion, context: Context, last_try: bool) -> dict[str, Any]:
@@ -178,7 +181,7 @@ def _stored(
     """One reading from the store; None where there is none, or an entry that is no reading."""
     entry = store.reading(stage.fingerprint, fingerprint)
     try:
-        return None if entry is None else _from_entry(criterion, replicate, entry)
+        return None if entry is None else replace(_from_entry(criterion, replicate, entry), seconds=0.0, operations=0.0)
     except (KeyError, TypeError, ValueError):  # another version wrote it
         return None
 

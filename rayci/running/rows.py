@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from rayci.fingerprint import canonical_json
 from rayci.item_values import ItemRow, Items
 from rayci.kinds import Status
 from rayci.running.asked_readings import asked
+from rayci.running.timesheet import Timesheet, Visit
 from rayci.table import Part, Row, StepCell
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class Measured:
     n: int | None = None
     reason: str | None = None
     seconds: float | None = None
+    """What measuring took; 0 where the reading came out of the store, None where nothing was measured."""
+    operations: float | None = None
+    """What the criterion says that it was; None where it says nothing."""
     device: str | None = None
     """Where it was measured; None where nothing was."""
     peak_memory_bytes: int | None = None
@@ -64,11 +68,21 @@ def blocked_by(stage: Stage, failure: str) -> str:
     return f"{stage.chain or 'the untouched model'} failed: {failure}"
 
 
+NOBODY = Visit()
+"""Of rows that no worker wrote."""
+
+
 def rows(
-    sweep: Sweep, trial: Trial, stage: Stage, owner: str, measured: list[Measured], outcome: Outcome | None
+    sweep: Sweep,
+    trial: Trial,
+    stage: Stage,
+    owner: str,
+    measured: list[Measured],
+    outcome: Outcome | None,
+    visit: Visit = NOBODY,
 ) -> Iterator[Row]:
     """One row for each reading of the stage; `owner` is the id of the trial that measures it."""
-    steps = tuple(_cells(sweep, trial, stage))
+    steps, recorded_at = tuple(_cells(sweep, trial, stage)), datetime.now(UTC)
     for reading in measured:
         yield Row(
             sweep=sweep.spec.name,
@@ -93,13 +107,14 @@ def rows(
             n=reading.n,
             status=reading.status,
             reason=reading.reason,
-            apply_seconds=outcome.seconds if outcome else None,
+            **asdict(visit),
             measure_seconds=reading.seconds,
+            measure_operations=reading.operations,
             peak_memory_bytes=_most(outcome.peak_memory_bytes if outcome else None, reading.peak_memory_bytes),
             device=reading.device or "none",
             dtype=sweep.spec.dtype,
             versions=versions(sweep.fetched, sweep.overlaps_allowed),
-            recorded_at=datetime.now(UTC),
+            recorded_at=recorded_at,
         )
 
 
@@ -157,12 +172,17 @@ def publish(
     owner: str,
     measured: list[Measured],
     outcome: Outcome | None,
+    sheet: Timesheet | None = None,
 ) -> None:
-    """Write the rows of a stage's readings, and what their items counted; those that have rows keep them."""
+    """Write the rows of a stage's readings, and what their items counted; those that have rows keep them.
+
+    `sheet`: that of the worker that came to the stage.
+    """
     held = parts.held(stage.fingerprint)
     new = [reading for reading in measured if (_fingerprint(sweep, stage, reading), reading.replicate) not in held]
     if new:
-        own = list(rows(sweep, trial, stage, owner, new, outcome))
+        visit = NOBODY if sheet is None else sheet.visit(sum(reading.seconds or 0.0 for reading in new))
+        own = list(rows(sweep, trial, stage, owner, new, outcome, visit))
         parts.write(stage.fingerprint, own, sweep.scales, list(item_rows(sweep, stage, new)), beside=bool(held))
 
 

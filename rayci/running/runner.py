@@ -13,6 +13,7 @@ from rayci.running.asked_readings import lacking
 from rayci.running.position import Position
 from rayci.running.readings import Readings
 from rayci.running.rows import Measured, blocked_by, publish, without_value
+from rayci.running.timesheet import Activity, Timesheet
 from rayci.storage.parts import Parts
 from rayci.storage.stages import Outcome, StageStore
 from rayci.subject import Subject
@@ -56,12 +57,15 @@ class Runner:
     """Let an exception of a method or a criterion through, in place of rows with its reason."""
     device_share: float = 1.0
     """How much of a GPU is this process's own: batches of criteria fill what is free of it."""
+    sheet: Timesheet = field(default_factory=Timesheet)
+    """What the worker has done since it started; the rows take it over."""
     _last_try: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
-        self._position = Position(self.sweep, self.subject, self.store, self.sharing, self.debug)
+        with self.sheet.on(Activity.LOAD):
+            self._position = Position(self.sweep, self.subject, self.store, self.sharing, self.debug, self.sheet)
         self._parts = Parts(self.results)
-        self._readings = Readings(self.sweep, self.subject, self.store, self.debug, self.device_share)
+        self._readings = Readings(self.sweep, self.subject, self.store, self.debug, self.device_share, self.sheet)
 
     def run(
         self, trial: Trial, owners: Sequence[str], keep: Sequence[bool], first: int = 0, *, last_try: bool = True
@@ -84,6 +88,7 @@ class Runner:
         blocked = self._failed_before(trial, first)
         for depth in range(first, len(trial.stages)):
             stage = trial.stages[depth]
+            self.sheet.work_was_load()
             if blocked is not None:
                 skipped = without_value(self.sweep, stage, Status.SKIPPED, blocked)
                 self._publish(trial, stage, owners[depth], skipped, None)
@@ -163,7 +168,8 @@ class Runner:
     def _publish(
         self, trial: Trial, stage: Stage, owner: str, readings: list[Measured], outcome: Outcome | None
     ) -> None:
-        publish(self.sweep, self._parts, trial, stage, owner, readings, outcome)
+        with self.sheet.on(Activity.STORE):
+            publish(self.sweep, self._parts, trial, stage, owner, readings, outcome, self.sheet)
 
 
 def _values(readings: Sequence[Measured], trial: Trial) -> dict[str, float]:

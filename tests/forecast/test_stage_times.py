@@ -31,6 +31,7 @@ def _run(folder: Path, device: str = "cpu") -> Path:
             for k, s in enumerate((5.0, 7.0, 60.0))
         ),
         row("rtn@4", "utility", 1.0, apply_seconds=0.0, measure_seconds=7.0, **timed),  # out of the store
+        *(row("rtn@4", "utility", 1.0, k, apply_seconds=0.0, measure_seconds=0.0, **timed) for k in range(9)),
         row("wanda@0.5 > ft > refit(wanda@0.5)", "utility", 1.0, 0, apply_seconds=3.0, measure_seconds=None, **timed),
         row(
             "wanda@0.5 > ft > reproject(wanda@0.5)",

@@ -177,8 +177,11 @@ def test_readings_survive_a_lost_part(tmp_path: Path) -> None:
     lost.unlink()
     _, reports = run_all(runner(tmp_path))
     assert sum(report.applied for report in reports) == 0
-    kept = [name for name in before.columns if name not in ("recorded_at",)]
-    assert table.read(tmp_path).frame[kept].astype(str).equals(before[kept].astype(str))
+    after = table.read(tmp_path).frame
+    kept = [name for name in before.columns if name not in table.VOLATILE]
+    assert after[kept].astype(str).equals(before[kept].astype(str))
+    again = after["stage_fingerprint"] == lost.stem
+    assert set(after.loc[again, "measure_seconds"]) == {0.0} and (after.loc[~again, "measure_seconds"] > 0).all()
 
 
 def test_a_reading_that_is_stored_is_not_taken_again(tmp_path: Path) -> None:

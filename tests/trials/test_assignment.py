@@ -13,6 +13,7 @@ from rayci.planning.plan import make
 from rayci.planning.resources import Resources
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
+from rayci.running.timesheet import Timesheet
 from rayci.testbed import checkpoint
 from rayci.trials.assignment import Assignment, trial_config
 from rayci.trials.trainable import CompositionTrial
@@ -49,18 +50,18 @@ def test_a_worker_does_not_hash_the_weights_again(assignment: Assignment, monkey
         raise AssertionError(f"{path} is hashed")
 
     monkeypatch.setattr("rayci.model.folder.hash_file", refuse)
-    runner = assignment.runner(gpus=0)
+    runner = assignment.runner(0, Timesheet())
     assert runner.sweep.content == assignment.content
 
 
 def test_a_worker_refuses_another_model(assignment: Assignment) -> None:
     os.truncate(Path(assignment.spec.model) / "generation_config.json", 3)
     with pytest.raises(RequestError, match=r"generation_config\.json is not the same here"):
-        assignment.runner(gpus=0)
+        assignment.runner(0, Timesheet())
 
 
 def test_a_worker_refuses_other_data(assignment: Assignment) -> None:
     path = Path(str(assignment.spec.data)) / "utility.jsonl"
     path.write_text(path.read_text().replace("three", "four"))
     with pytest.raises(RequestError, match="not those that the sweep was started with"):
-        assignment.runner(gpus=0)
+        assignment.runner(0, Timesheet())
