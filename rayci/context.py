@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from rayci.data.records import STANDS_IN, Collection, Document, EditRecord
 from rayci.errors import DataError, RequestError, caught
 from rayci.fingerprint import derive_seed
+from rayci.model.built_objects import IN_MEMORY, Build, Objects
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
+
+    from rayci.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Context:
     tokens: Tensor | None = field(default=None, repr=False)
     """Calibration tokens given directly, int64 `[sequences, tokens]`: taken as they are, in place of text."""
 
+    objects: Objects = field(default=IN_MEMORY, repr=False, compare=False)
+    """Where `built` keeps what it is given: memory, or in a sweep the stage store."""
+
     def random(self, purpose: str, *, per_batch: bool = False) -> random.Random:
         """A seeded Python stream for one purpose."""
         return random.Random(self._seed(purpose, per_batch))
@@ -53,6 +59,14 @@ class Context:
     def with_reference(self, records: Sequence[Any] | None) -> Context:
         """The same context with the stage-0 records of a criterion."""
         return replace(self, reference=records)
+
+    def built(self, subject: Subject, what: Any, build: Build) -> Mapping[str, Tensor]:
+        """Tensors on the CPU, to be read, that `build` makes of the subject's weights as they are now.
+
+        `what` says, as JSON values, all else that decides them. They are built once for all workers and steps that
+        ask for the same, so ask before a weight is changed.
+        """
+        return self.objects.built(subject.model, what, build)
 
     @property
     def edits(self) -> tuple[EditRecord, ...]:

@@ -24,7 +24,11 @@ class SharedDisk(LocalFileSystem):  # type: ignore[misc]
     def _strip_protocol(cls, path: Any) -> str:
         return str(super()._strip_protocol(str(path).removeprefix("disk://")))
 
-    def pipe_file(self, path: str, value: bytes, **_: Any) -> None:
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+        if mode == "create":
+            with Path(path).open("xb") as stream:
+                stream.write(value)
+            return
         with replacing(Path(path)) as temporary:
             temporary.write_bytes(value)
 

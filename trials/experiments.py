@@ -169,8 +169,10 @@ class Experiments:
 
     def _keeps(self, stage: Stage) -> bool:
         """Whether others go on from a stage, be it one that was stored and turns out to be damaged, or all are kept."""
-        shared = self._schedule.keeps(stage.fingerprint) or self._lifetimes.users(stage.fingerprint) > 1
-        return shared or (self._knobs.keep == Keep.ALL and stage.depth > 0)
+        shared = self._schedule.keeps(stage.fingerprint) or (
+            stage.depth and self._lifetimes.users(stage.fingerprint) > 1
+        )
+        return bool(shared or (self._knobs.keep == Keep.ALL and stage.depth))
 
     def _lost(self, stage: str, traceback: str | None) -> None:
         self._store.put_outcome(stage, Outcome(0.0, None, LOST, traceback))
@@ -188,7 +190,8 @@ class Experiments:
             self._fetched = time.monotonic()
 
     def _free(self, stages: Iterable[str]) -> None:
-        """Delete weights that no trial needs where none are to be kept; in a store that other runs share they stay."""
-        if self._folder.own_store and self._knobs.keep == Keep.NONE:
+        """Delete objects that no trial needs, and weights where none are kept; all stay in a store that runs share."""
+        if self._folder.own_store:
+            free = self._store.free_weights if self._knobs.keep == Keep.NONE else self._store.free_objects
             for stage in stages:
-                self._store.free_weights(stage)
+                free(stage)

@@ -67,7 +67,7 @@ def kept_rows(
 
     `how` says all that decides the rows beside tokenizer and documents, as JSON values.
     """
-    known = _identity(tokenizer)
+    known = identity(tokenizer)
     if known and isinstance(documents, MappedDocuments):
         name = fingerprint(["tokens", known, documents.fingerprint, list(how)])
         with suppress(StorageError):  # no room: every process makes its own
@@ -102,7 +102,7 @@ def _write(rows: Iterable[Sequence[int]], path: Path) -> dict[str, Any]:
     return {}
 
 
-def _identity(tokenizer: PreTrainedTokenizerBase) -> str | None:
+def identity(tokenizer: PreTrainedTokenizerBase) -> str | None:
     """Identity of a tokenizer by all that it says of itself; None for one in Python, whose code may do anything."""
     if not tokenizer.is_fast:
         return None

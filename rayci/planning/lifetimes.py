@@ -1,4 +1,7 @@
-"""How long the weights of stored stages are needed: until no trial that is left can go on from them."""
+"""How long stored stages are needed, weights and objects: until no trial that is left can go on from them.
+
+The untouched model counts among them: its weights are not stored, but what methods build from it is.
+"""
 
 from __future__ import annotations
 
@@ -38,4 +41,4 @@ class Lifetimes:
 def _needed(trial: Trial, done: Collection[str]) -> Iterable[str]:
     """Stages of a trial from which a later one, that is not done, may be computed."""
     left = [stage.depth for stage in trial.stages if stage.fingerprint not in done]
-    return (stage.fingerprint for stage in trial.stages[1:-1] if left and stage.depth < left[-1])
+    return (stage.fingerprint for stage in trial.stages[:-1] if left and stage.depth < left[-1])

@@ -98,7 +98,7 @@ class Position:
             link, stage = links[index], trial.stages[index + 1]
             self.sheet.work_was_load()
             try:
-                outcome = self._apply(link, self.sweep.context(stage.replicate, stage.seed), last_try)
+                outcome = self._apply(link, self._context(stage), last_try)
             except OutOfMemory as error:
                 self.to_base(everything=True)
                 release_memory()
@@ -146,6 +146,11 @@ class Position:
                 return candidate
         self.to_base()
         return 0
+
+    def _context(self, stage: Stage) -> Context:
+        """What the step to a stage may read; what it builds from the stage it starts from is kept beside that one."""
+        context = self.sweep.context(stage.replicate, stage.seed)
+        return replace(context, objects=self.store.objects(self._at)) if self.sharing else context
 
     def _apply(self, link: Link, context: Context, last_try: bool) -> Outcome:
         failure = origin = operations = None

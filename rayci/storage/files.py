@@ -34,6 +34,9 @@ class Files(Protocol):
     def write(self, name: str, data: bytes) -> None:
         """Write a small file that carries its own checksum, or that can be spared."""
 
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a small file where there is none; False where there is one. Of several who try, one succeeds."""
+
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""
 
@@ -92,6 +95,17 @@ class LocalFiles:
     def write(self, name: str, data: bytes) -> None:
         with replacing(self.root / name, flush=False) as temporary:
             temporary.write_bytes(data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        path = self.root / name
+        with no_full_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with path.open("xb") as stream:
+                    stream.write(data)
+            except FileExistsError:
+                return False
+        return True
 
     def exists(self, name: str) -> bool:
         return (self.root / name).is_file()
@@ -155,6 +169,17 @@ class RemoteFiles:
         with self._answering():
             self._make_folder(name)
             self._system.pipe_file(self._at(name), data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        if self.exists(name):  # asked first: an older server takes the condition below for nothing
+            return False
+        with self._answering():
+            self._make_folder(name)
+            try:
+                self._system.pipe_file(self._at(name), data, mode="create")
+            except FileExistsError:
+                return False
+        return True
 
     def exists(self, name: str) -> bool:
         with self._answering():

@@ -1,7 +1,8 @@
 """How much the weights in a stage store take, and which go when a limit would be passed.
 
-`index/` holds one empty file for each stage with weights, `<stage>-<bytes>[-<label of a damaged copy>]`;
-its time is that of the last use. A put costs one listing of that folder, whatever the store's size.
+`index/` holds one empty file for each stage with weights, `<stage>-<bytes>`, and for what lies beside them, an object
+that was built from the stage or a damaged copy, `<stage>-<bytes>-<label>`; its time is that of the last use. A put
+costs one listing of that folder, whatever the store's size.
 A writer adds its claim before it looks at the sum and writes only where the sum is within the
 limit: whoever looked last saw all others, so no number of writers passes the limit together.
 """
@@ -18,6 +19,8 @@ _COUNTED = f"{INDEX}/counted"
 """There where every stage has its claim; stores made before there was an index have none."""
 _DEAD_AFTER = 3600.0
 """Seconds after which what a writer began and did not finish is nobody's."""
+DAMAGED = "damaged"
+"""How the labels of damaged copies begin."""
 
 RECEIPTS, WEIGHTS = "receipts.json", "weights.safetensors"
 
@@ -27,9 +30,14 @@ def folder(stage: str) -> str:
     return f"{stage[:2]}/{stage}"
 
 
+def place(stage: str, name: str, label: str = "") -> str:
+    """Where a file of a stage lies, or of what is labelled beside it."""
+    return f"{folder(stage)}/{label}-{name}" if label else f"{folder(stage)}/{name}"
+
+
 @dataclass(frozen=True, order=True)
 class _Claim:
-    """What a stage with weights takes, or a damaged copy of one."""
+    """What a stage's weights take, or what is labelled beside them."""
 
     used: float
     """Seconds since 1970; 0 for a damaged copy, which goes first."""
@@ -37,52 +45,65 @@ class _Claim:
     stage: str
     size: int
     label: str
-    """Of a damaged copy; else empty."""
+    """Of an object or a damaged copy; empty for the weights."""
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it is a damaged copy, which only people look at."""
+        return self.label.startswith(DAMAGED)
 
 
 class Room:
-    """The stages with weights in a store, and what they take together; `limit` in bytes."""
+    """The stages with weights or objects in a store, and what they take together; `limit` in bytes."""
 
     def __init__(self, files: Files, limit: int | None = None) -> None:
         self._files, self.limit = files, limit
         self._counted = False
 
     def stages(self) -> set[str]:
-        """Stages with weights, or with what is left of a writer that died."""
+        """Stages with weights or objects, or with what is left of a writer that died."""
         self._count()
         return {claim.stage for claim in self._claims()}
 
-    def reserve(self, stage: str, size: int) -> bool:
+    def reserve(self, stage: str, size: int, label: str = "") -> bool:
         """Claim room for a stage, at the cost of those used least recently; False where there is not enough."""
+        own = _name(stage, size, label)
         if self.limit is None:
-            self._files.write(_name(stage, size), b"")
+            self._files.write(own, b"")
             return True
         if size > self.limit:
             return False
         self._count()
-        self._files.write(_name(stage, size), b"")
+        self._files.write(own, b"")
         claims = sorted(self._claims())
         total = sum(claim.size for claim in claims)
         for claim in claims:
-            if total > self.limit and (claim.stage != stage or claim.label) and self._is_settled(claim):
+            if total > self.limit and (claim.stage, claim.label) != (stage, label) and self._is_settled(claim):
                 self._remove(claim)
                 total -= claim.size
         if total > self.limit:
-            self._files.delete(_name(stage, size))
+            self._files.delete(own)
         return total <= self.limit
 
-    def used(self, stage: str, size: int) -> None:
+    def used(self, stage: str, size: int, label: str = "") -> None:
         """Remember that a stage was used just now."""
         if self.limit is not None:
-            self._files.write(_name(stage, size), b"")
-            if not self._files.exists(f"{folder(stage)}/{RECEIPTS}"):  # evicted meanwhile
-                self._files.delete(_name(stage, size))
+            self._files.write(_name(stage, size, label), b"")
+            if not self._files.exists(place(stage, RECEIPTS, label)):  # evicted meanwhile
+                self._files.delete(_name(stage, size, label))
 
     def free(self, stage: str) -> None:
-        """Delete a stage's weights, damaged copies included."""
+        """Delete a stage's weights, and all that is labelled beside them."""
         self._remove(_Claim(0.0, "", stage, 0, ""))
         for claim in self._claims():
             if claim.stage == stage:
+                self._remove(claim)
+
+    def free_objects(self, stage: str, label: str | None = None) -> None:
+        """Delete the objects that were built from a stage, or the one of this label; its weights stay."""
+        for claim in self._claims():
+            wanted = claim.label == label if label else claim.label and not claim.damaged
+            if claim.stage == stage and wanted:
                 self._remove(claim)
 
     def set_aside(self, stage: str, label: str) -> None:
@@ -92,19 +113,20 @@ class Room:
                 self._files.write(_name(stage, claim.size, label), b"")
                 self._files.delete(f"{INDEX}/{claim.name}")
         for name in (RECEIPTS, WEIGHTS):
-            self._files.move(f"{folder(stage)}/{name}", f"{folder(stage)}/{label}-{name}")
+            self._files.move(place(stage, name), place(stage, name, label))
 
     def _is_settled(self, claim: _Claim) -> bool:
         """Whether nobody is still writing it."""
-        receipts = f"{folder(claim.stage)}/{RECEIPTS}"
-        return bool(claim.label) or time.time() - claim.used > _DEAD_AFTER or self._files.exists(receipts)
+        receipts = place(claim.stage, RECEIPTS, claim.label)
+        return claim.damaged or time.time() - claim.used > _DEAD_AFTER or self._files.exists(receipts)
 
     def _remove(self, claim: _Claim) -> None:
-        place, label = folder(claim.stage), claim.label and f"{claim.label}-"
-        own = (f"{label}{RECEIPTS}", f"{label}{WEIGHTS}")
-        for name, changed in sorted(self._files.listing(place).items()):  # receipts before weights
-            if name in own or (name.startswith(f".{WEIGHTS}.") and time.time() - changed > _DEAD_AFTER):
-                self._files.delete(f"{place}/{name}")
+        own = [place(claim.stage, name, claim.label) for name in (RECEIPTS, WEIGHTS)]
+        half = f".{own[1].rpartition('/')[2]}."
+        where = folder(claim.stage)
+        for name, changed in sorted(self._files.listing(where).items()):  # receipts before weights
+            if f"{where}/{name}" in own or (name.startswith(half) and time.time() - changed > _DEAD_AFTER):
+                self._files.delete(f"{where}/{name}")
         if claim.name:
             self._files.delete(f"{INDEX}/{claim.name}")
 
@@ -114,7 +136,8 @@ class Room:
             stage, _, rest = name.partition("-")
             size, _, label = rest.partition("-")
             if size.isdecimal():
-                claims.append(_Claim(0.0 if label else used, name, stage, int(size), label))
+                damaged = label.startswith(DAMAGED)
+                claims.append(_Claim(0.0 if damaged else used, name, stage, int(size), label))
         return claims
 
     def _count(self) -> None:

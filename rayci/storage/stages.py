@@ -22,6 +22,7 @@ from rayci.intervention import Receipt
 from rayci.storage import tensor_files
 from rayci.storage.entries import decode, encode
 from rayci.storage.files import open_files
+from rayci.storage.objects import StageObjects
 from rayci.storage.room import INDEX, RECEIPTS, WEIGHTS, Room, folder
 from rayci.storage.user_paths import path_of
 
@@ -75,8 +76,9 @@ class StageStore:
 
     def take_notes(self) -> list[str]:
         """What could not be stored or read since the last call, and why."""
-        notes, self._notes = self._notes, []
-        return list(dict.fromkeys(notes))
+        notes = list(dict.fromkeys(self._notes))
+        self._notes.clear()  # objects of stages write into it too
+        return notes
 
     @property
     def empty(self) -> bool:
@@ -84,7 +86,7 @@ class StageStore:
         return not self._files.folders() - {INDEX}
 
     def stored(self) -> set[str]:
-        """Stages with weights."""
+        """Stages with weights or objects."""
         return self._room.stages()
 
     def put_weights(self, stage: str, changed: Mapping[str, Tensor], receipts: Sequence[Receipt]) -> None:
@@ -136,9 +138,18 @@ class StageStore:
         return None
 
     def free_weights(self, stage: str) -> None:
-        """Delete a stage's weights; its outcome and readings stay."""
+        """Delete a stage's weights, and what was built from it; its outcome and readings stay."""
         with self._noting():
             self._room.free(stage)
+
+    def objects(self, stage: str) -> StageObjects:
+        """What methods build from a stage once, see `rayci.storage.objects`."""
+        return StageObjects(stage, self._files, self._room, self._notes)
+
+    def free_objects(self, stage: str) -> None:
+        """Delete what was built from a stage; its weights stay."""
+        with self._noting():
+            self._room.free_objects(stage)
 
     def put_outcome(self, stage: str, outcome: Outcome) -> None:
         """Store how the stage's last step went."""

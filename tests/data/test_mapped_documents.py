@@ -138,13 +138,16 @@ def test_tokens_are_made_once_a_node(mapped: MappedDocuments, monkeypatch: pytes
         joined_ids(tokenizer(), text, " ")
 
 
-def test_covariances_draw_the_same_text(mapped: MappedDocuments) -> None:
+def test_covariances_draw_the_same_text_once_a_node(mapped: MappedDocuments, monkeypatch: pytest.MonkeyPatch) -> None:
     subject = tiny(num_hidden_layers=1)
-    drawn = [
-        list(CovarianceText(subject, Context(Collection(covariance_text=text)), 20, 16).rows())
-        for text in (mapped, DOCUMENTS)
-    ]
-    assert drawn[0] == drawn[1] and len(drawn[0]) == 20
+
+    def drawn(text: Sequence[Document]) -> list[list[int]]:
+        whole = CovarianceText(subject, Context(Collection(covariance_text=text)), 20, 16)
+        return [list(row) for row in whole.rows()]
+
+    assert drawn(mapped) == drawn(DOCUMENTS) and len(drawn(mapped)) == 20
+    monkeypatch.setattr(token_cache, "_write", refuse)
+    assert drawn(MappedDocuments(mapped.path, mapped.fingerprint)) == drawn(DOCUMENTS)
 
 
 def test_the_testbed_stays_as_it_was() -> None:

@@ -57,8 +57,8 @@ def test_layers_are_solved_in_order_with_the_earlier_ones_written(kind: str) -> 
     """The whole of step 5 once more, in float64 with an explicit inverse, layer after layer."""
     subject, settings = tiny(kind), memit(contexts=TEMPLATES)
     twin = copy.deepcopy(subject)
-    rows = list(CovarianceText(twin, CONTEXT, settings.documents, settings.max_tokens).rows())
-    statistics = covariances(twin, (0, 1), rows, 16)
+    text = CovarianceText(twin, CONTEXT, settings.documents, settings.max_tokens)
+    statistics = covariances(twin, (0, 1), text.rows(), 16)
     examples = encode_edits(twin.tokenizer, CONTEXT.edits, TEMPLATES)
     z = find_targets(twin, 1, examples, settings.search, 6).z.double()
     for layer, left in ((0, 2), (1, 1)):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +18,7 @@ from rayci.interventions.editing.memit_covariance import CovarianceText, covaria
 from rayci.interventions.editing.memit_hooks import run
 from rayci.interventions.editing.memit_update import keys_and_outputs, mean_key, solve, update
 from rayci.model import modules
+from rayci.model.built_objects import InMemory
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import tiny
@@ -27,13 +26,6 @@ from tests.models import tiny
 CONTEXT = Context(collection(), batch_size=4)
 TEMPLATES = ("{}", "The end. {}", "You said that it is. {}")
 DRAW = torch.Generator().manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def empty_cache() -> Iterator[None]:
-    memit_covariance._CACHE.clear()
-    yield
-    memit_covariance._CACHE.clear()
 
 
 def random(*shape: int) -> Tensor:
@@ -131,57 +123,62 @@ def test_covariance_is_the_mean_over_tokens_that_are_not_padding(kind: str) -> N
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one for every forward pass of the covariances."""
+    """Tokens, padding included, of every forward pass of the covariances."""
     passes: list[int] = []
-    monkeypatch.setattr(memit_covariance, "run", lambda *args: (passes.append(1), run(*args)))
+    monkeypatch.setattr(
+        memit_covariance, "run", lambda model, rows: (passes.append(len(rows) * max(map(len, rows))), run(model, rows))
+    )
     return passes
 
 
-def test_the_same_state_and_text_are_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    passes, rows = counted(monkeypatch), [[5, 6, 7], [8, 9]]
-    first = covariances(tiny(), (0, 1), rows, 2)
-    assert len(passes) == 1
-    again = covariances(tiny(), (1,), rows, 2)
-    assert len(passes) == 1
-    assert again[1].equal(first[1])
-    covariances(tiny(), (0,), [[5, 6, 7], [8, 8]], 2)
-    assert len(passes) == 2
+def test_rows_of_one_length_stand_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes, rows = counted(monkeypatch), [[7] * length for length in (2, 9, 2, 8, 3, 9)]
+    found = covariances(tiny(), (0,), rows, 2)
+    assert passes == [18, 16, 4] and passes[0] == max(passes), "the longest first; four of 38 tokens are padding"
+    alone = covariances(tiny(), (0,), rows, 1)
+    torch.testing.assert_close(found[0], alone[0])
 
 
-@pytest.mark.parametrize(
-    ("changed", "stale"),
-    [
-        ("model.layers.0.mlp.down_proj.weight", {1}),
-        ("model.embed_tokens.weight", {1}),
-        ("model.layers.1.self_attn.q_proj.weight", {1}),
-        ("model.layers.2.mlp.up_proj.weight", set()),
-    ],
-)
-def test_a_model_changed_below_never_meets_old_statistics(
-    changed: str, stale: set[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows, subject = [[5, 6, 7, 20], [8, 9]], tiny()
-    before = covariances(subject, (1,), rows, 2)[1]
-    other = copy.deepcopy(subject)
-    with torch.no_grad():
-        other.model.get_parameter(changed).mul_(1.5)
+def test_the_same_model_and_text_are_found_again_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     passes = counted(monkeypatch)
-    after = covariances(other, (1,), rows, 2)[1]
-    assert bool(passes) == bool(stale)
-    assert after.equal(before) == (not stale)
-    memit_covariance._CACHE.clear()
-    assert covariances(other, (1,), rows, 2)[1].equal(after)
+    context = replace(CONTEXT, objects=InMemory(), tokens=torch.arange(5, 45).view(2, 20))
+
+    def found(subject: Subject, layers: tuple[int, ...] = (0, 1), context: Context = context) -> dict[int, Tensor]:
+        return dict(CovarianceText(subject, context, 10, 99).covariances(layers, 2).by_layer)
+
+    first, again = found(tiny()), found(tiny())
+    assert len(passes) == 1 and all(first[layer].equal(again[layer]) for layer in (0, 1))
+    changed = tiny()
+    with torch.no_grad():
+        changed.model.get_parameter("model.layers.0.mlp.down_proj.weight").mul_(1.5)
+    assert not found(changed)[1].equal(first[1]), "a model changed meanwhile never meets old statistics"
+    for different in (
+        lambda: found(tiny(), (1,)),
+        lambda: found(tiny(), context=replace(context, tokens=torch.arange(6, 46).view(2, 20))),
+        lambda: found(tiny(), context=replace(context, tokens=None)),
+        lambda: found(tiny(), context=replace(context, tokens=None, seed=1)),
+    ):
+        before = len(passes)
+        different()
+        assert len(passes) > before
 
 
-def test_the_oldest_statistics_go_when_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memit_covariance, "CACHE_BYTES", 2 * 64 * 64 * 4)
-    for token in range(5, 9):
-        covariances(tiny(), (0,), [[token, 6]], 2)
-    assert len(memit_covariance._CACHE) == 2
+def test_what_was_used_least_recently_goes_when_memory_is_full() -> None:
+    memory, model, one = InMemory(most=2 * 4 * 100), tiny().model, {"w": torch.zeros(100)}
+    for what in (1, 2, 1, 3):
+        memory.built(model, what, lambda: one)
+
+    def never() -> dict[str, Tensor]:
+        raise AssertionError("built again")
+
+    for what in (1, 3):
+        assert memory.built(model, what, never)["w"].equal(one["w"])
+    with pytest.raises(AssertionError, match="built again"):
+        memory.built(model, 2, never)
 
 
 def covariance_rows(context: Context, documents: int, max_tokens: int) -> list[list[int]]:
-    return list(CovarianceText(tiny(), context, documents, max_tokens).rows())
+    return [list(row) for row in CovarianceText(tiny(), context, documents, max_tokens).rows()]
 
 
 def test_documents_are_cut_and_counted() -> None:

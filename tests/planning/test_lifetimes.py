@@ -32,7 +32,7 @@ def users(plan: Plan, left: set[int], done: frozenset[str] = frozenset()) -> set
         stage.fingerprint
         for index in left
         for depth, stage in enumerate(plan.trials[index].stages)
-        if depth and any(later.fingerprint not in done for later in plan.trials[index].stages[depth + 1 :])
+        if any(later.fingerprint not in done for later in plan.trials[index].stages[depth + 1 :])
     }
 
 

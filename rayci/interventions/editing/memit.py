@@ -12,7 +12,7 @@ a setting (`kl`). C comes from the data's `covariance_text`; where calibration t
 it, or there are fewer documents than asked, the receipt says so. Deviations: all z of a batch are
 searched together (equal to one by one), and only what δ can change is computed again; the search
 runs in fp32 on an fp32 model, where the published run held the model in bf16, which `storage` does
-for the rewritten weights alone; C is kept by content, not by model name; contexts are drawn from
+for the rewritten weights alone; C is kept by stage and text, not by model name; contexts are drawn from
 our own seeds; the lookup token comes from the tokenizer's offsets; a target is appended as tokens,
 not decoded and tokenized again; a singular system is damped, and the receipt says so.
 """
@@ -37,7 +37,7 @@ from rayci.interventions.editing.memit_contexts import (
     generate_templates,
     lost_subjects,
 )
-from rayci.interventions.editing.memit_covariance import CovarianceText, covariances
+from rayci.interventions.editing.memit_covariance import CovarianceText
 from rayci.interventions.editing.memit_targets import Divergence, Search, Targets, find_targets
 from rayci.interventions.editing.memit_update import keys_and_outputs, update
 from rayci.interventions.editing.targets import empty_targets
@@ -58,6 +58,7 @@ class Memit(Intervention):
 
     name: ClassVar[str] = "memit"
     kind: ClassVar[Kind] = Kind.EDIT
+    version: ClassVar[int] = 2
     needs: ClassVar[frozenset[str]] = frozenset({"edits", "covariance_text"})
     no_experts: ClassVar[str] = (
         "it writes an edit into one projection of a layer, and here the router spreads it over several experts"
@@ -190,18 +191,17 @@ class Memit(Intervention):
         targets = find_targets(subject, self.layers[-1], examples, self.search, self.z_batch)
         if not bool(torch.isfinite(targets.z).all() & torch.isfinite(targets.loss).all()):
             raise InterventionError("memit: the search for z left the finite numbers on this model")
-        rows = list(text.rows())
-        statistics = covariances(subject, self.layers, rows, self.forward_batch)
-        retries = self._write(subject, examples, targets, statistics)
+        statistics = text.covariances(self.layers, self.forward_batch)
+        retries = self._write(subject, examples, targets, statistics.by_layer)
         counts = {
             "edits": len(edits),
             "loss": float(targets.loss.mean()),
             "steps": float(targets.steps.double().mean()),
-            "documents": len(rows),
-            "tokens": sum(map(len, rows)),
+            "documents": statistics.documents,
+            "tokens": statistics.tokens,
         }
         contexts = torch.frombuffer(bytearray("\n".join(templates).encode()), dtype=torch.uint8)
-        return Receipt(names, counts, retries, {"contexts": contexts}, text.notes(len(rows)))
+        return Receipt(names, counts, retries, {"contexts": contexts}, text.notes(statistics.documents))
 
     @property
     def search(self) -> Search:

@@ -1,34 +1,46 @@
 """MEMIT, step 4: C = mean of k·kᵀ over the tokens of a text, k the input of a rewritten projection.
 
-Kept in memory under the content that decides it: the weights that come before the projection,
-the tokens, the layer. A compressed or edited model never meets another one's statistics.
+It is an object of the stage that MEMIT starts from (`Context.built`), named by the layers and the drawn text: edit
+batches and workers share it, and a compressed or edited model never meets another one's statistics. How many rows
+pass the model at once is no part of the name, as it is none of a stage's.
 
 The text is the part `covariance_text` of the data; calibration text or tokens stand in for it.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rayci.context import Context
+from rayci.data.mapped_documents import fingerprint_of
 from rayci.errors import DataError
 from rayci.fingerprint import fingerprint
-from rayci.interventions.editing.memit_hooks import on_input, on_output, run, stop
+from rayci.interventions.editing.memit_hooks import Row, on_input, on_output, run, stop
+from rayci.interventions.gram import Gram
 from rayci.model import modules
 from rayci.model.encoding import chunks, prompt_ids
+from rayci.model.token_cache import identity as tokenizer_identity
+from rayci.model.token_cache import kept_rows
 from rayci.subject import Subject
 
-CACHE_BYTES = 8 << 30
-"""Most memory that kept covariances take; the oldest go first. Llama-3-8B's five layers take 4 GiB."""
-_CACHE: OrderedDict[str, Tensor] = OrderedDict()
+FORM = 1
+"""Raised when C of the same rows changes, or how it is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covariances:
+    """C of each layer, fp32 `[in, in]` on the CPU, and how much text it is of."""
+
+    by_layer: Mapping[int, Tensor]
+    documents: int
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +52,54 @@ class CovarianceText:
     documents: int
     max_tokens: int
 
-    def rows(self) -> Iterator[list[int]]:
-        """Tokens of each text."""
-        limit = min(self.max_tokens, self.subject.context_length)
+    def rows(self) -> Sequence[Row]:
+        """Tokens of each text; of a large corpus once for all processes of a node."""
         if self.context.tokens is not None:
-            yield from (row[:limit] for row in self.context.tokens[: self.documents].tolist())
+            return self._given(self.context.tokens)
+        texts = self.context.data.part("covariance_text")
+        return kept_rows(self.subject.tokenizer, texts, ["covariance", *self._draw], self._encoded)
+
+    @property
+    def _limit(self) -> int:
+        return min(self.max_tokens, self.subject.context_length)
+
+    @property
+    def _draw(self) -> list[int]:
+        return [self.context.sweep_seed, self.context.seed, self.documents, self._limit]
+
+    def _given(self, tokens: Tensor) -> list[list[int]]:
+        return tokens[: self.documents, : self._limit].tolist()
+
+    def _encoded(self) -> Iterator[list[int]]:
+        """The rows one by one, for who does not need all."""
+        if self.context.tokens is not None:
+            yield from self._given(self.context.tokens)
             return
         texts = self.context.data.part("covariance_text")
         order = list(range(len(texts)))
         self.context.random("memit covariance").shuffle(order)
         for place in order[: self.documents]:
-            yield prompt_ids(self.subject.tokenizer, texts[place].text)[:limit]
+            yield prompt_ids(self.subject.tokenizer, texts[place].text)[: self._limit]
+
+    def identity(self) -> Any:
+        """All that decides the rows, told without making them."""
+        if self.context.tokens is not None:
+            return {"tokens": fingerprint(self._given(self.context.tokens))}
+        text = fingerprint_of(self.context.data.part("covariance_text"))
+        return {"text": text, "tokenizer": tokenizer_identity(self.subject.tokenizer), "draw": self._draw}
+
+    def covariances(self, layers: Sequence[int], batch: int) -> Covariances:
+        """Those of the model as it is now: built once, whoever asks (`Context.built`)."""
+        what = {"covariances": FORM, "projection": self.subject.paths.mlp_out, "layers": list(layers)}
+        built = self.context.built(self.subject, what | self.identity(), lambda: self._build(layers, batch))
+        documents, tokens = built["size"].tolist()
+        return Covariances({layer: built[str(layer)] for layer in layers}, documents, tokens)
+
+    def _build(self, layers: Sequence[int], batch: int) -> dict[str, Tensor]:
+        rows = self.rows()
+        size = torch.tensor([len(rows), sum(map(len, rows))])
+        found = covariances(self.subject, layers, rows, batch)
+        return {"size": size, **{str(layer): value for layer, value in found.items()}}
 
     def check(self, layers: Sequence[int]) -> None:
         """DataError where the text has fewer tokens than a rewritten projection inputs: C would be singular.
@@ -61,7 +110,7 @@ class CovarianceText:
         linears = [modules.linear(self.subject.block(layer), projection) for layer in layers]
         channels = max(modules.weight(linear).shape[1] for linear in linears)
         tokens = 0
-        for row in self.rows():
+        for row in self._encoded():
             tokens += len(row)
             if tokens >= channels:
                 return
@@ -82,31 +131,21 @@ class CovarianceText:
         return tuple(notes)
 
 
-def covariances(subject: Subject, layers: Sequence[int], rows: Sequence[list[int]], batch: int) -> dict[int, Tensor]:
-    """C of each layer, fp32 `[in, in]` on the CPU, for the model as it is now."""
-    keys = dict(zip(layers, _keys(subject, layers, rows, batch), strict=True))
-    missing = [layer for layer in layers if keys[layer] not in _CACHE]
-    by_layer = _accumulate(subject, missing, rows, batch) if missing else {}
-    for layer in layers:
-        by_layer[layer] = by_layer[layer] if layer in by_layer else _CACHE[keys[layer]]
-        _CACHE[keys[layer]] = by_layer[layer]
-        _CACHE.move_to_end(keys[layer])
-    while len(_CACHE) > 1 and sum(value.nbytes for value in _CACHE.values()) > CACHE_BYTES:
-        _CACHE.popitem(last=False)
-    return by_layer
-
-
 @torch.no_grad()
-def _accumulate(subject: Subject, layers: Sequence[int], rows: Sequence[list[int]], batch: int) -> dict[int, Tensor]:
-    sums: dict[int, Tensor] = {}
-    tokens = 0
-    for part in chunks(rows, batch):
-        real = torch.tensor([[i < len(row) for i in range(max(map(len, part)))] for row in part])
-        tokens += int(real.sum())
+def covariances(subject: Subject, layers: Sequence[int], rows: Sequence[Row], batch: int) -> dict[int, Tensor]:
+    """C of each layer, fp32 `[in, in]` on the CPU, for the model as it is now.
+
+    Rows of equal length stand together, so that hardly any padding is computed; the longest come first, so that
+    a batch that does not fit is found at once.
+    """
+    grams: dict[int, Gram] = {}
+    for part in chunks(sorted(rows, key=len, reverse=True), batch):
+        lengths = torch.tensor([len(row) for row in part])
+        real = torch.arange(int(lengths.max())) < lengths[:, None]
 
         def add(hidden: Tensor, layer: int, real: Tensor = real) -> Tensor:
-            keys = hidden.flatten(0, -2)[real.flatten().to(hidden.device)].float()
-            sums[layer] = sums[layer].addmm_(keys.T, keys) if layer in sums else keys.T @ keys
+            keys = hidden.flatten(0, -2)[real.flatten().to(hidden.device)]
+            grams.setdefault(layer, Gram(keys.shape[1], keys.device)).add(keys)
             return hidden
 
         with ExitStack() as hooks:
@@ -115,25 +154,4 @@ def _accumulate(subject: Subject, layers: Sequence[int], rows: Sequence[list[int
                 hooks.enter_context(on_input(projection, partial(add, layer=layer)))
             hooks.enter_context(on_output(subject.block(max(layers)), stop))
             run(subject.model, part)
-    return {layer: (value / tokens).cpu() for layer, value in sums.items()}
-
-
-def _keys(subject: Subject, layers: Sequence[int], rows: Sequence[list[int]], batch: int) -> list[str]:
-    """The identity of each layer's C. `batch` is part of it: it decides the order of the sums, so the bits."""
-    last, root = max(layers), f"{subject.paths.blocks}."
-    weights: list[tuple[int, str, str]] = []
-    for name, value in subject.model.named_parameters():
-        block = int(name.removeprefix(root).split(".")[0]) if name.startswith(root) else -1
-        if block <= last:
-            weights.append((block, name, _digest(value)))
-    text, config = fingerprint(list(rows)), subject.model.config.to_json_string()
-    return [
-        fingerprint([layer, batch, text, config, [entry for entry in weights if entry[0] <= layer]]) for layer in layers
-    ]
-
-
-def _digest(value: Tensor) -> str:
-    data = value.detach().cpu().contiguous()
-    return hashlib.sha256(
-        f"{data.dtype} {tuple(data.shape)}".encode() + data.view(torch.uint8).numpy().data
-    ).hexdigest()
+    return {layer: gram.mean().cpu() for layer, gram in grams.items()}

@@ -10,8 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from rayci.model.token_cache import TokenIds
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+Row = Sequence[int] | TokenIds
+"""Tokens of one text."""
 
 
 def first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
@@ -53,10 +58,10 @@ def stop(_hidden: Tensor) -> Tensor:
     raise _Enough
 
 
-def run(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> None:
+def run(model: PreTrainedModel, rows: Sequence[Row]) -> None:
     """Forward right-padded rows, until the end or `stop`; activations are taken by hooks."""
     device = model.get_input_embeddings().weight.device
-    ids = pad_sequence([torch.tensor(list(row)) for row in rows], batch_first=True).to(device)  # type: ignore[arg-type]
+    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True).long().to(device)  # type: ignore[arg-type]
     lengths = torch.tensor([len(row) for row in rows])
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long().to(device)  # type: ignore[arg-type]
     try:
