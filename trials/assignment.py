@@ -14,6 +14,7 @@ from rayci.errors import RequestError
 from rayci.model.folder import Hashes
 from rayci.planning.plan import Plan, Trial
 from rayci.planning.spec import Spec
+from rayci.running.reasons import NO_MORE
 from rayci.storage.user_paths import path_of
 from rayci.trials.knobs import DEFAULT, GIB, Knobs
 
@@ -83,14 +84,15 @@ def trial_config(
     first: int = 0,
     keep: list[bool] | None = None,
     resources: Mapping[str, float] | None = None,
-    last_try: bool = True,
+    no_more: str | None = NO_MORE,
 ) -> dict[str, Any]:
     """The Tune config of a trial: the tuple itself, and its part in the plan.
 
     `first` is the depth of the first stage that this trial must see done, `keep` says for each
     stage whether to store its weights. By default a trial does all its stages, and stores those
-    that the plan shares: right for one's own Tuner, in which every trial stands alone. Without
-    `resources` it reserves what the spec says; RequestError for `auto` then.
+    that the plan shares: right for one's own Tuner, in which every trial stands alone. `no_more` says
+    why the trial gets no more memory, None where it may. Without `resources` it reserves what the
+    spec says; RequestError for `auto` then.
     """
     return {
         "trial": trial.id,
@@ -101,7 +103,7 @@ def trial_config(
         "owners": [plan.owners[stage.fingerprint] for stage in trial.stages],
         "keep": [stage.fingerprint in plan.shared for stage in trial.stages] if keep is None else keep,
         "resources": dict(resources or _asked(plan.spec)),
-        "last_try": last_try,
+        "no_more": no_more,
     }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +21,13 @@ from rayci.storage.stages import located
 from rayci.trials.asked_spec import Asked, read_spec
 from rayci.trials.assignment import Assignment, absolute
 from rayci.trials.callback import Callback
-from rayci.trials.capacity import fitting_reservations
 from rayci.trials.knobs import DEFAULT, Knobs
 from rayci.trials.limits import Limits
 from rayci.trials.process import put_back
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.selection import Selection
-from rayci.trials.settle import rows_at_hand, settle
+from rayci.trials.session import Session, session
+from rayci.trials.settle import rows_at_hand, settle, skip
 
 if TYPE_CHECKING:
     from rayci.table import ResultTable
@@ -85,11 +85,15 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
     wanted = selection.indices(plan)
     asked = Plan(plan.spec, tuple(plan.trials[index] for index in wanted))
     estimator = Estimator(sweep.planner, known_times(spec.model, folder.root))
-    reserve = partial(fitting_reservations, plan, estimator=estimator, knobs=knobs, blame=Blame(source))
     nothing_done = knobs.store is knobs.storage is None and not folder.root.exists()
-    reservations = reserve(wanted) if nothing_done else None  # refused before anything is written
-    folder.open_store().check()
-    with folder.locked():
+    with ExitStack() as stack:
+
+        def on_ray(trials: Sequence[int]) -> Session:
+            return stack.enter_context(session(plan, trials, estimator, knobs, Blame(source)))
+
+        ray = on_ray(wanted) if nothing_done else None  # refused before anything is written
+        folder.open_store().check()
+        stack.enter_context(folder.locked())
         folder.describe(sweep, plan, asked)
         done = rows_at_hand(sweep, plan, folder, sharing=knobs.sharing, retry_failed=knobs.retry_failed)
         folder.begin(plan.stages.keys() - done)
@@ -102,14 +106,13 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
         from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
 
         folder.tidy()
-        reservations = reservations or reserve(todo)
-        assignment = _assignment(sweep, folder, knobs)
+        assignment, ray = _assignment(sweep, folder, knobs), ray or on_ray(todo)
         experiments = Experiments(
             estimator,
             plan,
             assignment,
             folder,
-            reservations,
+            ray,
             todo,
             done,
             total=len(wanted),
@@ -120,6 +123,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
         folder.fetch(plan)
         if counts["given_up"]:
             settle(sweep, plan, folder, folder.done(sweep, plan), ended=True)
+        skip(sweep, plan, folder, wanted, experiments.unplaced)
         complete = asked.stages.keys() <= folder.held()
         folder.compact(plan)
         return Run(asked, folder, complete, True, counts, experiments.left, (*sweep.notes, *folder.notes, *notes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,16 +20,18 @@ from rayci.storage.stages import Outcome
 from rayci.trials import machine
 from rayci.trials.assignment import Assignment, trial_config
 from rayci.trials.callback import Callback
-from rayci.trials.cluster import connected, nodes_lost
+from rayci.trials.cluster import nodes_lost
 from rayci.trials.free_workers import FreeWorkers
 from rayci.trials.limits import UNLIMITED, Budget, Limits
 from rayci.trials.loggers import trackers
+from rayci.trials.placement import unplaceable
 from rayci.trials.progress import ProgressBar, Silent
-from rayci.trials.reservations import Reservations
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.search import Hooks, PrefixSearcher, Stopped
+from rayci.trials.session import Session
 from rayci.trials.telling import Telling
 from rayci.trials.trainable import CompositionTrial
+from rayci.trials.waiting import Waiting
 from rayci.trials.whole_stages import LOST
 from rayci.trials.work import Work
 from rayci.trials.worker_errors import FILE
@@ -45,7 +47,7 @@ RETRIES = 2
 
 
 class Experiments:
-    """Runs what is left of a plan."""
+    """Runs what is left of a plan, on the Ray of a session."""
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class Experiments:
         plan: Plan,
         assignment: Assignment,
         folder: RunFolder,
-        reservations: Reservations,
+        session: Session,
         todo: list[int],
         done: Collection[str],
         *,
@@ -62,42 +64,47 @@ class Experiments:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self._plan, self._assignment, self._folder, self._knobs = plan, assignment, folder, assignment.knobs
-        self._reservations, self._workers = reservations, machine.workers(self._knobs, plan.spec.resources)
+        self._session, self._reservations = session, session.reservations
+        self.unplaced = dict(session.unplaced)
+        """Trials that no node can hold, each with the reason of its rows."""
+        self._left = set(todo) - self.unplaced.keys()
         self._store = folder.open_store()
-        stored = self._store.stored()
-        ready = set(done)
-        if self._knobs.sharing:
-            ready = at_hand(plan, todo, done, lambda stage: stage in stored and self._store.has_weights(stage))
-        self._lifetimes = Lifetimes(plan, todo, done)
+        self._lifetimes = Lifetimes(plan, sorted(self._left), done)
         # What a killed run left behind, but for stages that are yet to be measured: they need no step again.
-        self._free(self._lifetimes.unneeded(stored) - (plan.stages.keys() - set(done)))
-        seconds = estimator.stage_seconds(plan)
-        self._budget = None if limits == UNLIMITED else self._limited(limits, seconds, done)
-        self._schedule = Schedule(plan, todo, ready, seconds=seconds, sharing=self._knobs.sharing)
-        left = {s.fingerprint: seconds(s) for i in todo for s in plan.trials[i].stages if s.fingerprint not in done}
+        self._free(self._lifetimes.unneeded(self._store.stored()) - (plan.stages.keys() - set(done)))
+        self._seconds = estimator.stage_seconds(plan)
+        self._budget = None if limits == UNLIMITED else self._limited(limits, done)
+        self._schedule = self._scheduled(done)
+        stages = (stage for index in self._left for stage in plan.trials[index].stages)
         self._fetched = time.monotonic()
-        self._telling = Telling(plan, callbacks)
+        self._telling, self._waiting = Telling(plan, callbacks), Waiting(session.capacity)
         self._bar = ProgressBar(
-            folder, self._schedule, Work(left), total=total, done=total - len(todo), quiet=self._knobs.quiet
+            folder,
+            lambda: self._schedule.waiting,
+            self._waiting,
+            Work({stage.fingerprint: self._seconds(stage) for stage in stages if stage.fingerprint not in done}),
+            total=total,
+            done=total - len(todo),
+            quiet=self._knobs.quiet,
         )
+        self._bar.skip(len(self.unplaced))
 
     def run(self) -> tuple[dict[str, int], list[str]]:
         """Run to the end or to an interruption; counts and notes."""
-        resources = self._plan.spec.resources
         (self._folder.root / FILE).unlink(missing_ok=True)
-        gpus = machine.gpus(resources, self._reservations, self._workers)
-        with connected(self._knobs, resources, workers=self._workers, gpus=gpus):
-            try:
-                while not self._schedule.empty:
-                    searcher = self._experiment()
-                    if searcher.stopped:
-                        raise searcher.stopped
-                    if searcher.running:  # interrupted
-                        break
-                else:
-                    self._free(self._lifetimes.unneeded(self._store.stored()))
-            finally:
-                self._bar.close()
+        try:
+            while not self._schedule.empty:
+                searcher = self._experiment()
+                if searcher.stopped:
+                    raise searcher.stopped
+                if searcher.withdrawn:
+                    self._plan_anew()
+                elif searcher.running:  # interrupted
+                    break
+            else:
+                self._free(self._lifetimes.unneeded(self._store.stored()))
+        finally:
+            self._bar.close()
         return self._bar.counts, [*self._bar.notes, *self._telling.notes, *self._store.take_notes()]
 
     @property
@@ -106,12 +113,35 @@ class Experiments:
         held_back = self._schedule.held_back
         return self._budget.left(held_back) if self._budget and held_back else ""
 
-    def _limited(self, limits: Limits, seconds: Callable[[Stage], float], done: Collection[str]) -> Budget:
+    def _limited(self, limits: Limits, done: Collection[str]) -> Budget:
         def foreseen(index: int) -> float:
             own = self._plan.trials[index].stages[self._schedule.first(index) :]
-            return sum(seconds(stage) for stage in own if stage.fingerprint not in done)
+            return sum(self._seconds(stage) for stage in own if stage.fingerprint not in done)
 
         return Budget(limits, foreseen, self._reservations.gpus)
+
+    def _scheduled(self, done: Collection[str]) -> Schedule:
+        """The trials that are left, where these stages have their rows."""
+        todo, ready = sorted(self._left), set(done)
+        if self._knobs.sharing:
+            stored = self._store.stored()
+            ready = at_hand(self._plan, todo, done, lambda s: s in stored and self._store.has_weights(s))
+        return Schedule(self._plan, todo, ready, seconds=self._seconds, sharing=self._knobs.sharing)
+
+    def _plan_anew(self) -> None:
+        """Go on without trials that no node can hold any more; one whose share has grown goes back to what there is.
+
+        RequestError where the spec does not let them be skipped.
+        """
+        session = self._session
+        gone = unplaceable(self._plan, self._left, self._reservations, session.capacity.now(), session.blame)
+        self.unplaced |= gone
+        self._bar.skip(len(gone))
+        self._left -= gone.keys()
+        for index in gone:
+            self._free(self._lifetimes.end(index))
+        self._folder.fetch(self._plan)
+        self._schedule = self._scheduled(self._folder.held())
 
     def _experiment(self) -> PrefixSearcher:
         """One Tune experiment of at most `EXPERIMENT` trials."""
@@ -125,9 +155,10 @@ class Experiments:
             EXPERIMENT,
             hooks,
             self._budget,
-            at_once=None if self._knobs.address else self._workers,
+            at_once=None if self._knobs.address else machine.workers(self._knobs, self._plan.spec.resources),
             gpu_limit=self._knobs.gpu_limit,
         )
+        self._waiting.watch(searcher)
         with tempfile.TemporaryDirectory(prefix="rayci-tune-") as state:
             self._tuner(searcher, state).fit()
         return searcher
@@ -147,6 +178,7 @@ class Experiments:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 stop=Stopped(searcher),
                 callbacks=[
+                    self._waiting,
                     self._bar,
                     self._telling,
                     *trackers(self._knobs.log, self._plan.spec.name, self._folder.root),
@@ -164,7 +196,7 @@ class Experiments:
             first=self._schedule.first(index),
             keep=[self._keeps(stage) for stage in trial.stages],
             resources=self._reservations.of(index),
-            last_try=self._reservations.last(index),
+            no_more=self._reservations.no_more(index),
         )
 
     def _keeps(self, stage: Stage) -> bool:
@@ -184,6 +216,7 @@ class Experiments:
             temporary.write_text(traceback)
 
     def _ended(self, index: int) -> None:
+        self._left.discard(index)
         self._free(self._lifetimes.end(index))
         if time.monotonic() - self._fetched > FETCH_EVERY:
             self._folder.fetch(self._plan)

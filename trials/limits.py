@@ -106,6 +106,10 @@ class Budget:
         """A trial was handed out."""
         self._running.add(index)
 
+    def take_back(self, index: int) -> None:
+        """It has not begun, and will not."""
+        self._running.discard(index)
+
     def end(self, index: int, seconds: float | None) -> None:
         """It has ended after so many seconds of work; None where nobody has counted them."""
         self._running.discard(index)

@@ -31,12 +31,12 @@ def gpus(resources: Resources, reservations: Reservations, workers: int) -> int:
     """GPUs that a Ray on this machine is told of.
 
     Those that torch sees; with `device: cpu` beside reserved GPUs, which tries out how a sweep packs, as many as so
-    many workers ask for and one trial may grow to, for nothing computes on them.
+    many workers ask for and one trial may grow to (`max_gpus`, else one), for nothing computes on them.
     """
     if resources.gpus == 0:
         return 0
     if resources.device == "cpu":
-        return math.ceil(max(reservations.most, workers * reservations.largest()))
+        return math.ceil(max(resources.max_gpus or 1.0, workers * reservations.largest()))
     import torch
 
     return torch.cuda.device_count()

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray import tune
 
-from rayci.planning.schedule import Schedule
 from rayci.trials.progress_line import ProgressLine, counters, time_left
 from rayci.trials.run_folder import RunFolder
+from rayci.trials.waiting import Waiting
 from rayci.trials.work import Work
 
 PLAIN_EVERY = 15.0
 """Seconds between plain lines."""
 LIVE_EVERY = 0.2
+SILENT = 5.0
+"""Seconds without an event after which the line is drawn nevertheless."""
 STATE_EVERY = 1.0
 """Seconds between two versions of `progress.json`."""
 
@@ -35,10 +38,21 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
     """Counts what happens and draws it on standard error; also writes `progress.json`."""
 
     def __init__(
-        self, folder: RunFolder, schedule: Schedule, work: Work, *, total: int, done: int, quiet: bool
+        self,
+        folder: RunFolder,
+        for_a_stage: Callable[[], int],
+        waiting: Waiting,
+        work: Work,
+        *,
+        total: int,
+        done: int,
+        quiet: bool,
     ) -> None:
-        self._folder, self._schedule, self._work, self._quiet = folder, schedule, work, quiet
-        self._counts = {"total": total, "done": done, "running": 0, "waiting": 0, "failed": 0, "given_up": 0}
+        """`for_a_stage` says how many trials wait for a stage of another one, `waiting` what others wait for."""
+        self._folder, self._for_a_stage, self._waiting, self._work = folder, for_a_stage, waiting, work
+        self._quiet = quiet
+        self._counts = {"total": total, "done": done, "running": 0, "waiting": 0, "failed": 0}
+        self._counts |= {"given_up": 0, "skipped": 0}
         self._stages = {"applied": 0, "measured": 0, "shared": 0}
         self._applied: dict[str, int] = {}
         self._gpus: dict[str, float] = {}
@@ -49,13 +63,17 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
         self._line: ProgressLine | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles callbacks with each experiment: the schedule is large, a live display holds locks.
+        # Tune pickles callbacks with each experiment, and a live display holds locks.
         return {}
 
     @property
     def counts(self) -> dict[str, int]:
         """Trials by state, and stages applied, measured and taken from elsewhere."""
         return self._counts | self._stages
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.time() - self._drawn > SILENT:  # nothing happens, which is worth telling, too
+            self._draw(trials)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._draw(trials)
@@ -77,6 +95,10 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
     def give_up(self) -> None:
         """Count a trial that is not tried again."""
         self._counts["given_up"] += 1
+
+    def skip(self, count: int) -> None:
+        """Count trials that no node can hold."""
+        self._counts["skipped"] += count
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         self.close()
@@ -115,7 +137,7 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
             return
         self._drawn = now
         running = [trial for trial in trials if trial.status == "RUNNING"]
-        self._counts |= {"running": len(running), "waiting": self._schedule.waiting}
+        self._counts |= {"running": len(running), "waiting": self._for_a_stage()}
         self._gpus = _gpus(running)
         if now - self._last_state > STATE_EVERY:
             self._report(now)
@@ -125,11 +147,12 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
         elif not self._quiet and now - self._last_line > PLAIN_EVERY:
             self._last_line = now
             said = [f"{self._counts['done']}/{self._counts['total']} trials", time_left(self._left(now))]
-            said.append(counters(self._counts, self._stages, self._gpus))
+            said += [counters(self._counts, self._stages, self._gpus), self._waiting.words]
             print(", ".join(filter(None, said)), file=sys.stderr, flush=True)
 
     def _report(self, now: float) -> None:
-        state = {**self.counts, **self._gpus, "seconds_left": self._left(now), "at": now, "started": self._started}
+        state = {**self.counts, **self._gpus, "seconds_left": self._left(now), "waits_for": self._waiting.words or None}
+        state |= {"at": now, "started": self._started}
         self._folder.report_progress(state)
 
     def _left(self, now: float) -> float | None:
@@ -138,7 +161,8 @@ class ProgressBar(tune.Callback):  # type: ignore[misc]
     def _live(self, now: float) -> None:
         if self._line is None:
             self._line = ProgressLine(self._counts["total"])
-        self._line.update(self._counts["done"], self._left(now), counters(self._counts, self._stages, self._gpus))
+        words = filter(None, (self._waiting.words, counters(self._counts, self._stages, self._gpus)))
+        self._line.update(self._counts["done"], self._left(now), ", ".join(words))
 
 
 def _gpus(running: list[Any]) -> dict[str, float]:

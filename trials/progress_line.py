@@ -45,6 +45,7 @@ def counters(counts: Mapping[str, int], stages: Mapping[str, int], gpus: Mapping
     """What else there is to say, what a person would act on first."""
     lost = counts["failed"] + counts["given_up"]
     parts = [f"{lost} failed"] if lost else []
+    parts += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
     parts += [f"{counts['running']} running", f"{counts['waiting']} waiting for a prefix"]
     parts += [f"GPUs {gpus['gpus_reserved']:g}/{gpus['gpus']:g}"] if gpus else []
     return ", ".join([*parts, f"{stages['applied']} steps applied", f"{stages['shared']} stages shared"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rayci.errors import RequestError
 from rayci.forecast.estimator import Estimator
@@ -22,38 +24,60 @@ class Reservations:
     cpus: float
     first: Sequence[float]
     """GPUs of each trial before anything went wrong."""
-    most: float
-    """GPUs that a trial may grow to."""
+    most: float = math.inf
+    """GPUs that a trial may grow to; without a limit of the spec what a node has, see `cap`."""
     memory: int = 0
     """Bytes of host memory of each trial."""
+    _bound: str = "max_gpus allows no more"
+    """What `most` comes from."""
     _grown: dict[int, float] = field(default_factory=dict)
 
     def largest(self) -> float:
         """GPUs of the trial that reserves most before anything went wrong."""
         return max(self.first, default=0.0)
 
-    def cap(self, gpus: float) -> None:
-        """Let no trial grow beyond what a node has; what is reserved from the start stays."""
-        self.most = min(self.most, gpus)
+    def cap(self, gpus: float, why: str = "no node has more") -> None:
+        """Let no trial grow beyond so many; one that has grown goes back to them, never below what it had first."""
+        if gpus < self.most:
+            self.most, self._bound = gpus, why
 
     def gpus(self, index: int) -> float:
         """GPUs that the trial reserves now."""
-        return self._grown.get(index, self.first[index])
+        return max(self.first[index], min(self._grown.get(index, 0.0), self.most))
 
     def of(self, index: int) -> dict[str, float]:
         """The reservation as Ray names it."""
         own = {"CPU": self.cpus, "GPU": self.gpus(index)}
         return own | {"memory": self.memory} if self.memory else own
 
-    def last(self, index: int) -> bool:
-        """Whether the trial cannot get more: without memory it fails for good."""
+    def no_more(self, index: int) -> str | None:
+        """Why the trial cannot get more memory, so that without it it fails for good; None where it can."""
         gpus = self.gpus(index)
-        return gpus == 0 or gpus >= self.most
+        if gpus == 0:
+            return "a trial without a GPU gets no more"
+        return self._bound if gpus >= self.most else None
 
     def enlarge(self, index: int) -> None:
         """Reserve the next larger share from now on, as far as it may grow."""
         gpus = self.gpus(index)
-        self._grown[index] = max(gpus, min(self.most, next((step for step in STEPS if step > gpus), gpus)))
+        self._grown[index] = min(self.most, next((step for step in STEPS if step > gpus), 2 * gpus))
+
+
+class _Said(NamedTuple):
+    """How a resource of Ray's is called in a spec, and said."""
+
+    key: str
+    unit: str
+    size: int = 1
+
+
+SAID = {"CPU": _Said("cpus", "CPU"), "GPU": _Said("gpus", "GPU"), "memory": _Said("memory", "GiB of memory", GIB)}
+
+
+def amounts(resources: Mapping[str, float], names: Iterable[str] | None = None) -> str:
+    """A reservation in words, or what a node has of the resources of these names: `1 CPU, 2 GPU`."""
+    names = resources if names is None else names
+    return ", ".join(f"{resources.get(name, 0.0) / SAID[name].size:.4g} {SAID[name].unit}" for name in names)
 
 
 def reservations_of(plan: Plan, estimator: Estimator) -> Reservations:
@@ -72,9 +96,9 @@ def reservations_of(plan: Plan, estimator: Estimator) -> Reservations:
                 )
             share[text] = gpus
         first = [share[trial.composition] for trial in plan.trials]
-        return Reservations(resources.cpus, first, resources.max_gpus or STEPS[-1], memory)
-    fixed = [resources.gpus] * len(plan.trials)
-    return Reservations(resources.cpus, fixed, resources.max_gpus or max(1.0, resources.gpus), memory)
+    else:
+        first = [resources.gpus] * len(plan.trials)
+    return Reservations(resources.cpus, first, resources.max_gpus or math.inf, memory)
 
 
 def _host_memory(plan: Plan, estimator: Estimator) -> int:

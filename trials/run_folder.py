@@ -40,6 +40,10 @@ FEW = 100
 
 _LOCK = ".lock"
 
+_COUNTS = ("done", "running", "waiting", "failed", "given_up", "skipped")
+_NOW = ("gpus_reserved", "gpus", "seconds_left", "waits_for")
+"""What `progress.json` says that `RunFolder.state` passes on; the latter while the run is at work."""
+
 
 class RunFolder:
     """Paths and state of one run."""
@@ -171,14 +175,12 @@ class RunFolder:
         state = (
             "finished" if done == len(stages) else "running" if self._held() else "stopped: the same command continues"
         )
-        counts = {key: progress[key] for key in ("done", "running", "waiting", "failed", "given_up") if key in progress}
+        counts = {key: progress[key] for key in _COUNTS if key in progress}
         now: dict[str, Any] = {}
         if state != "running":
             counts |= {key: 0 for key in ("running", "waiting") if key in counts}
         else:
-            now = {
-                key: progress[key] for key in ("gpus_reserved", "gpus", "seconds_left") if progress.get(key) is not None
-            }
+            now = {key: progress[key] for key in _NOW if progress.get(key) is not None}
         rest = {} if trials == run["plan"]["trials"] else {"trials_of_the_sweep": run["plan"]["trials"]}
         words = {"trials": trials, **{f"trials_{key}": value for key, value in counts.items()}, **rest}
         return {"state": state, "stages": len(stages), "stages_done": done, **words, **now, "folder": str(self.root)}

@@ -79,6 +79,8 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
     """Trials that were handed out and have not ended, by Tune's id."""
     stopped: RayciError | None = field(default=None, init=False)
     """Why no more trials are handed out: rows cannot be written, or workers do not start."""
+    withdrawn: bool = field(default=False, init=False)
+    """Whether what was out was taken back: no node will ever hold it."""
     faults: Faults = field(default_factory=Faults, init=False)
     handed_out: int = field(default=0, init=False)
 
@@ -87,7 +89,7 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The config of the next trial; None = all that are left wait, or all workers are busy."""
-        if (self.schedule.empty and not self.running) or self.handed_out >= self.limit or self.stopped:
+        if (self.schedule.empty and not self.running) or self.handed_out >= self.limit or self.over:
             return str(Searcher.FINISHED)
         index = None if len(self.running) == self.at_once else self._next()
         if index is None:
@@ -113,6 +115,19 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
             return False
         taken = sum(self.reservations.gpus(trial.index) for trial in self.running.values())
         return taken + self.reservations.gpus(index) > self.gpu_limit + 1e-9  # shares such as 0.1 do not add up exactly
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is handed out in this experiment."""
+        return self.stopped is not None or self.withdrawn
+
+    def withdraw(self) -> None:
+        """Take back all trials that are out, none of which has a worker, and end the experiment."""
+        self.withdrawn = True
+        for trial in self.running.values():
+            if self.budget is not None:
+                self.budget.take_back(trial.index)
+        self.running.clear()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A stage is at hand, or done; or the worker is about to end."""
@@ -194,4 +209,4 @@ class Stopped(tune.Stopper):  # type: ignore[misc]
         return False
 
     def stop_all(self) -> bool:
-        return self._searcher.stopped is not None
+        return self._searcher.over

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -60,6 +60,24 @@ def settle(sweep: Sweep, plan: Plan, folder: RunFolder, done: Collection[str], *
                 blocked = blocked_by(stage, outcome.failure)
     folder.notes += store.take_notes()
     return written
+
+
+def skip(sweep: Sweep, plan: Plan, folder: RunFolder, trials: Iterable[int], reasons: Mapping[int, str]) -> None:
+    """Write rows with status skipped for what is left of the trials with a reason; stages of the other `trials` stay.
+
+    `trials` and the keys of `reasons` are indices in the plan.
+    """
+    if not reasons:
+        return
+    others = {stage.fingerprint for i in trials if i not in reasons for stage in plan.trials[i].stages}
+    parts, written = Parts(folder.root), folder.held() | others
+    for index, reason in reasons.items():
+        trial = plan.trials[index]
+        for stage in trial.stages:
+            if stage.fingerprint not in written:
+                rows = without_value(sweep, stage, Status.SKIPPED, reason)
+                publish(sweep, parts, trial, stage, plan.owners[stage.fingerprint], rows, None)
+                written.add(stage.fingerprint)
 
 
 def _rows(

@@ -47,7 +47,7 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
             self._runner = _load(self._assignment, config["resources"]["GPU"], self._sheet)
         trial = self._runner.sweep.planner.trial(config["composition"], config["replicate"], config["seed"])
         self._left = max(1, len(trial.stages) - config["first"])
-        return self._runner.run(trial, config["owners"], config["keep"], config["first"], last_try=config["last_try"])
+        return self._runner.run(trial, config["owners"], config["keep"], config["first"], no_more=config["no_more"])
 
     def step(self) -> dict[str, Any]:
         """Do the next stage, or half of one, and say what happened.
@@ -88,7 +88,7 @@ class CompositionTrial(tune.Trainable):  # type: ignore[misc]
         from rayci.running.reasons import reason_of, traceback_of
 
         starting = self._reports is None
-        if starting and ran_out(error) and not self.config["last_try"]:
+        if starting and ran_out(error) and self.config["no_more"] is None:
             return {"out_of_memory": f"the model: {reason_of(error)}", "worker": os.getpid(), "done": True}
         self._fault = error
         return {

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LOST = "the worker died in this stage, and died again when it was retried"
 """Reason of rows that the same command tries to replace."""
 
+NO_NODE = "no node can hold this trial"
+"""How the reason of rows begins that were skipped for it; the same command tries these again, too."""
+
 _TOLD = 10
 """Files set aside that have a note of their own."""
 
@@ -49,8 +52,8 @@ class WholeStages:
         """Stages whose rows and items are on disk, for every criterion that is asked for.
 
         A file that is damaged, of another sweep or of another stage is set aside and counts for nothing. What was
-        measured with other settings than are asked for now is dropped, and so is what a worker died in: what killed
-        it may be gone, unlike a method's failure.
+        measured with other settings than are asked for now is dropped, and so is what a worker died in or what no
+        node could hold: what killed it may be gone, and a larger node may be there, unlike a method's failure.
         """
         items = self._whole(self.folder.items, _items_by_stage)
         rows = self._whole(self.folder.parts, _rows_by_stage)
@@ -93,13 +96,14 @@ class WholeStages:
         dropped: dict[str, dict[Reading, str]] = {}
         for name, parts in intact.items():
             for path, part in parts:
-                found, died = outdated(self.sweep, self.plan.stages[name], part), _died(part)
+                found = outdated(self.sweep, self.plan.stages[name], part)
+                died, unplaced = _with_reason(part, LOST), _with_reason(part, NO_NODE)
                 if found:
                     old.setdefault(path, set()).update(found.values())
                 if died:
                     self.folder.open_store().forget(name)
-                if found or died:
-                    dropped.setdefault(name, {}).update(found | died)
+                if again := found | died | unplaced:
+                    dropped.setdefault(name, {}).update(again)
         for path, criteria in old.items():
             reason = f"its criteria ({', '.join(sorted(criteria))}) were measured with other settings or data"
             self._tell(path, reason, Path(shutil.copy2(path, self._place_for(path))))
@@ -161,15 +165,15 @@ class WholeStages:
         self._aside.append(f"{where}{reason}; it was set aside as {target.relative_to(self.folder.root)}")
 
 
-def _died(part: Part) -> dict[Reading, str]:
-    """Readings of a stage that a worker died in, or that come after it."""
+def _with_reason(part: Part, words: str) -> dict[Reading, str]:
+    """Readings without a value for a reason in which these words stand, also those of stages after it."""
     reasons = part.rows.column("reason").to_pylist()
-    if not any(reason and LOST in reason for reason in reasons):
+    if not any(reason and words in reason for reason in reasons):
         return {}
     return {
         reading: name
         for (reading, name), reason in zip(readings_of(part).items(), reasons, strict=True)
-        if reason and LOST in reason
+        if reason and words in reason
     }
 
 

@@ -20,6 +20,7 @@ from rayci.kinds import Status
 from rayci.planning.spec import Spec
 from rayci.running.position import Position
 from rayci.running.readings import Readings
+from rayci.running.reasons import NO_MORE
 from rayci.running.rows import Measured
 from rayci.storage.stages import Outcome, StageStore
 from rayci.subject import Subject
@@ -101,7 +102,7 @@ def go(position: Position, wanted: Wanted, depth: int) -> int:
     Raises InterventionError where one fails.
     """
     stages = wanted.trial.stages
-    applied, outcome = position.reach(wanted.trial, depth, [False] * len(stages), last_try=True)
+    applied, outcome = position.reach(wanted.trial, depth, [False] * len(stages), no_more=NO_MORE)
     if outcome.failure is not None:
         raise InterventionError(f"{stages[depth].chain} failed: {outcome.failure}")
     return applied

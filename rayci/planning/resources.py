@@ -18,10 +18,13 @@ class Resources(Strict):
     gpus: float | Literal["auto"] = 0.0
     """GPUs a trial reserves; a fraction shares one, `auto` takes the share that its memory estimate asks for."""
     max_gpus: Annotated[float, Field(gt=0)] | None = None
-    """GPUs that a trial may grow to after it ran out of memory; None: one, or what it reserves if that is more."""
+    """GPUs that a trial may grow to after it ran out of memory; None: what the largest node has."""
     memory: float | Literal["auto"] = 0.0
     """Memory of its host in GiB that a trial reserves; `auto`: what its estimate asks for. With 0 none is reserved, and
     CPUs and GPUs alone say how many trials a node takes."""
+    unplaceable: Literal["error", "skip"] = "error"
+    """What becomes of trials that no node can hold, also once the last that could has gone: `error` ends the sweep,
+    `skip` gives them rows with status `skipped` and the reason. A later command tries them again."""
     device: Literal["auto", "cpu"] = "auto"
     """Where the model goes; `auto`: to the GPUs that the trial reserves, else to the CPU. `cpu` beside
     reserved GPUs tries out how a sweep packs onto a cluster, on a machine that has none."""

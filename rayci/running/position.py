@@ -17,7 +17,7 @@ from rayci.planning.chain import Link
 from rayci.planning.plan import Stage, Trial
 from rayci.planning.sweep import Sweep
 from rayci.running.out_of_memory import ran_out, release_memory, smaller
-from rayci.running.reasons import reason_of, traceback_of
+from rayci.running.reasons import out_of_memory_for_good, reason_of, traceback_of
 from rayci.running.stated_operations import stated_operations
 from rayci.running.timesheet import Activity, Span, Timesheet
 from rayci.storage.stages import Outcome, StageStore
@@ -77,16 +77,16 @@ class Position:
             self._refusals[key] = "; ".join(map(reason_of, faults)) or None
         return self._refusals[key]
 
-    def reach(self, trial: Trial, depth: int, keep: Sequence[bool], *, last_try: bool) -> tuple[int, Outcome]:
+    def reach(self, trial: Trial, depth: int, keep: Sequence[bool], *, no_more: str | None) -> tuple[int, Outcome]:
         """Bring the subject to a stage; returns the number of steps applied and how the last went.
 
         Stages on the way were stored once; where one is kept and is not there any more, it is stored
-        again. Raises OutOfMemory where smaller batches do not help, unless it is the `last_try`.
+        again. Raises OutOfMemory where smaller batches do not help, unless `no_more` says why there is no more memory.
         """
         with self.sheet.on(Activity.LOAD):
-            return self._reach(trial, depth, keep, last_try)
+            return self._reach(trial, depth, keep, no_more)
 
-    def _reach(self, trial: Trial, depth: int, keep: Sequence[bool], last_try: bool) -> tuple[int, Outcome]:
+    def _reach(self, trial: Trial, depth: int, keep: Sequence[bool], no_more: str | None) -> tuple[int, Outcome]:
         links = self.sweep.planner.chain(trial.composition)
         start = index = self._nearest(trial, depth, links)
         outcome = Outcome(0.0, None, None)
@@ -98,11 +98,11 @@ class Position:
             link, stage = links[index], trial.stages[index + 1]
             self.sheet.work_was_load()
             try:
-                outcome = self._apply(link, self._context(stage), last_try)
+                outcome = self._apply(link, self._context(stage), no_more)
             except OutOfMemory as error:
                 self.to_base(everything=True)
                 release_memory()
-                self._shrink(link, stage, error, last_try)
+                self._shrink(link, stage, error, no_more)
                 index = self._nearest(trial, index, links)
                 continue
             self._put_outcome(stage.fingerprint, outcome)
@@ -152,7 +152,7 @@ class Position:
         context = self.sweep.context(stage.replicate, stage.seed)
         return replace(context, objects=self.store.objects(self._at)) if self.sharing else context
 
-    def _apply(self, link: Link, context: Context, last_try: bool) -> Outcome:
+    def _apply(self, link: Link, context: Context, no_more: str | None) -> Outcome:
         failure = origin = operations = None
         intervention = self._smaller.get(str(link), link.intervention)
         peak, span = PeakMemory(self.subject.device), Span()
@@ -162,9 +162,13 @@ class Position:
         except Exception as error:  # a failing method is a row, and the sweep goes on
             if self.debug:
                 raise
-            if ran_out(error) and not (last_try and str(link) in self._hopeless):
+            origin = traceback_of(error)
+            if not ran_out(error):
+                failure = reason_of(error)
+            elif no_more is None or str(link) not in self._hopeless:
                 raise OutOfMemory(reason_of(error)) from None
-            failure, origin = reason_of(error), traceback_of(error)
+            else:
+                failure = out_of_memory_for_good(error, no_more)
         else:  # with the settings as asked for, so that a later step knows it again
             self.subject.applied[-1] = replace(self.subject.applied[-1], intervention=link.intervention)
             if link.recompression != "reproject":  # which no method speaks of
@@ -174,7 +178,7 @@ class Position:
         self.sheet.applied(operations)
         return Outcome(span.seconds, peak.bytes, failure, origin)
 
-    def _shrink(self, link: Link, stage: Stage, error: OutOfMemory, last_try: bool) -> None:
+    def _shrink(self, link: Link, stage: Stage, error: OutOfMemory, no_more: str | None) -> None:
         """Use smaller batches for a step from now on; OutOfMemory where they are as small as can be."""
         less = smaller(self._smaller.get(str(link), link.intervention))
         if less is not None:
@@ -182,5 +186,5 @@ class Position:
             self._notes.append(f"{stage.chain}: out of memory, {batches} is tried")
             return
         self._hopeless.add(str(link))
-        if not last_try:
+        if no_more is None:
             raise OutOfMemory(f"{stage.chain}: {error}") from None

@@ -20,7 +20,7 @@ from rayci.planning.sweep import Sweep
 from rayci.running.asked_readings import asked, lacking
 from rayci.running.batch_budget import fitted, free_memory
 from rayci.running.out_of_memory import ran_out, release_memory, smaller
-from rayci.running.reasons import reason_of, traceback_of
+from rayci.running.reasons import NO_MORE, out_of_memory_for_good, reason_of, traceback_of
 from rayci.running.rows import Measured
 from rayci.running.stated_operations import stated_operations
 from rayci.running.timesheet import Activity, Timesheet
@@ -59,20 +59,20 @@ class Readings:
         return bool(lost_references(self.sweep, self.store, stage))
 
     def measure(
-        self, stage: Stage, held: Collection[Held] = (), *, last_try: bool = True, anew: bool = False
+        self, stage: Stage, held: Collection[Held] = (), *, no_more: str | None = NO_MORE, anew: bool = False
     ) -> list[Measured]:
         """Measure every criterion on the subject as it stands but those `held`, and store the readings.
 
         Readings that are stored, by a worker that was killed before the last one, are not taken
         again, unless `anew`. A criterion that fails, or says NaN, is a reading with status
-        `failed`. Raises OutOfMemory where smaller batches do not help, unless it is the `last_try`.
+        `failed`. Raises OutOfMemory where smaller batches do not help, unless `no_more` says why there is no more.
         """
         readings = []
         spared = set(held) - lost_references(self.sweep, self.store, stage)
         for criterion, replicate, fingerprint in lacking(self.sweep, stage, spared):
             reading = None if anew else _stored(self.store, stage, criterion, replicate, fingerprint)
             if reading is None:
-                entry = self._measure(stage, criterion, replicate, fingerprint, last_try)
+                entry = self._measure(stage, criterion, replicate, fingerprint, no_more)
                 operations = stated_operations(criterion, self.sweep, self.subject)
                 reading = replace(_from_entry(criterion, replicate, entry), operations=operations)
             readings.append(reading)
@@ -88,7 +88,7 @@ class Readings:
         self._references.clear()
 
     def _measure(
-        self, stage: Stage, criterion: Criterion, replicate: int | None, fingerprint: str, last_try: bool
+        self, stage: Stage, criterion: Criterion, replicate: int | None, fingerprint: str, no_more: str | None
     ) -> dict[str, Any]:
         compares = criterion.compares and stage.depth > 0
         with self.sheet.on(Activity.MEASURE) as span, PeakMemory(self.subject.device) as peak:
@@ -98,7 +98,7 @@ class Readings:
             if compares and context.reference is None:
                 entry: dict[str, Any] = _without_value(_NO_REFERENCE)
             else:
-                entry = self._entry(criterion, context, last_try)
+                entry = self._entry(criterion, context, no_more)
         entry |= {"seconds": span.seconds, "device": self.subject.device.type, "peak_memory_bytes": peak.bytes}
         if criterion.compares and stage.depth == 0:
             self._references[fingerprint] = entry.get("records")
@@ -108,7 +108,7 @@ class Readings:
             self.store.put_reading(stage.fingerprint, fingerprint, entry)
         return entry
 
-    def _entry(self, criterion: Criterion, context: Context, last_try: bool) -> dict[str, Any]:
+    def _entry(self, criterion: Criterion, context: Context, no_more: str | None) -> dict[str, Any]:
         """A reading as plain JSON, whatever the criterion did."""
         while True:
             small = self._small.get(criterion.name) or self._fitted(criterion)
@@ -124,8 +124,8 @@ class Readings:
                     return _without_value(reason_of(error), traceback_of(error))
                 release_memory()
                 less = smaller(small)
-                if less is None and last_try:
-                    return _without_value(reason_of(error), traceback_of(error))
+                if less is None and no_more is not None:
+                    return _without_value(out_of_memory_for_good(error, no_more), traceback_of(error))
                 if less is None:
                     raise OutOfMemory(f"{criterion.name} ran out of memory: {reason_of(error)}") from None
                 self._small[criterion.name] = less[0]

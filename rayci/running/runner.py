@@ -12,6 +12,7 @@ from rayci.planning.sweep import Sweep
 from rayci.running.asked_readings import lacking
 from rayci.running.position import Position
 from rayci.running.readings import Readings
+from rayci.running.reasons import NO_MORE
 from rayci.running.rows import Measured, blocked_by, publish, without_value
 from rayci.running.timesheet import Activity, Timesheet
 from rayci.storage.parts import Parts
@@ -59,7 +60,7 @@ class Runner:
     """How much of a GPU is this process's own: batches of criteria fill what is free of it."""
     sheet: Timesheet = field(default_factory=Timesheet)
     """What the worker has done since it started; the rows take it over."""
-    _last_try: bool = field(default=True, init=False)
+    _no_more: str | None = field(default=NO_MORE, init=False)
 
     def __post_init__(self) -> None:
         with self.sheet.on(Activity.LOAD):
@@ -68,16 +69,22 @@ class Runner:
         self._readings = Readings(self.sweep, self.subject, self.store, self.debug, self.device_share, self.sheet)
 
     def run(
-        self, trial: Trial, owners: Sequence[str], keep: Sequence[bool], first: int = 0, *, last_try: bool = True
+        self,
+        trial: Trial,
+        owners: Sequence[str],
+        keep: Sequence[bool],
+        first: int = 0,
+        *,
+        no_more: str | None = NO_MORE,
     ) -> Iterator[StageReport]:
         """Yield a report when a stage's rows are on disk; for a kept stage, also when its weights are.
 
         `owners[i]` is the id of the trial that measures stage i, `keep[i]` whether another trial
         continues from it, so that its weights must be stored. Stages before `first` are another
-        trial's. Raises OutOfMemory where smaller batches do not help, unless it is the `last_try`:
-        then it is a failure like any other.
+        trial's. Raises OutOfMemory where smaller batches do not help, unless `no_more` says why the
+        trial gets no more memory: then it is a failure like any other, with those words.
         """
-        self._last_try = last_try
+        self._no_more = no_more
         if not self.sharing:
             self._readings.forget_references()
             self._position.to_base()
@@ -111,7 +118,7 @@ class Runner:
             yield report
             return
         if refusal is None:
-            applied, outcome = self._position.reach(trial, depth, keep, last_try=self._last_try)
+            applied, outcome = self._position.reach(trial, depth, keep, no_more=self._no_more)
         else:
             applied, outcome = 0, Outcome(0.0, None, refusal)
             self.store.put_outcome(stage.fingerprint, outcome)
@@ -129,7 +136,7 @@ class Runner:
         complete = self.sharing and not self._readings.lacks_references(stage)
         known = self._readings.known(stage, held) if complete else None
         if (readings := known) is None:
-            readings = self._readings.measure(stage, held, last_try=self._last_try, anew=not self.sharing)
+            readings = self._readings.measure(stage, held, no_more=self._no_more, anew=not self.sharing)
         self._publish(trial, stage, owner, readings, outcome)
         yield StageReport(stage, applied, known is None, None, values=_values(readings, trial))
 

@@ -89,7 +89,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(
-    folder: Path, composition: str, *, last_try: bool = True, criterion_fits: int = 2
+    folder: Path, composition: str, *, no_more: str | None = "no node has more", criterion_fits: int = 2
 ) -> tuple[Runner, list[StageReport]]:
     values: dict[str, Any] = {
         "name": "t",
@@ -100,7 +100,7 @@ def run(
     sweep = Sweep.open(Spec.model_validate(values))
     active = Runner(sweep, loading.load(sweep.folder), StageStore(folder / "store"), folder)
     trial = sweep.planner.trial(composition, 0, 0)
-    return active, list(active.run(trial, ["a"] * 9, [False] * 9, last_try=last_try))
+    return active, list(active.run(trial, ["a"] * 9, [False] * 9, no_more=no_more))
 
 
 def test_what_counts_as_out_of_memory() -> None:
@@ -136,7 +136,7 @@ def test_smaller_batches_give_the_same_weights(tmp_path: Path) -> None:
 def test_nothing_is_written_while_a_larger_share_may_help(what: str, tmp_path: Path) -> None:
     composition, fits = ("hungry{fits=0}", 2) if what == "method" else ("rtn@4", 0)
     with pytest.raises(OutOfMemory):
-        run(tmp_path, composition, last_try=False, criterion_fits=fits)
+        run(tmp_path, composition, no_more=None, criterion_fits=fits)
     stages = set(table.read(tmp_path).frame["chain"]) if (tmp_path / "table").is_dir() else set()
     assert stages <= {""}
 
@@ -147,7 +147,8 @@ def test_the_last_try_is_a_failed_row(tmp_path: Path) -> None:
     assert frame.loc[("", "avg_bits"), "status"] == "ok"
     assert "allocate memory" in frame.loc[("", "hungry_criterion"), "reason"]
     assert frame.loc[("hungry{fits=0}", "avg_bits"), "status"] == "failed"
-    assert "allocate memory" in frame.loc[("hungry{fits=0}", "avg_bits"), "reason"]
+    for row in [("", "hungry_criterion"), ("hungry{fits=0}", "avg_bits")]:
+        assert frame.loc[row, "reason"].startswith("out of memory, and no node has more: RuntimeError: ")
     assert frame.loc[("hungry{fits=0} > rtn@4", "avg_bits"), "status"] == "skipped"
     assert reports[-1].failure is not None
     fresh = loading.load(active.sweep.folder)
@@ -164,6 +165,6 @@ def test_a_re_projection_gets_smaller_batches_too(tmp_path: Path) -> None:
         "out of memory, forward_batch = 2 is tried",
     ]
     with pytest.raises(OutOfMemory, match="allocate memory"):
-        run(tmp_path / "b", "hungry_again{fits=0} > hungry{fits=8}", last_try=False)
+        run(tmp_path / "b", "hungry_again{fits=0} > hungry{fits=8}", no_more=None)
     _, reports = run(tmp_path / "c", "hungry_again{fits=0} > hungry{fits=8}")
     assert "allocate memory" in str(reports[-1].failure)

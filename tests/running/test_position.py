@@ -70,10 +70,10 @@ def test_the_way_begins_where_the_subject_stands_or_at_what_is_stored(tmp_path: 
     position = Position(sweep, loading.load(sweep.folder), StageStore(tmp_path / "store"))
     trial = sweep.planner.trial("magnitude@0.5 > rtn@4", 0, 0)
     keep = [False, True, False]
-    assert position.reach(trial, 2, keep, last_try=True)[0] == 2
-    assert position.reach(trial, 2, keep, last_try=True)[0] == 0
-    assert position.reach(trial, 1, keep, last_try=True)[0] == 0  # stored on the way
+    assert position.reach(trial, 2, keep, no_more=None)[0] == 2
+    assert position.reach(trial, 2, keep, no_more=None)[0] == 0
+    assert position.reach(trial, 1, keep, no_more=None)[0] == 0  # stored on the way
     assert position.subject.pruned and len(position.subject.applied) == 1
     position.to_base()
     assert not position.subject.applied
-    assert position.reach(trial, 2, keep, last_try=True)[0] == 1
+    assert position.reach(trial, 2, keep, no_more=None)[0] == 1

@@ -10,6 +10,7 @@ from rich.console import Console
 from rayci.trials.progress_line import ProgressLine, counters, time_left
 
 COUNTS = {"total": 107_523, "done": 50_321, "running": 128, "waiting": 4096, "failed": 12, "given_up": 3}
+COUNTS |= {"skipped": 2}
 STAGES = {"applied": 212_345, "measured": 0, "shared": 98_765}
 GPUS = {"gpus_reserved": 127.5, "gpus": 128.0}
 
@@ -35,8 +36,8 @@ def test_the_end_is_in_sight_at_every_width(width: int) -> None:
 
 def test_failures_are_seen_first_and_everything_where_there_is_room() -> None:
     assert "15 failed" in drawn(80)
-    everything = "15 failed, 128 running, 4096 waiting for a prefix, GPUs 127.5/128, 212345 steps applied, 98765 stages"
-    assert f"{everything} shared" in drawn(200)
+    counts = "15 failed, 2 skipped, 128 running, 4096 waiting for a prefix, GPUs 127.5/128"
+    assert f"{counts}, 212345 steps applied, 98765 stages shared" in drawn(200)
 
 
 def test_words() -> None:

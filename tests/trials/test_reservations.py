@@ -25,13 +25,27 @@ def test_the_smallest_step_that_fits(memory: float, share: float) -> None:
 def test_growing_ends_at_the_most() -> None:
     reservations = Reservations(cpus=2, first=[0.3, 0.25], most=1)
     seen = []
-    while not reservations.last(1):
+    while reservations.no_more(1) is None:
         seen.append(reservations.of(1))
         reservations.enlarge(1)
     assert seen == [{"CPU": 2, "GPU": 0.25}, {"CPU": 2, "GPU": 0.5}]
     assert reservations.gpus(1) == 1 and reservations.gpus(0) == 0.3
     reservations.enlarge(0)
     assert reservations.gpus(0) == 0.5
+    assert reservations.no_more(1) == "max_gpus allows no more"
+
+
+def test_a_share_grows_to_what_a_node_has_and_goes_back_with_it() -> None:
+    reservations = Reservations(cpus=1, first=[1, 8])
+    reservations.cap(16)
+    for _ in range(5):
+        reservations.enlarge(0)
+    assert reservations.gpus(0) == 16 and reservations.no_more(0) == "no node has more"
+    reservations.cap(4)  # the largest node has gone
+    assert reservations.gpus(0) == 4 and reservations.no_more(0) == "no node has more"
+    assert reservations.gpus(1) == 8, "what is reserved from the start stays, and is refused or skipped"
+    reservations.cap(32)
+    assert reservations.gpus(0) == 4
 
 
 def test_every_trial_reserves_the_same_host_memory() -> None:
@@ -56,4 +70,4 @@ def test_every_trial_reserves_the_same_host_memory() -> None:
 
 
 def test_without_a_gpu_there_is_nothing_to_grow() -> None:
-    assert Reservations(cpus=1, first=[0, 0], most=1).last(0)
+    assert Reservations(cpus=1, first=[0, 0], most=1).no_more(0) == "a trial without a GPU gets no more"
