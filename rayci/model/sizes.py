@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rayci.model import modules
-from rayci.model.experts import expert_paths
+from rayci.model.experts import Expert, expert_paths
 
 if TYPE_CHECKING:
     from rayci.subject import Subject
@@ -72,6 +72,24 @@ class Sizes:
     def linears(self) -> list[tuple[int, int]]:
         """Rows and columns of every linear in the decoder blocks."""
         return [_shape(linear) for _, linear in self.subject.linears()]
+
+    @cached_property
+    def inputs(self) -> list[tuple[int, int, float]]:
+        """Of every input of linears in the decoder blocks: all their rows, its columns, its share of the tokens."""
+        found = []
+        for block in self.subject.blocks:
+            for group in self.subject.paths.groups(block):
+                linears = [modules.linear(block, path) for path in group]
+                rows = sum(_shape(linear)[0] for linear in linears)
+                found.append((rows, _shape(linears[0])[1], self._share(linears[0])))
+        return found
+
+    def _share(self, linear: modules.Linear) -> float:
+        """Share of the tokens that reach a linear."""
+        if not isinstance(linear, Expert):
+            return 1.0
+        chosen: int = self.subject.model.config.get_text_config().num_experts_per_tok
+        return chosen / len(linear.experts.get_parameter(linear.parameter))
 
     @cached_property
     def groups(self) -> list[list[tuple[int, int]]]:

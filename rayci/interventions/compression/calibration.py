@@ -37,7 +37,7 @@ class Calibrated(Compressor):
 
     def operations(self, work: Workload) -> float:
         """Two passes of the text through every linear: the dense one and the compressed one."""
-        weights = sum(rows * columns for rows, columns in work.linears)
+        weights = sum(rows * columns * share for rows, columns, share in work.inputs)
         return 2 * 2.0 * weights * self.sequences * self.window(work.context)
 
     def memory(self, work: Workload) -> int:

@@ -21,10 +21,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rayci.interventions.compression.columns import sweep
+from rayci.interventions.compression.alike import stacked, unstacked
+from rayci.interventions.compression.columns import Settled, sweep
 from rayci.interventions.compression.grid import Grid, including_zero
-from rayci.interventions.compression.hessian import Curvature, SecondOrder
+from rayci.interventions.compression.hessian import Curvature, SecondOrder, factors
 from rayci.interventions.compression.quantiser import Quantiser, keep
+from rayci.interventions.compression.replay import Run
 from rayci.subject import Subject
 
 
@@ -36,33 +38,41 @@ class Rounding:
     ) -> None:
         self.bits, self.group, self.symmetric = bits, group, symmetric
         self.laid, self.zeros = laid, zeros
-        """Levels known beforehand; bool `[out, in]`, weights to be kept 0. Both in the sweep's order."""
-        self.index = None if laid is None or laid.index is None else laid.index.tolist()
-        self.scales = [] if laid is None else list(laid.scale.T.contiguous())
-        self.zeros_of = [] if laid is None else list(laid.zero.T.contiguous())
-        """Scale and zero of every group so far, `[out]` each."""
-        self._columns = torch.empty(0)
+        """Levels known beforehand; bool `[…, out, in]`, weights to be kept 0. Both in the sweep's order."""
+        self.scales: list[Tensor] = []
+        self.zero_codes: list[Tensor] = []
+        """Scale and zero of every group so far, `[…, out]` each, where they are read on the way."""
 
-    def begin(self, start: int, columns: Tensor, block: Tensor) -> None:
-        self._columns = columns
+    def begin(self, start: int, columns: Tensor, block: Tensor) -> Settled:
+        """Scale and zero of each of the block's columns, `[…, columns, out]`, and which weights stay 0."""
+        stop = start + block.shape[-2]
+        if self.laid is None:
+            settled = self._read(start, stop, columns)
+        else:
+            index = self.laid.group_of_column(columns.shape[-2])[..., start:stop]
+            index = index.expand(*columns.shape[:-2], -1).unsqueeze(-1)
+            settled = tuple(part.mT.take_along_dim(index, -2) for part in (self.laid.scale, self.laid.zero))
+        return settled if self.zeros is None else (*settled, self.zeros[..., start:stop].mT)
 
-    def choose(self, start: int, offset: int, block: Tensor) -> Tensor:
-        column = start + offset
-        if self.laid is None and column % self.group == 0:
-            weights = self._columns[column : column + self.group].T
-            grid = including_zero(weights, self.bits, self.group, symmetric=self.symmetric)
-            self.scales.append(grid.scale.flatten())
-            self.zeros_of.append(grid.zero.flatten())
-        group = self.index[column] if self.index else column // self.group
-        scale, zero = self.scales[group], self.zeros_of[group]
-        codes = torch.round(block[offset] / scale).add_(zero).clamp_(0, 2**self.bits - 1)
+    def choose(self, offset: int, block: Tensor, settled: Settled) -> Tensor:
+        scale, zero, *zeros = (part[..., offset, :] for part in settled)
+        codes = torch.round(block[..., offset, :] / scale).add_(zero).clamp_(0, 2**self.bits - 1)
         chosen = codes.sub_(zero).mul_(scale)
-        return chosen if self.zeros is None else chosen.masked_fill_(self.zeros[:, column], 0)
+        return chosen.masked_fill_(zeros[0], 0) if zeros else chosen
 
     def grid(self) -> Grid:
         """The levels of all groups, in the sweep's order, after the sweep."""
-        scale, zero = torch.stack(self.scales, dim=1), torch.stack(self.zeros_of, dim=1)
-        return Grid(scale, zero, 0, 2**self.bits - 1)
+        return Grid(torch.stack(self.scales, -1), torch.stack(self.zero_codes, -1), 0, 2**self.bits - 1)
+
+    def _read(self, start: int, stop: int, columns: Tensor) -> Settled:
+        """Scales and zeros by column; those of groups that begin in the block from earlier blocks' updates."""
+        for first in range(len(self.scales) * self.group, stop, self.group):
+            weights = columns[..., first : first + self.group, :].mT
+            grid = including_zero(weights, self.bits, self.group, symmetric=self.symmetric)
+            self.scales.append(grid.scale.squeeze(-1))
+            self.zero_codes.append(grid.zero.squeeze(-1))
+        groups = [column // self.group for column in range(start, stop)]
+        return tuple(torch.stack([parts[group] for group in groups], -2) for parts in (self.scales, self.zero_codes))
 
 
 class GPTQ(Quantiser, SecondOrder):
@@ -81,29 +91,27 @@ class GPTQ(Quantiser, SecondOrder):
         whole = "the levels of a whole row (group_size = -1) are laid on the dense weights anyway"
         return {"static_groups": whole} if self.group_size == -1 else {}
 
-    def compress(self, subject: Subject, weights: Mapping[str, Tensor], curvature: Curvature) -> dict[str, Tensor]:
-        order = curvature.hessian.diagonal().argsort(descending=True, stable=True) if self.act_order else None
-        factor = curvature.factor(order)
-        whole = torch.cat([weight.float() for weight in weights.values()])
+    def compress(
+        self, subject: Subject, weights: Mapping[str, Tensor], curvatures: list[Curvature], run: Run
+    ) -> dict[str, Tensor]:
+        diagonals = [curvature.hessian.diagonal() for curvature in curvatures]
+        order = torch.stack(diagonals).argsort(descending=True, stable=True) if self.act_order else None
+        factor = factors(curvatures, order)
+        own = weights.values()
+        whole = stacked(own, len(curvatures))
         zeros = whole == 0 if self.keeps_zeros(subject) else None
-        dense = whole.masked_fill(curvature.dead, 0)
-        group = self.group(next(iter(weights)), whole.shape[1])
+        dense = whole.masked_fill(torch.stack([curvature.dead for curvature in curvatures]).unsqueeze(-2), 0)
+        group = self.group(next(iter(weights)), whole.shape[-1])
         laid = self._laid(whole, dense, group)
+        del whole
         if order is None:
             rule = Rounding(self.bits, group, symmetric=self.symmetric, laid=laid, zeros=zeros)
-            done, grid = sweep(dense, factor, self.block_size, rule), rule.grid()
+            done, grid = sweep(dense, factor, self.block_size, rule, run), laid or rule.grid()
         else:
-            done, grid = self._ordered(dense, factor, order, group, laid, zeros)
-        kept: dict[str, Tensor] = {}
-        start = 0
-        for name, weight in weights.items():
-            rows = slice(start, start := start + len(weight))
-            weight.copy_(done[rows])
-            # Copies: a stored tensor must not share memory with another.
-            index = None if grid.index is None else grid.index.clone()
-            own = Grid(grid.scale[rows].clone(), grid.zero[rows].clone(), grid.low, grid.high, index)
-            kept |= keep(name, own)
-        return kept
+            done, grid = self._ordered(dense, factor, order, group, laid, zeros, run)
+        for weight, values in zip(own, unstacked(done, own), strict=True):
+            weight.copy_(values)
+        return _kept(weights, grid)
 
     def _laid(self, whole: Tensor, dense: Tensor, group: int) -> Grid | None:
         """The levels that do not wait for the sweep."""
@@ -112,15 +120,35 @@ class GPTQ(Quantiser, SecondOrder):
         return including_zero(dense, self.bits, group, symmetric=self.symmetric) if self.static_groups else None
 
     def _ordered(
-        self, dense: Tensor, factor: Tensor, order: Tensor, group: int, laid: Grid | None, zeros: Tensor | None
+        self,
+        dense: Tensor,
+        factor: Tensor,
+        order: Tensor,
+        group: int,
+        laid: Grid | None,
+        zeros: Tensor | None,
+        run: Run,
     ) -> tuple[Tensor, Grid]:
-        """Weights and grid of a sweep through the columns in `order`, both put back into place."""
+        """Weights and grid of a sweep through the columns in `order [groups, in]`, both put back into place."""
         back = order.argsort()
         placed = laid and Grid(laid.scale, laid.zero, laid.low, laid.high, order // group)
-        turned = None if zeros is None else zeros[:, order]
+        turned = None if zeros is None else zeros.take_along_dim(order.unsqueeze(-2), -1)
         rule = Rounding(self.bits, group, symmetric=self.symmetric, laid=placed, zeros=turned)
-        done = sweep(dense[:, order], factor, self.block_size, rule)[:, back]
+        done = sweep(dense.take_along_dim(order.unsqueeze(-2), -1), factor, self.block_size, rule, run)
+        done = done.take_along_dim(back.unsqueeze(-2), -1)
         if laid:
             return done, laid
         grid = rule.grid()
         return done, Grid(grid.scale, grid.zero, grid.low, grid.high, back // group)
+
+
+def _kept(weights: Mapping[str, Tensor], grid: Grid) -> dict[str, Tensor]:
+    """What a receipt holds of the grids of all linears, of which each group has as many."""
+    own, groups = weights.values(), len(grid.scale)
+    kept: dict[str, Tensor] = {}
+    parts = zip(weights, unstacked(grid.scale, own), unstacked(grid.zero, own), strict=True)
+    for place, (name, scale, zero) in enumerate(parts):
+        # Copies: a stored tensor must not share memory with another.
+        index = None if grid.index is None else grid.index[place * groups // len(own)].clone()
+        kept |= keep(name, Grid(scale.clone(), zero.clone(), grid.low, grid.high, index))
+    return kept

@@ -40,7 +40,7 @@ class Grid:
         """The group of each of `columns` columns, int64 `[in]`."""
         if self.index is not None:
             return self.index
-        return torch.arange(columns, device=self.scale.device) // (columns // self.scale.shape[1])
+        return torch.arange(columns, device=self.scale.device) // (columns // self.scale.shape[-1])
 
     def _by_column(self, of_group: Tensor, columns: int) -> Tensor:
         if self.index is not None:
@@ -75,12 +75,12 @@ def absmax(weight: Tensor, bits: int, group: int, *, per_tensor: bool = False) -
 
 
 def including_zero(weight: Tensor, bits: int, group: int, *, symmetric: bool) -> Grid:
-    """GPTQ's grid: the range always includes 0, which is met exactly.
+    """GPTQ's grid of a weight `[…, out, in]`: the range always includes 0, which is met exactly.
 
     Asymmetric scale (max − min)/(2^b − 1), zero round(−min/scale); symmetric scale
     2 · max|w|/(2^b − 1), zero 2^(b−1). A group of zeros has the range −1 to 1.
     """
-    groups = weight.float().reshape(weight.shape[0], -1, group)
+    groups = weight.float().unflatten(-1, (-1, group))
     low, high = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
     if symmetric:
         high = torch.maximum(-low, high)

@@ -22,10 +22,13 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.errors import InterventionError
 from rayci.intervention import Receipt
+from rayci.interventions.compression.alike import Group, alike
 from rayci.interventions.compression.calibration import Calibrated
+from rayci.interventions.compression.replay import Replays, Run
 from rayci.interventions.compression.walk import BlockInputs, walk
 from rayci.interventions.gram import Gram
 from rayci.model import modules
+from rayci.settings import Speed
 from rayci.subject import Subject
 from rayci.workload import Workload
 
@@ -34,14 +37,18 @@ RETRIES = 3
 
 
 def inverse_factor(hessian: Tensor, damping: float) -> Tensor | None:
-    """Upper Cholesky factor of (H + damping · mean(diag H) · I)⁻¹, or None where there is no finite one."""
+    """Upper Cholesky factor of (H + damping · mean(diag H) · I)⁻¹ of every H in `[…, in, in]`.
+
+    None where one of them has no finite factor.
+    """
     damped = hessian.clone()
-    damped.diagonal().add_(damping * hessian.diagonal().mean())
+    diagonal = damped.diagonal(dim1=-2, dim2=-1)
+    diagonal.add_(damping * diagonal.mean(-1, keepdim=True))
     lower, failed = torch.linalg.cholesky_ex(damped)
-    if int(failed) or not bool(torch.isfinite(lower).all()):
+    if bool(failed.any()) or not bool(torch.isfinite(lower).all()):
         return None
     upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
-    return None if int(failed) or not bool(torch.isfinite(upper).all()) else upper
+    return None if bool(failed.any()) or not bool(torch.isfinite(upper).all()) else upper
 
 
 def objective(delta: Tensor, hessian: Tensor) -> float:
@@ -91,12 +98,16 @@ class Curvature:
         hessian.diagonal()[dead] = 1
         return cls(where, hessian, dead, damping)
 
+    def ordered(self, order: Tensor | None) -> Tensor:
+        """H with the channels in `order`, where one is given."""
+        return self.hessian if order is None else self.hessian[order][:, order]
+
     def factor(self, order: Tensor | None = None) -> Tensor:
         """The inverse factor, with the channels in `order` where one is given.
 
         Raises InterventionError where even 1000 times the damping does not help.
         """
-        hessian = self.hessian if order is None else self.hessian[order][:, order]
+        hessian = self.ordered(order)
         damping = self.damping
         for _ in range(RETRIES + 1):
             factor = inverse_factor(hessian, damping)
@@ -111,6 +122,17 @@ class Curvature:
         )
 
 
+def factors(curvatures: list[Curvature], orders: Tensor | None = None) -> Tensor:
+    """The inverse factor of each, `[groups, in, in]`: at once, or one by one where one needs more damping."""
+    ordered = list(zip(curvatures, [None] * len(curvatures) if orders is None else orders, strict=True))
+    if len(curvatures) > 1:
+        stack = torch.stack([curvature.ordered(order) for curvature, order in ordered])
+        together = inverse_factor(stack, curvatures[0].damping)
+        if together is not None:
+            return together
+    return torch.stack([curvature.factor(order) for curvature, order in ordered])
+
+
 class SecondOrder(Calibrated):
     """A compressor that replaces weights column by column and makes up for it in later columns."""
 
@@ -119,34 +141,53 @@ class SecondOrder(Calibrated):
     block_size: Annotated[int, Field(ge=1)] = 128
     """Columns that are updated at once; thresholds and group ranges are read at block borders, so
     it changes the result. Published: 128."""
+    solve_batch: Annotated[int, Speed(), Field(ge=1)] = 16
+    """Groups of linears with equal shapes, as routed experts are, that are solved together; changes speed and
+    memory only."""
 
     def operations(self, work: Workload) -> float:
-        """Calibration, then for every linear a Hessian, its factors, and errors passed on to every later column."""
+        """Calibration, then for every input a Hessian, its factors, and errors passed on to every later column."""
         tokens = self.sequences * self.window(work.context)
-        own = (2.0 * tokens * columns**2 + 2.0 * columns**3 + rows * columns**2 for rows, columns in work.linears)
+        own = (
+            2 * tokens * share * columns**2 + 2.0 * columns**3 + rows * columns**2
+            for rows, columns, share in work.inputs
+        )
         return super().operations(work) + sum(own)
 
     def memory(self, work: Workload) -> int:
-        """A block's Hessians; a batch and its products, or four matrices of a factor and a group in fp32."""
+        """A block's Hessians; a batch and its products, or what is solved together in fp32: five matrices of
+        a factor and six copies of the weights, of which a recorded loop takes less than two."""
         observing = self.batch_bytes(work) + 8 * work.inner**2
-        sweeping = 4 * 4 * work.inner**2 + 24 * work.widest
-        return self.held_bytes(work) + 4 * work.gram + max(observing, sweeping)
+        solving = max(
+            min(count, self.solve_batch)
+            * (20 * shapes[0][1] ** 2 + 24 * sum(rows * columns for rows, columns in shapes))
+            for shapes, count in Counter(map(tuple, work.groups)).items()
+        )
+        return self.held_bytes(work) + 4 * work.gram + max(observing, solving)
 
     @abstractmethod
-    def compress(self, subject: Subject, weights: Mapping[str, Tensor], curvature: Curvature) -> dict[str, Tensor]:
-        """Write compressed `weights` (names -> `[out, in]`, one input for all) in place; what to keep."""
+    def compress(
+        self, subject: Subject, weights: Mapping[str, Tensor], curvatures: list[Curvature], run: Run
+    ) -> dict[str, Tensor]:
+        """Write compressed `weights` in place; what to keep.
+
+        They are names -> `[out, in]` of groups of linears with one input, group after group, all of equal
+        shapes; each group has a curvature. `run` calls the sweep's work inside a block.
+        """
 
     @torch.no_grad()
     def apply(self, subject: Subject, context: Context) -> Receipt:
         tokens = self.calibration(subject, context)
+        run = Replays()
         kept: dict[str, Tensor] = {}
         retries: list[str] = []
         linears = 0
         for inputs in walk(subject, tokens, self.forward_batch):
             by_group = hessians(inputs)
-            for group in inputs.groups:
-                kept |= self._compress(subject, inputs, group, by_group.pop(group[0], None), retries)
-                linears += len(group)
+            for groups in alike(inputs, self.solve_batch):
+                kept |= self._solve(subject, inputs, groups, by_group, run, retries)
+                linears += sum(map(len, groups))
+        retries += [f"{self.name}: {note}" for note in run.notes]
         return Receipt(
             subject.weight_names(),
             {"sequences": len(tokens), "tokens": tokens.numel(), "linears": linears},
@@ -154,22 +195,28 @@ class SecondOrder(Calibrated):
             kept,
         )
 
-    def _compress(
+    def _solve(
         self,
         subject: Subject,
         inputs: BlockInputs,
-        group: tuple[str, ...],
-        hessian: Tensor | None,
+        groups: list[Group],
+        by_group: dict[str, Tensor],
+        run: Run,
         retries: list[str],
     ) -> dict[str, Tensor]:
-        """Compress linears with one input; what to keep. Nothing of it outlives the call."""
-        weights = {f"{inputs.name}.{path}": modules.weight(modules.linear(inputs.block, path)) for path in group}
+        """Compress groups of equal shapes, whose Hessians leave `by_group`; what to keep."""
+        curvatures = [self._curvature(inputs, group, by_group.pop(group[0], None), retries) for group in groups]
+        paths = [path for group in groups for path in group]
+        weights = {f"{inputs.name}.{path}": modules.weight(modules.linear(inputs.block, path)) for path in paths}
+        kept = self.compress(subject, weights, curvatures, run)
+        retries += [retry for curvature in curvatures for retry in curvature.retries]
+        return kept
+
+    def _curvature(self, inputs: BlockInputs, group: Group, hessian: Tensor | None, retries: list[str]) -> Curvature:
+        """What the sweep of linears with one input needs; white inputs for an expert without a token."""
         if hessian is None:
             retries.append(inputs.white(self.name, group[0]))
-            first = next(iter(weights.values()))
-            hessian = torch.eye(first.shape[1], device=first.device)
+            weight = modules.weight(modules.linear(inputs.block, group[0]))
+            hessian = torch.eye(weight.shape[1], device=weight.device)
         where = " and ".join([f"{inputs.name}.{group[0]}", *group[1:]])
-        curvature = Curvature.of(f"{self.name}: {where}", hessian, self.damping)
-        kept = self.compress(subject, weights, curvature)
-        retries += curvature.retries
-        return kept
+        return Curvature.of(f"{self.name}: {where}", hessian, self.damping)

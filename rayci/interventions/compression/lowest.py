@@ -15,21 +15,22 @@ def lowest_in_row(values: Tensor, sparsity: float) -> Tensor:
 
 
 def lowest_in_group(values: Tensor, n: int, m: int) -> Tensor:
-    """True for the n lowest of every aligned group of m columns; `[out, in]`."""
-    groups = values.view(values.shape[0], -1, m)
-    order = groups.sort(dim=2, stable=True).indices[..., :n]
-    return torch.zeros_like(groups, dtype=torch.bool).scatter_(2, order, True).view_as(values)
+    """True for the n lowest of every aligned group of m columns; `[…, out, in]`."""
+    groups = values.unflatten(-1, (-1, m))
+    order = groups.sort(dim=-1, stable=True).indices[..., :n]
+    return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order, True).flatten(-2)
 
 
 def lowest_in_matrix(values: Tensor, sparsity: float, *, parity: bool = False) -> Tensor:
-    """True for the int(elements · sparsity) lowest of all; `[out, in]`.
+    """True for the int(elements · sparsity) lowest of all of a matrix; `[…, out, in]`.
 
     With `parity` everything up to the threshold goes, threshold included: one entry (and its
     ties) more than asked, as authors' scripts do that compare with `<=`.
     """
-    flat = values.flatten()
-    count = int(flat.numel() * sparsity)
-    return values <= _largest_of_lowest(flat, count + 1) if parity else _lowest(flat, count).view_as(values)
+    flat = values.flatten(-2)
+    count = int(flat.shape[-1] * sparsity)
+    lowest = flat <= _largest_of_lowest(flat, count + 1) if parity else _lowest(flat, count)
+    return lowest.view(values.shape)
 
 
 def _lowest(values: Tensor, count: int) -> Tensor:

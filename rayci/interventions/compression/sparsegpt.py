@@ -22,10 +22,12 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.errors import RequestError
 from rayci.interventions.compression import masks
-from rayci.interventions.compression.columns import sweep
-from rayci.interventions.compression.hessian import Curvature, SecondOrder
+from rayci.interventions.compression.alike import rows_of, stacked, unstacked
+from rayci.interventions.compression.columns import Settled, sweep
+from rayci.interventions.compression.hessian import Curvature, SecondOrder, factors
 from rayci.interventions.compression.lowest import lowest_in_group, lowest_in_matrix
 from rayci.interventions.compression.pruner import Pruner
+from rayci.interventions.compression.replay import Run
 from rayci.subject import Subject
 
 
@@ -41,27 +43,33 @@ class Saliency:
         *,
         parity: bool = False,
     ) -> None:
-        self.diagonal, self.rows = factor.diagonal().unsqueeze(1), rows
-        self.sparsity, self.ratio, self.parity = sparsity, ratio, parity
-        self.mask = torch.zeros(len(factor), sum(rows), dtype=torch.bool, device=factor.device)
-        """True = pruned, `[in, out]`; `rows` of it belong to one linear each."""
+        self.rows, self.sparsity, self.ratio, self.parity = rows, sparsity, ratio, parity
+        self.pivots = factor.diagonal(dim1=-2, dim2=-1).unsqueeze(-1)
+        self.mask = torch.zeros(*factor.shape[:-1], sum(rows), dtype=torch.bool, device=factor.device)
+        """True = pruned, `[…, in, out]`; `rows` of it belong to one linear each."""
 
-    def begin(self, start: int, columns: Tensor, block: Tensor) -> None:
+    def begin(self, start: int, columns: Tensor, block: Tensor) -> Settled:
+        """The mask of the block, which n:m fills on the way, and U_jj of its columns."""
+        whole = slice(start, start + block.shape[-2])
+        mask, pivots = self.mask[..., whole, :], self.pivots[..., whole, :]
         if self.ratio is None:
-            parts = self._scores(start, block).T.split(self.rows)
+            parts = _scores(block, pivots).mT.split(self.rows, dim=-2)
             lowest = [lowest_in_matrix(part, self.sparsity, parity=self.parity) for part in parts]
-            self.mask[start : start + len(block)] = torch.cat(lowest).T
+            mask.copy_(torch.cat(lowest, dim=-2).mT)
+        return mask, pivots
 
-    def choose(self, start: int, offset: int, block: Tensor) -> Tensor:
+    def choose(self, offset: int, block: Tensor, settled: Settled) -> Tensor:
+        mask, pivots = settled
         if self.ratio and offset % self.ratio[1] == 0:
             n, m = self.ratio
-            first = start + offset
-            scores = self._scores(first, block[offset : offset + m])
-            self.mask[first : first + m] = lowest_in_group(scores.T.contiguous(), n, m).T
-        return block[offset].masked_fill(self.mask[start + offset], 0)
+            group = slice(offset, offset + m)
+            scores = _scores(block[..., group, :], pivots[..., group, :])
+            mask[..., group, :] = lowest_in_group(scores.mT.contiguous(), n, m).mT
+        return block[..., offset, :].masked_fill(mask[..., offset, :], 0)
 
-    def _scores(self, first: int, part: Tensor) -> Tensor:
-        return part.square() / self.diagonal[first : first + len(part)].square()
+
+def _scores(columns: Tensor, pivots: Tensor) -> Tensor:
+    return columns.square() / pivots.square()
 
 
 class SparseGPT(Pruner, SecondOrder):
@@ -86,16 +94,20 @@ class SparseGPT(Pruner, SecondOrder):
                 key=("block_size",),
             )
 
-    def compress(self, subject: Subject, weights: Mapping[str, Tensor], curvature: Curvature) -> dict[str, Tensor]:
-        factor = curvature.factor()
-        rows = [len(weight) for weight in weights.values()]
-        dense = torch.cat([weight.float() for weight in weights.values()]).masked_fill(curvature.dead, 0)
-        rule = Saliency(factor, rows, self.sparsity, self.ratio, parity=self.parity)
-        pruned = sweep(dense, factor, self.block_size, rule)
-        gone = rule.mask.T | curvature.dead
-        parts = zip(weights.items(), pruned.split(rows), gone.split(rows), strict=True)
+    def compress(
+        self, subject: Subject, weights: Mapping[str, Tensor], curvatures: list[Curvature], run: Run
+    ) -> dict[str, Tensor]:
+        factor = factors(curvatures)
+        dead = torch.stack([curvature.dead for curvature in curvatures]).unsqueeze(-2)
+        own = weights.values()
+        dense = stacked(own, len(curvatures)).masked_fill_(dead, 0)
+        rule = Saliency(factor, rows_of(own, len(curvatures)), self.sparsity, self.ratio, parity=self.parity)
+        pruned = sweep(dense, factor, self.block_size, rule, run)
+        gone = rule.mask.mT | dead
         kept = {}
-        for (name, weight), values, mask in parts:
+        for (name, weight), values, mask in zip(
+            weights.items(), unstacked(pruned, own), unstacked(gone, own), strict=True
+        ):
             weight.copy_(values)
             kept[name] = masks.pack(mask)
         return kept
