@@ -16,7 +16,7 @@ from ray.autoscaler.node_launch_exception import NodeLaunchException
 
 from rayci.trials.node_choice import available_first
 
-CLUSTER = Path(__file__).parents[1] / "cluster.yaml"
+CLUSTER = Path(__file__).parents[2] / "cluster.yaml"
 SPOT, ON_DEMAND = "a100.spot", "a100.on_demand"
 COMMANDS = (
     "initialization_commands",
