@@ -20,6 +20,7 @@ FLOORS = (
         "storage.compaction",
         "storage.digests",
         "storage.entries",
+        "storage.file_hashes",
         "storage.prepared",
         "storage.sealed",
     }

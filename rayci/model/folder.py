@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from rayci.errors import RequestError
-from rayci.fingerprint import fingerprint, hash_file
+from rayci.fingerprint import fingerprint
 from rayci.storage import hub_cache
+from rayci.storage.file_hashes import hash_once
 from rayci.storage.user_paths import path_of
 
 TESTBED = "testbed"
@@ -138,7 +139,7 @@ def hash_files(folder: Path, *, code: bool = False) -> Hashes:
     hashes: dict[str, HashedFile] = {}
     for name, path in _deciding(folder, code).items():
         state = path.stat()
-        hashes[name] = HashedFile(hash_file(path), state.st_size, state.st_mtime_ns)
+        hashes[name] = HashedFile(hash_once(path), state.st_size, state.st_mtime_ns)
     return hashes
 
 
@@ -166,7 +167,7 @@ def _unchanged(path: Path, file: HashedFile) -> bool:
     state = path.stat()
     if state.st_size != file.size:
         return False
-    return state.st_mtime_ns == file.modified or hash_file(path) == file.digest
+    return state.st_mtime_ns == file.modified or hash_once(path) == file.digest
 
 
 def _deciding(folder: Path, code: bool) -> dict[str, Path]:

@@ -36,7 +36,8 @@ def once(name: str, make: Callable[[Path], Facts]) -> tuple[Path, Facts]:
             digest = hash_file(temporary)
         beside = _beside(path)
         with replacing(beside) as temporary:
-            temporary.write_bytes(entries.encode({"facts": facts, "sha256": digest}, beside.name))
+            entry = {"facts": facts, "sha256": digest, "state": state_of(path)}
+            temporary.write_bytes(entries.encode(entry, beside.name))
     return path, facts
 
 
@@ -52,12 +53,24 @@ def node_folder() -> Path:
 
 
 def _checked(path: Path) -> Facts:
-    """What is known of a file; CorruptionError where it is not there, or not as it was written."""
+    """What is known of a file; CorruptionError where it is not there, or not as it was written.
+
+    It is read again only where it was touched since.
+    """
     entry = entries.read(_beside(path))
-    if not path.is_file() or hash_file(path) != entry["sha256"]:
+    if not path.is_file() or (state_of(path) != entry.get("state") and hash_file(path) != entry["sha256"]):
         raise CorruptionError(f"{path} is not as it was written")
     facts: Facts = entry["facts"]
     return facts
+
+
+def state_of(path: Path) -> list[int]:
+    """What changes with a file's content: its number, bytes, and the times of the last change of content and state.
+
+    The last one nobody can set back.
+    """
+    state = path.stat()
+    return [state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
 
 
 def _beside(path: Path) -> Path:
