@@ -14,6 +14,7 @@ from rayci.context import Context, token_faults
 from rayci.errors import InterventionError, RequestError, refuse
 from rayci.intervention import Compressor, Intervention, Receipt
 from rayci.model import modules
+from rayci.model.base_weights import copied
 from rayci.model.experts import Expert
 from rayci.model.module_maps import ModuleMap
 from rayci.model.streaming import Streaming
@@ -43,7 +44,7 @@ class Subject:
     paths: ModuleMap
     applied: list[Applied] = field(default_factory=list)
     base: Mapping[str, Tensor] | None = field(default=None, repr=False)
-    """CPU copies of the untouched parameters, where the subject must be able to go back."""
+    """The untouched parameters on the CPU, where the subject must be able to go back; not to be written."""
     streaming: Streaming | None = field(default=None, repr=False)
     """Where the blocks are kept on the CPU because they do not fit on the device."""
 
@@ -157,30 +158,35 @@ class Subject:
 
     def remember_base(self) -> None:
         """Keep CPU copies of all parameters, so that `restore` can go back."""
-        self.base = {name: value.detach().cpu().clone() for name, value in self.model.named_parameters()}
+        self.base = copied(self.model)
 
-    @torch.no_grad()
     def restore(self, *, everything: bool = False) -> None:
         """Back to the untouched model, by copying the dirty parameters (or, after a failure, all)."""
         if self.base is None:
             raise RuntimeError("restore() needs remember_base() first")
-        for name, value in self.parameters_of(self.base if everything else self.changed()).items():
-            value.copy_(self.base[name])
+        self._copy(self.base, self.base if everything else self.changed())
         self.applied = []
+
+    @torch.no_grad()
+    def _copy(self, source: Mapping[str, Tensor], names: Iterable[str]) -> None:
+        for name, value in self.parameters_of(names).items():
+            value.copy_(source[name])
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
         """Inside, the weights are those of the untouched model; afterwards they are what they were, bit for bit.
 
-        They change places with `base`, one parameter after the other: no room for a second model is taken.
-        Raises RequestError where something was changed and the untouched weights were not kept.
+        The present ones wait on the CPU. Raises RequestError where something was changed and the untouched weights
+        were not kept.
         """
-        base = self.base_of(self.changed())
-        self._change_places(base)
+        names = self.changed()
+        base = self.base_of(names)
+        present = {name: value.detach().to("cpu", copy=True) for name, value in self.parameters_of(names).items()}
         try:
+            self._copy(base, names)
             yield
         finally:
-            self._change_places(base)
+            self._copy(present, names)
 
     def base_of(self, names: Iterable[str]) -> dict[str, Tensor]:
         """Untouched weights of these parameters, on the CPU; RequestError where they were changed and not kept."""
@@ -191,20 +197,13 @@ class Subject:
             name: (value.detach().cpu() if self.base is None else self.base[name]) for name, value in wanted.items()
         }
 
-    @torch.no_grad()
-    def _change_places(self, others: Mapping[str, Tensor]) -> None:
-        for name, value in self.parameters_of(others).items():
-            now = value.detach().to("cpu", copy=True)
-            value.copy_(others[name])
-            others[name].copy_(now)
-
-    @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor], applied: Iterable[Applied]) -> None:
-        """Go to a stored stage: back to base, then copy the stage's changed tensors."""
-        self.restore()
+        """Go to a stored stage: its changed tensors, and back to base what else was changed; each is copied once."""
+        if self.base is None:
+            raise RuntimeError("load() needs remember_base() first")
+        self._copy(self.base, set(self.changed()) - tensors.keys())
+        self._copy(tensors, tensors)
         self.applied = list(applied)
-        for name, value in self.parameters_of(tensors).items():
-            value.copy_(tensors[name])
 
     def faults(self, intervention: Intervention, context: Context) -> Iterator[RequestError]:
         """Everything that keeps a step from being applied, as far as it is known before a weight is touched."""

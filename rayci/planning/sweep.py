@@ -87,10 +87,10 @@ class Sweep:
         return cls(spec, examined.folder, examined.data, commit=commit, notes=examined.notes)
 
     def load(self, device: str) -> Subject:
-        """The untouched model with its weights, on `cpu`, `cuda` or, with `auto`, spread over several GPUs."""
-        from rayci.model import loading  # where weights are needed, and not where a sweep is planned
+        """The untouched model, on `cpu`, `cuda` or, with `auto`, spread over several GPUs, and the way back to it."""
+        from rayci.model import base_weights, loading  # where weights are needed, and not where a sweep is planned
 
-        return loading.load(
+        subject = loading.load(
             self.folder,
             dtype=self.spec.dtype,
             device=device,
@@ -98,6 +98,8 @@ class Sweep:
             modules=self.spec.modules,
             trust_remote_code=self.spec.trust_remote_code,
         )
+        subject.base = base_weights.untouched(self.folder, self.model(), subject.model)
+        return subject
 
     @cached_property
     def criteria(self) -> list[Criterion]:

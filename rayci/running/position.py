@@ -48,7 +48,8 @@ class Position:
     _notes: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self.subject.remember_base()
+        if self.subject.base is None:
+            self.subject.remember_base()
         self._at = self.sweep.planner.root.fingerprint
 
     def take_notes(self) -> list[str]:

@@ -1,0 +1,76 @@
+"""The untouched weights on the host: pages of files that all processes of a node share.
+
+A tensor of the model folder is mapped from there where it is what was loaded, bit for bit: under the parameter's name,
+in its dtype. What transformers converts on loading (another dtype, stacked experts, renamed or tied weights) lies in
+a file that the first process of the node writes. A small model is copied by every process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rayci.errors import StorageError
+from rayci.fingerprint import fingerprint
+from rayci.model.folder import weight_files
+from rayci.storage.prepared import once
+
+MAPPED_FROM = 1 << 26
+"""Bytes of weights from which on they are mapped."""
+
+
+def copied(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of all parameters on the CPU, by name."""
+    return {name: value.detach().cpu().clone() for name, value in model.named_parameters()}
+
+
+def untouched(folder: Path, identity: str, model: nn.Module) -> dict[str, Tensor]:
+    """The parameters of a model as it was loaded from a folder, by name, on the CPU; to be read, not written.
+
+    `identity` is that of the folder's content, so that its file is found again.
+    """
+    own = dict(model.named_parameters())
+    if sum(value.nbytes for value in own.values()) < MAPPED_FROM:
+        return copied(model)
+    shapes = [[name, str(value.dtype), list(value.shape)] for name, value in own.items()]
+    name = fingerprint(["base weights", identity, version("transformers"), shapes])
+    try:
+        path, facts = once(f"{name}.safetensors", lambda path: _write(folder, own, path))
+    except StorageError:  # no room for a file: every process has its own copy
+        return copied(model)
+    mapped: dict[str, Tensor] = load_file(path)
+    return mapped | dict(_stored(folder, facts["in the folder"]))
+
+
+def _write(folder: Path, own: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
+    """Write what the folder does not hold as it was loaded; tells what it does."""
+    same = {name for name, stored in _stored(folder, own) if _equal(stored, own[name])}
+    save_file({name: value.detach().cpu().contiguous() for name, value in own.items() if name not in same}, path)
+    return {"in the folder": sorted(same)}
+
+
+def _stored(folder: Path, names: Any) -> Iterator[tuple[str, Tensor]]:
+    """Tensors of these names in the folder's weights, mapped into memory."""
+    wanted = set(names)
+    with ExitStack() as files:
+        for path in weight_files(folder):
+            file = files.enter_context(safe_open(path, framework="pt"))
+            yield from ((name, file.get_tensor(name)) for name in sorted(wanted.intersection(file.keys())))
+
+
+def _equal(stored: Tensor, value: Tensor) -> bool:
+    """Whether two tensors are the same bit for bit; compared where the model lies."""
+    if (stored.dtype, stored.shape) != (value.dtype, value.shape):
+        return False
+    one, other = (
+        tensor.contiguous().view(-1).view(torch.uint8) for tensor in (stored.to(value.device), value.detach())
+    )
+    return torch.equal(one, other)
