@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from rayci.model.modules import Linear
+
+
+class Stored(Protocol):
+    """The changed weights of a stored stage."""
+
+    def write_into(self, places: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> None:
+        """Write them into their places; `base` holds the untouched model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,16 @@ class Subject:
         wanted = set(names)
         return {name: value for name, value in self.model.named_parameters() if name in wanted}
 
+    def matrices(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """These parameters, or copies of them, by name; weights of linears as `[out, in]`, a view, by the linear's."""
+        found = {name: value.detach() for name, value in parameters.items()}
+        for name, module in self.linears():
+            parameter = modules.parameter_name(name, module)
+            if parameter in parameters:
+                found.pop(parameter, None)
+                found[name] = modules.matrix(parameters[parameter].detach(), module)
+        return found
+
     def changed(self) -> tuple[str, ...]:
         """Names of the parameters that any applied step changed, sorted."""
         return tuple(sorted({name for receipt in self.receipts for name in receipt.changed}))
@@ -197,13 +214,15 @@ class Subject:
             name: (value.detach().cpu() if self.base is None else self.base[name]) for name, value in wanted.items()
         }
 
-    def load(self, tensors: Mapping[str, Tensor], applied: Iterable[Applied]) -> None:
-        """Go to a stored stage: its changed tensors, and back to base what else was changed; each is copied once."""
+    @torch.no_grad()
+    def load(self, stored: Stored, applied: Iterable[Applied]) -> None:
+        """Go to a stored stage: its changed weights, and back to base what else was changed; each is copied once."""
         if self.base is None:
             raise RuntimeError("load() needs remember_base() first")
-        self._copy(self.base, set(self.changed()) - tensors.keys())
-        self._copy(tensors, tensors)
-        self.applied = list(applied)
+        before, self.applied = set(self.changed()), list(applied)
+        self._copy(self.base, before - set(self.changed()))
+        parameters = dict(self.model.named_parameters())
+        stored.write_into(parameters | self.matrices(parameters), self.matrices(self.base))
 
     def faults(self, intervention: Intervention, context: Context) -> Iterator[RequestError]:
         """Everything that keeps a step from being applied, as far as it is known before a weight is touched."""

@@ -29,7 +29,13 @@ from rayci.subject import Subject
 class BorrowedStages(StageStore):
     """The stages of a run, to be read: nothing is added, which would count against the run's limit."""
 
-    def put_weights(self, stage: str, changed: Mapping[str, Tensor], receipts: Sequence[Receipt]) -> None:
+    def put_weights(
+        self,
+        stage: str,
+        changed: Mapping[str, Tensor],
+        receipts: Sequence[Receipt],
+        base: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Nothing."""
 
     def put_outcome(self, stage: str, outcome: Outcome) -> None:

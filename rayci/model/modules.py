@@ -80,6 +80,13 @@ def weight(module: Linear) -> Tensor:
     return module.weight.data.T if is_conv1d(module) else module.weight.data
 
 
+def matrix(parameter: Tensor, module: Linear) -> Tensor:
+    """The same view of a copy of the parameter that holds the weight."""
+    if isinstance(module, Expert):
+        return parameter[module.index]
+    return parameter.T if is_conv1d(module) else parameter
+
+
 def parameter_name(name: str, module: Linear) -> str:
     """Name of the parameter that holds a linear's weight; that of an expert holds those of its siblings too."""
     return stacked_parameter(name) if isinstance(module, Expert) else f"{name}.weight"

@@ -124,8 +124,12 @@ class Position:
         """Store the weights of the stage that the subject is at, unless they are there."""
         with self.sheet.on(Activity.STORE):
             if self.sharing and stage.depth and not self.store.has_weights(stage.fingerprint):
-                changed = self.subject.parameters_of(self.subject.changed())
-                self.store.put_weights(stage.fingerprint, changed, self.subject.receipts)
+                subject, changed = self.subject, self.subject.changed()
+                weights, base = (
+                    subject.matrices(subject.parameters_of(changed)),
+                    subject.matrices(subject.base_of(changed)),
+                )
+                self.store.put_weights(stage.fingerprint, weights, subject.receipts, base)
 
     def to_base(self, *, everything: bool = False) -> None:
         """Back to the untouched model; `everything` after a failure, when any weight may have changed."""
@@ -140,9 +144,9 @@ class Position:
                 return candidate
             weights = self.store.weights(fingerprint) if self.sharing else None
             if weights is not None:
-                tensors, receipts = weights
+                packed, receipts = weights
                 steps = zip(links, receipts, strict=False)
-                self.subject.load(tensors, [Applied(link.intervention, r, link.recompression) for link, r in steps])
+                self.subject.load(packed, [Applied(link.intervention, r, link.recompression) for link, r in steps])
                 self._at = fingerprint
                 return candidate
         self.to_base()

@@ -1,9 +1,9 @@
 """The stage store: fingerprint -> changed tensors, receipt, readings, or why there is none.
 
 Files appear under their final names only when complete, and a name is the content's identity,
-so two writers of one stage are harmless. Weights are safetensors; they and every entry
-(`rayci.storage.entries`) are checked by their sha256. What cannot be stored is not stored: it is
-computed again where it is needed, and a note says why.
+so two writers of one stage are harmless. Weights are safetensors, each in the smallest form that gives it
+back bit for bit (`rayci.codec.exact_forms`); they and every entry (`rayci.storage.entries`) are checked by their
+sha256. What cannot be stored is not stored: it is computed again where it is needed, and a note says why.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from rayci.storage.user_paths import path_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from rayci.codec.exact_forms import Packed
 
 _KEPT = "kept/"
 
@@ -89,9 +91,21 @@ class StageStore:
         """Stages with weights or objects."""
         return self._room.stages()
 
-    def put_weights(self, stage: str, changed: Mapping[str, Tensor], receipts: Sequence[Receipt]) -> None:
-        """Store a stage's changed tensors and the receipts of all its steps, if there is room."""
-        tensors = {name: value.detach().cpu().contiguous() for name, value in changed.items()}
+    def put_weights(
+        self,
+        stage: str,
+        changed: Mapping[str, Tensor],
+        receipts: Sequence[Receipt],
+        base: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Store a stage's changed weights and the receipts of all its steps, if there is room.
+
+        What `base` holds under the same names, of the untouched model, must be at hand when the stage is read.
+        """
+        from rayci.codec.exact_forms import Packed  # loads torch
+
+        packed = Packed.of(changed, base or {}, [receipt.kept for receipt in receipts])
+        tensors = dict(packed.tensors)
         for index, receipt in enumerate(receipts):
             kept = {f"{_KEPT}{index}/{name}": value for name, value in receipt.kept.items()}
             tensors |= {name: value.detach().cpu().contiguous() for name, value in kept.items()}
@@ -104,7 +118,7 @@ class StageStore:
                 self._notes.append(f"a stage of {size} bytes was not stored: no room under {self._room.limit} bytes")
                 return
             digest = tensor_files.write(self._files, f"{folder(stage)}/{WEIGHTS}", tensors)
-            self._write(stage, RECEIPTS, {"sha256": digest, "bytes": size, "receipts": plain})
+            self._write(stage, RECEIPTS, {"sha256": digest, "bytes": size, "receipts": plain, "forms": packed.forms})
             self._room.used(stage, size)
         except StorageError as error:
             self._notes.append(f"a stage was not stored: {error}")
@@ -115,8 +129,8 @@ class StageStore:
         """Whether the stage's weights are stored; the receipts are written last."""
         return self._read(stage, RECEIPTS) is not None
 
-    def weights(self, stage: str) -> tuple[dict[str, Tensor], list[Receipt]] | None:
-        """Changed tensors and receipts; None where they are not stored, or not any more.
+    def weights(self, stage: str) -> tuple[Packed, list[Receipt]] | None:
+        """Changed weights and receipts; None where they are not stored, or not any more.
 
         A damaged stage is set aside, so that it is computed again.
         """
@@ -134,7 +148,7 @@ class StageStore:
                 self._files.delete(f"{folder(stage)}/{RECEIPTS}")
                 return None
             self._room.used(stage, entry["bytes"])
-            return _apart(tensors, entry["receipts"])
+            return _apart(tensors, entry["receipts"], entry.get("forms", {}))  # once all weights were dense
         return None
 
     def free_weights(self, stage: str) -> None:
@@ -211,9 +225,11 @@ class StageStore:
 
 
 def _apart(
-    tensors: Mapping[str, Tensor], plain: Sequence[Mapping[str, Any]]
-) -> tuple[dict[str, Tensor], list[Receipt]]:
-    """The changed tensors of a weights file, and the receipts with the tensors that they keep."""
+    tensors: Mapping[str, Tensor], plain: Sequence[Mapping[str, Any]], forms: Mapping[str, Mapping[str, Any]]
+) -> tuple[Packed, list[Receipt]]:
+    """The changed weights of a weights file, and the receipts with the tensors that they keep."""
+    from rayci.codec.exact_forms import Packed  # loads torch
+
     receipts = []
     for index, receipt in enumerate(plain):
         prefix = f"{_KEPT}{index}/"
@@ -223,7 +239,8 @@ def _apart(
                 tuple(receipt["changed"]), receipt["counts"], tuple(receipt["retries"]), kept, tuple(receipt["notes"])
             )
         )
-    return {name: value for name, value in tensors.items() if not name.startswith(_KEPT)}, receipts
+    stored = {name: value for name, value in tensors.items() if not name.startswith(_KEPT)}
+    return Packed(stored, forms, [receipt.kept for receipt in receipts]), receipts
 
 
 def located(root: Path | str) -> str:

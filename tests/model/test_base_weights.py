@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rayci.codec.exact_forms import Packed
 from rayci.context import Context
 from rayci.intervention import Receipt
 from rayci.interventions.compression.magnitude import Magnitude
@@ -103,7 +104,7 @@ def test_a_small_model_or_a_node_without_room_has_copies(
 def test_a_stage_is_reached_with_one_copy_of_every_tensor() -> None:
     subject = tiny()
     names = subject.weight_names()[:2]
-    stage = {name: torch.zeros_like(value) for name, value in subject.parameters_of(names[:1]).items()}
+    stage = Packed.of({n: torch.zeros_like(value) for n, value in subject.parameters_of(names[:1]).items()}, {})
     subject.remember_base()
     assert subject.base is not None
     expected = subject.base[names[1]]

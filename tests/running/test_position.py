@@ -18,8 +18,11 @@ from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
 from rayci.running.position import Position
 from rayci.running.runner import Runner
+from rayci.storage import tensor_files
+from rayci.storage.room import RECEIPTS, WEIGHTS, folder
 from rayci.storage.stages import StageStore
 from rayci.subject import Subject
+from tests.models import differing, weights
 
 
 class Picky(Intervention):
@@ -77,3 +80,27 @@ def test_the_way_begins_where_the_subject_stands_or_at_what_is_stored(tmp_path: 
     position.to_base()
     assert not position.subject.applied
     assert position.reach(trial, 2, keep, no_more=None)[0] == 1
+
+
+@pytest.mark.parametrize("dense", [False, True])  # as stages lie in stores that were filled before there were forms
+def test_a_stored_stage_is_bit_for_bit_what_was_applied(dense: bool, tmp_path: Path) -> None:
+    sweep, store = opened(), StageStore(tmp_path / "store")
+    position = Position(sweep, loading.load(sweep.folder), store)
+    trial = sweep.planner.trial("magnitude@0.5 > rtn@4", 0, 0)
+    subject, stage = position.subject, trial.stages[2]
+    position.reach(trial, 2, [False] * 3, no_more=None)
+    expected = weights(subject)
+    if dense:
+        tensors = {name: value.detach().clone() for name, value in subject.parameters_of(subject.changed()).items()}
+        digest = tensor_files.write(store._files, f"{folder(stage.fingerprint)}/{WEIGHTS}", tensors)
+        plain = [{"changed": receipt.changed, "counts": {}, "retries": (), "notes": ()} for receipt in subject.receipts]
+        known = {"sha256": digest, "bytes": tensor_files.most_bytes(tensors), "receipts": plain}
+        store._write(stage.fingerprint, RECEIPTS, known)
+    else:
+        position.keep(stage)
+    position.to_base()
+    assert differing(subject, expected)
+    assert position.reach(trial, 2, [False] * 3, no_more=None)[0] == 0
+    assert not differing(subject, expected) and len(subject.applied) == 2
+    position.to_base()
+    assert not differing(subject, weights(loading.load(sweep.folder)))

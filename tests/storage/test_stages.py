@@ -62,11 +62,12 @@ def bytes_of_weights(root: Path) -> int:
 
 
 def test_what_is_put_comes_back(make: Make) -> None:
-    make().put_weights(stage(1), {"w": torch.arange(5), "b": torch.ones(2, 3, dtype=torch.bfloat16)}, [RECEIPT])
+    make().put_weights(stage(1), {"w": torch.arange(1, 6), "b": torch.ones(2, 3, dtype=torch.bfloat16)}, [RECEIPT])
     stored = make().weights(stage(1))
     assert stored is not None
-    tensors, (receipt,) = stored
-    assert tensors["w"].tolist() == [0, 1, 2, 3, 4] and tensors["b"].dtype is torch.bfloat16
+    packed, (receipt,) = stored
+    tensors = packed.tensors
+    assert tensors["w"].tolist() == [1, 2, 3, 4, 5] and tensors["b"].dtype is torch.bfloat16
     assert (receipt.changed, receipt.counts, receipt.retries) == (("w",), {"edits": 2}, ("more damping",))
     assert receipt.kept["mask"].tolist() == [True, False] and receipt.kept["scale"].item() == 1
     assert make().stored() == {stage(1)} and make().weights(stage(2)) is None
@@ -115,7 +116,7 @@ def test_damaged_weights_are_set_aside_noted_and_stored_anew(make: Make, tmp_pat
     assert len(list(place.glob("damaged-*-weights.safetensors"))) == (damage != "receipts")
     store.put_weights(stage(1), weights(8), [])
     stored = make().weights(stage(1))
-    assert stored is not None and torch.equal(stored[0]["w"], weights(8)["w"])
+    assert stored is not None and torch.equal(stored[0].tensors["w"], weights(8)["w"])
     store.free_weights(stage(1))
     assert bytes_of_weights(tmp_path / "store") == 0, "a damaged copy goes with the stage"
 
@@ -174,7 +175,7 @@ def test_a_copy_that_is_evicted_while_it_is_read_is_still_in_the_store(
     stored = here.weights(stage(1))
     assert here.has_weights(stage(1)), "the receipts are the store's, whatever becomes of a copy"
     if times == 1:
-        assert stored is not None and stored[0]["w"][0] == 1 and not here.take_notes()
+        assert stored is not None and stored[0].tensors["w"][0] == 1 and not here.take_notes()
     else:
         assert stored is None and "evicted 3 times" in here.take_notes()[0]
 
@@ -252,9 +253,9 @@ def _write_many(make: Make, limit: int, numbers: range) -> None:
     torch.set_num_threads(1)
     store = make(limit=limit)
     for number in numbers:
-        store.put_weights(stage(number), weights(8, number), [])
+        store.put_weights(stage(number), weights(8, number + 1), [])
         stored = store.weights(stage(number))
-        assert stored is None or stored[0]["w"][0] == number
+        assert stored is None or stored[0].tensors["w"][0] == number + 1
 
 
 @pytest.mark.parametrize("room", [7, 2])  # less than the writers: some must do without
@@ -273,7 +274,7 @@ def test_many_writers_keep_the_limit_at_all_times(make: Make, tmp_path: Path, ro
     assert room - len(workers) <= len(left) <= room
     for name in left:
         stored = make().weights(name)
-        assert stored is not None and stage(int(stored[0]["w"][0])) == name
+        assert stored is not None and stage(int(stored[0].tensors["w"][0]) - 1) == name
 
 
 def _one_stage(make: Make, role: str) -> None:
@@ -285,7 +286,7 @@ def _one_stage(make: Make, role: str) -> None:
         elif role == "free":
             store.free_weights(stage(1))
         stored = store.weights(stage(1))
-        assert stored is None or torch.equal(stored[0]["w"], weights(8)["w"])
+        assert stored is None or torch.equal(stored[0].tensors["w"], weights(8)["w"])
     assert not store.take_notes()
 
 

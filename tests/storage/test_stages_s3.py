@@ -48,7 +48,7 @@ def test_weights_are_downloaded_once_a_node(server: Server, tmp_path: Path) -> N
     assert server.downloads() == 0, "the writer has its copy"
     for _ in range(3):
         found = node(tmp_path / "b").weights(stage(1))
-        assert found is not None and torch.equal(found[0]["w"], weights(8)["w"])
+        assert found is not None and torch.equal(found[0].tensors["w"], weights(8)["w"])
     assert server.downloads() == 1
 
 
@@ -70,7 +70,7 @@ def test_a_damaged_copy_in_the_cache_is_downloaded_again(server: Server, tmp_pat
     (copy,) = tmp_path.glob("*.safetensors")
     copy.write_bytes(copy.read_bytes()[:-7] + b"damaged")
     found = store.weights(stage(1))
-    assert found is not None and torch.equal(found[0]["w"], weights(8)["w"])
+    assert found is not None and torch.equal(found[0].tensors["w"], weights(8)["w"])
     assert server.downloads() == 1 and not store.take_notes()
 
 
@@ -102,7 +102,7 @@ def test_the_limit_of_a_bucket(server: Server, tmp_path: Path) -> None:
 def test_the_cache_is_bounded_and_keeps_what_is_used(server: Server, tmp_path: Path) -> None:
     source = node(tmp_path / "a")
     for number in range(5):
-        source.put_weights(stage(number), weights(8, float(number)), [])
+        source.put_weights(stage(number), weights(8, number + 1.0), [])
     reader = StageStore(ROOT, cache=tmp_path / "b", cache_limit=25 * KIB)
     held = reader.weights(stage(0))
     for number in (1, 2, 0, 3, 0, 4):
@@ -112,7 +112,7 @@ def test_the_cache_is_bounded_and_keeps_what_is_used(server: Server, tmp_path: P
     assert server.downloads() == 5, "the one in use all the time was never removed"
     for number in (1, 2):
         reader.weights(stage(number))
-    assert held is not None and torch.equal(held[0]["w"], weights(8, 0.0)["w"]), "removed, and still readable"
+    assert held is not None and torch.equal(held[0].tensors["w"], weights(8, 1.0)["w"]), "removed, and still readable"
 
 
 def test_freed_stages_leave_the_bucket(server: Server, tmp_path: Path) -> None:

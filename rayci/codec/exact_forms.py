@@ -1,0 +1,138 @@
+"""What a compressor left of a weight, in the smallest form that gives it back bit for bit.
+
+    base      the untouched model's weight
+    masked    zeros where a mask says so; elsewhere the untouched model's values, or stored ones
+    codes     whole numbers of a few bits on the grid that a quantiser kept
+    dense     the values
+
+Masks and grids are those of the receipts wherever they fit, so that nothing is stored twice. Each form is tried
+on the weight as it is, whatever was applied since: what an edit moved is dense beside what it left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rayci.codec import bit_fields
+from rayci.codec.level_codes import bits_of, level_codes
+from rayci.interventions.compression.grid import Grid
+
+Kept = Sequence[Mapping[str, Tensor]]
+"""What the receipt of each step keeps: `<linear>` a packed mask, `<linear>.scale`, `.zero`, `.index` a grid."""
+Form = Mapping[str, Any]
+"""JSON values: `form`, `step` (whose mask or grid; None: a mask of its own), `width` and `lowest` of codes."""
+
+_CODES = (-128, 255)
+"""Lowest and highest code of any grid of up to 8 bits."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Weights by name, those of linears as `[out, in]`, each in a form of its own."""
+
+    tensors: Mapping[str, Tensor]
+    """Dense weights under their names; of others `<name>:mask`, `<name>:values`, `<name>:codes`. On the CPU."""
+    forms: Mapping[str, Form]
+    """Weights that are not dense."""
+    kept: Kept = ()
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, weights: Mapping[str, Tensor], base: Mapping[str, Tensor], kept: Kept = ()) -> Packed:
+        """The smallest form of each weight, found on its device; `base` is what is known of the untouched model."""
+        tensors: dict[str, Tensor] = {}
+        forms: dict[str, Form] = {}
+        for name, weight in weights.items():
+            options = list(_options(name, weight, base.get(name), kept))
+            form, parts = min(options, key=lambda option: sum(part.nbytes for part in option[1].values()))
+            tensors |= {name + part: value.detach().cpu().contiguous() for part, value in parts.items()}
+            forms |= {name: form} if form else {}
+        return cls(tensors, forms, kept)
+
+    @torch.no_grad()
+    def write_into(self, places: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> None:
+        """Write every weight into its place, on any device; `base` is the untouched model."""
+        for name, form in self.forms.items():
+            self._write(name, form, places[name], base)
+        for name, value in self.tensors.items():
+            if name.partition(":")[0] not in self.forms:
+                places[name].copy_(value)
+
+    def _write(self, name: str, form: Form, place: Tensor, base: Mapping[str, Tensor]) -> None:
+        if form["form"] == "codes":
+            grid = _grid(self.kept[form["step"]], name, place)
+            assert grid is not None
+            codes = _unpacked(self.tensors[f"{name}:codes"], form["width"], place)
+            place.copy_(grid.values(codes.float().add_(form["lowest"])))
+            return
+        values = self.tensors.get(f"{name}:values")
+        if values is None:
+            place.copy_(base[name])
+        if form["form"] == "masked":
+            bits = self.tensors[f"{name}:mask"] if form["step"] is None else self.kept[form["step"]][name]
+            mask = _unpacked(bits, 1, place).bool()
+            if values is not None:
+                place[~mask] = values.to(place.device)
+            place.masked_fill_(mask, 0)
+
+
+def _unpacked(bits: Tensor, width: int, place: Tensor) -> Tensor:
+    """A number for each weight of a place, on its device."""
+    return bit_fields.unpack(bits.to(place.device), width, place.numel()).view(place.shape)
+
+
+def _options(
+    name: str, weight: Tensor, base: Tensor | None, kept: Kept
+) -> Iterator[tuple[Form | None, dict[str, Tensor]]]:
+    """Forms that give the weight back, and what each stores under the weight's name with these endings."""
+    bits = bits_of(weight)
+    zero = bits == 0
+    if base is not None:
+        moved = bits != bits_of(base.to(weight.device))
+        if not bool(moved.any()):
+            yield {"form": "base", "step": None}, {}
+            return
+        if not bool((moved & ~zero).any()):
+            yield _masked(name, moved, zero, kept)
+            return
+    yield None, {"": weight}
+    if int(zero.sum()) * weight.element_size() > weight.numel() / 8:
+        form, own = _masked(name, zero, zero, kept)
+        yield form, {**own, ":values": weight[~zero]}
+    for step in reversed(range(len(kept))):
+        grid = _grid(kept[step], name, weight)
+        codes = None if grid is None else level_codes(weight, grid)
+        if codes is not None:
+            lowest = int(codes.min())
+            width = max(1, (int(codes.max()) - lowest).bit_length())
+            form = {"form": "codes", "step": step, "width": width, "lowest": lowest}
+            yield form, {":codes": bit_fields.pack(codes.sub_(lowest), width)}
+            return
+
+
+def _masked(name: str, needed: Tensor, allowed: Tensor, kept: Kept) -> tuple[Form, dict[str, Tensor]]:
+    """The last mask kept that says `needed` and nothing beyond `allowed`; where there is none, a mask of its own."""
+    least, most = (bit_fields.pack(mask, 1) for mask in (needed, allowed))
+    for step in reversed(range(len(kept))):
+        mask = kept[step].get(name)
+        if mask is not None and mask.dtype == torch.uint8 and mask.shape == least.shape:
+            here = mask.to(least.device)
+            if not bool(((least & ~here) | (here & ~most)).any()):
+                return {"form": "masked", "step": step}, {}
+    return {"form": "masked", "step": None}, {":mask": least}
+
+
+def _grid(kept: Mapping[str, Tensor], name: str, weight: Tensor) -> Grid | None:
+    """The grid that a step kept for `weight [out, in]`; None where it kept none that fits."""
+    parts = [kept.get(f"{name}.{part}") for part in ("scale", "zero", "index")]
+    scale, zero, index = (None if part is None else part.to(weight.device) for part in parts)
+    if scale is None or zero is None or weight.dim() != 2 or scale.dim() != 2 or scale.shape != zero.shape:
+        return None
+    rows, columns = weight.shape
+    fits = columns % scale.shape[1] == 0 if index is None else len(index) == columns
+    return Grid(scale, zero, *_CODES, index) if fits and len(scale) == rows else None

@@ -1,0 +1,30 @@
+"""Weights on a grid as whole numbers, where that loses nothing. Pure tensor maths."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rayci.interventions.compression.grid import Grid
+
+_BITS_OF = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def level_codes(weight: Tensor, grid: Grid) -> Tensor | None:
+    """Codes of `weight [out, in]`, whole numbers in fp32, that the grid gives back bit for bit; None where it does not.
+
+    Codes are read from the weights, which decides them: neighbours are a whole scale apart, and no
+    dtype rounds a product of at most 2^8 scales by half of one.
+    """
+    codes = grid.codes(weight)
+    return codes if same_bits(grid.values(codes).to(weight.dtype), weight) else None
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape and dtype are equal bit for bit: 0.0 is not −0.0, a NaN equals itself."""
+    return torch.equal(bits_of(one), bits_of(other))
+
+
+def bits_of(values: Tensor) -> Tensor:
+    """The bits of every value as a whole number of the same size; the same memory where that is contiguous."""
+    return values.contiguous().view(_BITS_OF[values.element_size()])
