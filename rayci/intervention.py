@@ -72,6 +72,9 @@ class Intervention(Settings, ABC):
     """Named settings; the fields' defaults are the preset `published`."""
     gradients: ClassVar[bool] = True
     """Whether `apply` differentiates through the model, which then must fit on the device as a whole."""
+    builds: ClassVar[bool] = False
+    """Whether `apply` asks for `Context.built`: one trial then goes first, and others that start from the same stage
+    wait for what it leaves, holding no resources."""
     no_experts: ClassVar[str] = ""
     """Why the method does not work where a router picks experts; empty where it does."""
 
@@ -104,6 +107,10 @@ class Intervention(Settings, ABC):
 
     def kept_bytes(self, subject: Subject) -> int:
         """Bytes of `Receipt.kept`, told from the subject's shapes."""
+        return 0
+
+    def built_bytes(self, work: Workload) -> int:
+        """Bytes of what `apply` leaves with `Context.built`."""
         return 0
 
     def operations(self, work: Workload) -> float:

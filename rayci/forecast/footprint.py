@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 from rayci.kinds import Keep
 from rayci.planning.chain import Link
@@ -34,26 +36,32 @@ class Footprint:
         return self._unions[parts] + sum(self._kept[str(link)] for link in links)
 
     def peak(self, plan: Plan, planner: Planner, keep: Keep = Keep.NONE) -> int:
-        """Most bytes that the stage store holds at a time.
+        """Most bytes that the stage store holds at a time, objects that methods build from a stage included.
 
         One worker takes the trials in the plan's order; a stage that another trial continues from
         is stored when its first trial has made it and freed when the last that contains it has ended, unless it is
-        to be kept. With `all`, every other stage is stored as well.
+        to be kept; what was built from it is always freed. With `all`, every other stage is stored as well.
         """
-        last: dict[str, int] = {}
-        for index, trial in enumerate(plan.trials):
-            for stage in trial.stages[1:-1]:
-                if stage.fingerprint in plan.shared:
-                    last[stage.fingerprint] = index
+        last = {stage.fingerprint: index for index, trial in enumerate(plan.trials) for stage in trial.stages[:-1]}
         held, most = 0, 0
         stored: dict[str, int] = {}
+        objects: Counter[str] = Counter()
+        known: set[str] = set()
         for index, trial in enumerate(plan.trials):
-            for stage in trial.stages[1:]:
+            links = planner.chain(trial.composition)
+            for before, stage in pairwise(trial.stages):
                 key = stage.fingerprint
                 if key not in stored and (keep is Keep.ALL or (key in plan.shared and last[key] > index)):
-                    stored[key] = self.stage_bytes(planner.chain(trial.composition)[: stage.depth])
+                    stored[key] = self.stage_bytes(links[: stage.depth])
                     held += stored[key]
+                if stage.built is not None and stage.built not in known:
+                    known.add(stage.built)
+                    size = links[before.depth].intervention.built_bytes(self._work)
+                    objects[before.fingerprint] += size
+                    held += size
             most = max(most, held)
+            ended = [stage.fingerprint for stage in trial.stages[:-1] if last[stage.fingerprint] == index]
+            held -= sum(objects[mark] for mark in ended)
             if keep is Keep.NONE:
-                held -= sum(stored[stage.fingerprint] for stage in trial.stages if last.get(stage.fingerprint) == index)
+                held -= sum(stored.get(mark, 0) for mark in ended)
         return most

@@ -62,6 +62,8 @@ class Stage:
     """Edit batch, or None where no edit was applied."""
     seed: int | None
     """Seed index, or None where nothing was drawn."""
+    built: str | None = None
+    """Name of the object that its step builds from the stage before, see `Context.built`; None where it builds none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,9 @@ class Planner:
             # Both begin with the same links, so equal lengths are equal chains.
             final = depth == len(self.chain(text))
             chain = _joined(before.chain, step)
-            stage = self._stages[key] = Stage(identity, depth, text, chain, final, *held)
+            method = link.intervention
+            built = f"{before.fingerprint} {method.name} {held[1]}" if method.builds else None
+            stage = self._stages[key] = Stage(identity, depth, text, chain, final, *held, built)
         return stage
 
     def _depends_on(self, link: Link) -> tuple[bool, bool]:

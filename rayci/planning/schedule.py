@@ -2,9 +2,10 @@
 
 Stages form a tree. Of the trials that need a stage which is not at hand, the first in the
 plan's order builds it, whatever the number of workers; the others wait, holding no resources,
-until its weights are stored. Among the trials that may start, those of the first priority (their
-own, or that of a trial that waits for them) go first; among these, the one with the longest way
-still ahead (its own stages, or those of a trial that waits for it).
+until its weights are stored. Of those that would build the same object from a stage, the first
+does, and the others wait until it stands at the stage after that. Among the trials that may start,
+those of the first priority (their own, or that of a trial that waits for them) go first; among
+these, the one with the longest way still ahead (its own stages, or those of a trial that waits for it).
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Schedule:
         todo = sorted(todo)
         self._builder: dict[str, int] = {}
         self._starts: dict[int, int] = {}
+        self._goes_on_from: dict[int, str] = {}
         self._needs: dict[int, str] = {}
+        self._objects = {s.built: mark for mark, s in plan.stages.items() if s.built is not None and mark in at_hand}
         for index in todo if sharing else ():
             self._place(index, at_hand)
         self._ahead = self._levels(todo, at_hand, seconds)
@@ -56,17 +59,27 @@ class Schedule:
         self._kept: set[str] = set()
         for index, awaited in self._needs.items():
             self._waiting.setdefault(awaited, []).append(index)
-            if self.first(index) < len(plan.trials[index].stages):
-                self._kept.add(awaited)
+            if index in self._goes_on_from and self.first(index) < len(plan.trials[index].stages):
+                self._kept.add(self._goes_on_from[index])
         self._ready = [self._place_in_line(index) for index in todo if index not in self._needs]
         heapq.heapify(self._ready)
 
     def _place(self, index: int, at_hand: Collection[str]) -> None:
-        """Note what a trial builds; what it needs is the deepest stage that an earlier one builds."""
+        """Note what a trial builds; what it needs is the deepest stage that an earlier one builds.
+
+        It may wait for another one, to which that earlier trial comes with an object that both build.
+        """
         for depth, stage in enumerate(self._plan.trials[index].stages):
-            if stage.fingerprint not in at_hand and self._builder.setdefault(stage.fingerprint, index) != index:
-                self._needs[index] = stage.fingerprint
+            mark = stage.fingerprint
+            if mark in at_hand:
+                continue
+            if self._builder.setdefault(mark, index) != index:
+                self._needs[index] = self._goes_on_from[index] = mark
                 self._starts[index] = depth + 1
+            elif stage.built is not None:
+                first = self._objects.setdefault(stage.built, mark)
+                if first != mark and first not in at_hand:
+                    self._needs[index] = first
 
     def _levels(self, todo: Sequence[int], at_hand: Collection[str], seconds: Seconds) -> dict[int, float]:
         """Time from the start of each trial to the end of the longest way that goes through it."""

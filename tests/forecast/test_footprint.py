@@ -108,6 +108,20 @@ def test_the_peak_by_hand() -> None:
     assert {footprint.peak(p, planner, Keep.ALL) for p in (ordered, mixed)} == {wanda + rtn + ends}
 
 
+def test_the_peak_counts_what_is_built_from_stages() -> None:
+    # One batch after another: C of a model goes with the last trial that goes on from it, whatever weights are kept.
+    also = ["rtn@4 > memit", "rtn@3 > memit", "memit"]
+    spec = make(compose={"singles": False, "also": also}, recompress="never", replicates=2)
+    planner, work = Planner(spec, Names(spec)), Workload(sketch("testbed").subject)
+    trials = [planner.trial(text, batch, 0) for text in also for batch in (0, 1)]
+    size = planner.chain("memit")[0].intervention.built_bytes(work)
+    assert size == 4 * 128**2
+    compressed = Footprint(work).stage_bytes(planner.chain("rtn@4"))
+    peaks = {keep: Footprint(work).peak(plan.Plan(spec, tuple(trials)), planner, keep) for keep in Keep}
+    assert peaks[Keep.NONE] == compressed + size, "of one compressed model at a time"
+    assert peaks[Keep.SHARED] == 2 * compressed + size
+
+
 def test_what_keeping_every_stage_takes() -> None:
     # The edited model before wanda runs again is a stage too, which criteria are measured on.
     spec = make(compose={"singles": False, "also": ["wanda@0.5 > ft"]}, recompress="refit")

@@ -58,6 +58,36 @@ def test_siblings_wait_for_their_prefix() -> None:
     assert schedule.empty
 
 
+def test_of_trials_that_build_the_same_object_one_goes_first() -> None:
+    made = make("rtn@4 > memit", "memit", replicates=3)
+    untouched, compressed = mark(made, ""), mark(made, "rtn@4")
+    schedule = Schedule(made, range(6))
+    (first,) = ready(schedule)
+    assert made.trials[first].composition == "rtn@4 > memit"
+    schedule.release(untouched)
+    (edit,) = ready(schedule)
+    assert made.trials[edit].composition == "memit", "its siblings need what it builds from the untouched model"
+    schedule.release(compressed)
+    assert not ready(schedule), "the first one is still at the covariances of the compressed model"
+    schedule.release(made.trials[first].stages[2].fingerprint)
+    assert [made.trials[index].stages[1].fingerprint for index in ready(schedule)] == [compressed] * 2
+    assert schedule.keeps(compressed) and not schedule.keeps(made.trials[first].stages[2].fingerprint)
+    schedule.end(edit)  # it failed, or its worker died: whoever comes next builds
+    assert len(ready(schedule)) == 2 and schedule.empty
+
+
+def test_an_object_that_an_earlier_run_left_is_waited_for_by_nobody() -> None:
+    made = make("memit", replicates=3)
+    done = {made.trials[0].stages[0].fingerprint, made.trials[0].stages[1].fingerprint}
+    assert len(ready(Schedule(made, [1, 2], done))) == 2
+    assert len(ready(Schedule(made, range(3), sharing=False))) == 3
+
+
+def ready(schedule: Schedule) -> list[int]:
+    """Trials that may start now, by index."""
+    return list(iter(schedule.next, None))
+
+
 def test_only_what_another_trial_goes_on_from_is_kept() -> None:
     made = make("ft > rtn@4 > gd", "ft > rtn@4 > wanda@0.5", "gd")
     schedule = Schedule(made, range(3))

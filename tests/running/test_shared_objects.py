@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 
 from rayci.interventions.editing import memit_covariance
+from rayci.planning.composition import parse
 from rayci.planning.spec import Spec
 from rayci.storage.stages import StageStore
+from rayci.workload import Workload
+from tests.models import testbed
 from tests.running.test_runner import comparable, own_criteria, run_all, runner
 
 __all__ = ["own_criteria"]
@@ -55,3 +58,6 @@ def test_covariances_are_built_once_for_each_model_that_is_edited(tmp_path: Path
     assert len(built) == 2, "a later run in the same store builds none"
     run_all(runner(tmp_path / "scratch", spec(), sharing=False))
     pd.testing.assert_frame_equal(comparable(tmp_path / "one"), comparable(tmp_path / "scratch"))
+    (found,) = {path.stat().st_size for path in (tmp_path / "one" / "store").rglob("object-*-weights.safetensors")}
+    foreseen = made.spec.configure(parse("memit").steps[0]).built_bytes(Workload(testbed()))
+    assert foreseen < found < foreseen + 1000

@@ -60,6 +60,7 @@ class Memit(Intervention):
     kind: ClassVar[Kind] = Kind.EDIT
     version: ClassVar[int] = 2
     needs: ClassVar[frozenset[str]] = frozenset({"edits", "covariance_text"})
+    builds: ClassVar[bool] = True
     no_experts: ClassVar[str] = (
         "it writes an edit into one projection of a layer, and here the router spreads it over several experts"
     )
@@ -133,6 +134,10 @@ class Memit(Intervention):
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
         return tuple(projection_weights(subject, self.layers))
+
+    def built_bytes(self, work: Workload) -> int:
+        """C of every layer, fp32."""
+        return 4 * len(self.layers) * work.inner**2
 
     @property
     def _prompts(self) -> int:
