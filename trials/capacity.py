@@ -22,6 +22,8 @@ class Place:
     name: str
     resources: Mapping[str, float]
     """Amounts as Ray names them: CPU, GPU."""
+    node: str = ""
+    """Ray's id of the node; of a type of node none."""
 
     def gives(self, reservation: Mapping[str, float]) -> bool:
         """Whether a trial that reserves so much can run here."""
@@ -72,7 +74,7 @@ def _nodes() -> list[Place]:
     import ray
 
     alive = [node for node in ray.nodes() if node["Alive"]]
-    return [Place(f"node {node['NodeManagerAddress']}", node["Resources"]) for node in alive]
+    return [Place(f"node {node['NodeManagerAddress']}", node["Resources"], node["NodeID"]) for node in alive]
 
 
 def _node_types() -> dict[str, dict[str, float]] | None:

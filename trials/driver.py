@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from rayci.trials.limits import Limits
 from rayci.trials.process import put_back
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.selection import Selection
-from rayci.trials.session import Session, session
+from rayci.trials.session import Prepared, session
 from rayci.trials.settle import rows_at_hand, settle, skip
 
 if TYPE_CHECKING:
@@ -86,12 +87,9 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
     asked = Plan(plan.spec, tuple(plan.trials[index] for index in wanted))
     estimator = Estimator(sweep.planner, known_times(spec.model, folder.root))
     nothing_done = knobs.store is knobs.storage is None and not folder.root.exists()
+    ready = partial(session, Prepared(sweep, plan, estimator, knobs, folder, Blame(source)))
     with ExitStack() as stack:
-
-        def on_ray(trials: Sequence[int]) -> Session:
-            return stack.enter_context(session(plan, trials, estimator, knobs, Blame(source)))
-
-        ray = on_ray(wanted) if nothing_done else None  # refused before anything is written
+        ray = stack.enter_context(ready(wanted)) if nothing_done else None  # refused before anything is written
         folder.open_store().check()
         stack.enter_context(folder.locked())
         folder.describe(sweep, plan, asked)
@@ -106,7 +104,8 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
         from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
 
         folder.tidy()
-        assignment, ray = _assignment(sweep, folder, knobs), ray or on_ray(todo)
+        assignment, ray = _assignment(sweep, folder, knobs), ray or stack.enter_context(ready(todo))
+        ray.preflight.save(folder.root)
         experiments = Experiments(
             estimator,
             plan,
@@ -126,7 +125,15 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
         skip(sweep, plan, folder, wanted, experiments.unplaced)
         complete = asked.stages.keys() <= folder.held()
         folder.compact(plan)
-        return Run(asked, folder, complete, True, counts, experiments.left, (*sweep.notes, *folder.notes, *notes))
+        return Run(
+            asked,
+            folder,
+            complete,
+            True,
+            counts,
+            experiments.left,
+            (*sweep.notes, *ray.preflight.notes, *folder.notes, *notes),
+        )
 
 
 def _assignment(sweep: Sweep, folder: RunFolder, knobs: Knobs) -> Assignment:

@@ -57,6 +57,8 @@ class Knobs:
     """When this command is to be done, `2026-12-01T08:00` or `08:00`; None: no limit."""
     retry_failed: bool = False
     """Whether stages that failed are computed again."""
+    preflight: bool = True
+    """Whether nodes are looked at before the first trial, and measured where that was not done within a day."""
     quiet: bool = True
     """No progress display."""
 
@@ -82,8 +84,8 @@ class Knobs:
             option = f"--{field.name.replace('_', '-')}"
             if field.name in ("retry_failed", "deadline"):  # what is over when the command is typed again
                 continue
-            if field.name == "sharing":
-                yield from [] if value else ["--no-sharing"]
+            if field.default is True and field.name != "quiet":
+                yield from [] if value else [f"--no-{option[2:]}"]
             elif field.name == "keep":
                 yield from [] if value == field.default else [option, str(value)]
             elif field.name == "store_limit":

@@ -130,6 +130,9 @@ def run(
         str | None, typer.Option(help="The same with a time, 08:00 or 2026-12-01T08:00.", metavar="TIME")
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed stages again.")] = False,
+    preflight: Annotated[
+        bool, typer.Option("--preflight/--no-preflight", help="Look at the nodes before the first trial.")
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
 ) -> None:
     """Run a sweep, or the rest of it, then print the composability table and write the report."""
@@ -158,6 +161,7 @@ def run(
         max_hours=max_hours,
         deadline=deadline,
         retry_failed=retry_failed,
+        preflight=preflight,
         quiet=quiet,
     )
     try:

@@ -91,6 +91,10 @@ class StageStore:
         """Stages with weights or objects."""
         return self._room.stages()
 
+    def taken(self) -> int:
+        """Bytes that stored weights take."""
+        return self._room.taken()
+
     def put_weights(
         self,
         stage: str,
