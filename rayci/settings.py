@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -9,8 +10,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from rayci.errors import RequestError
 
 
+@dataclass(frozen=True)
 class Speed:
     """Marks a settings field that changes how fast, never what: it stays out of the fingerprint."""
+
+    least: int = 1
+    """What is out of memory is tried again with half of the field's value, but not with less than this."""
 
 
 ForwardBatch = Annotated[int, Speed()]
@@ -41,10 +46,15 @@ class Settings(Strict):
     """Raised when the results change for the same settings."""
 
     @classmethod
+    def speed_marks(cls) -> dict[str, Speed]:
+        """Names of the fields marked `Speed`, with their marks."""
+        fields = cls.model_fields.items()
+        return {name: mark for name, info in fields for mark in info.metadata if isinstance(mark, Speed)}
+
+    @classmethod
     def speed_fields(cls) -> set[str]:
         """Names of the fields marked `Speed`."""
-        fields = cls.model_fields.items()
-        return {name for name, info in fields if any(isinstance(mark, Speed) for mark in info.metadata)}
+        return set(cls.speed_marks())
 
     def effective(self) -> dict[str, Any]:
         """The settings that can change the result: all but those marked `Speed`."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from rayci.errors import RequestError
 from rayci.intervention import Intervention
-from rayci.model.sizes import Sizes
+from rayci.model.step_memory import StepMemory, Storage
 
 BATCH_TOKENS = 8 * 512
 """Tokens of a batch of a method that does not say how many it takes."""
@@ -32,6 +32,8 @@ class Texts:
 
     edit: int = 24
     """An edit's prompt with its target."""
+    target: int = 8
+    """An edit's target alone."""
     rephrases: int = 10
     """Rephrases, or prompts that must not change, of one edit."""
     choice: int = 256
@@ -55,7 +57,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Workload(Sizes):
+class Workload(StepMemory):
     """A model's sizes and those of the data."""
 
     edits: int = 50
@@ -127,22 +129,19 @@ class Workload(Sizes):
         """Logits and their fp32 log-probabilities."""
         return tokens * self.vocabulary * (self.element + 4 + (4 if self.element < 4 else 0))
 
-    def backward_bytes(self, tokens: int, blocks: int, *, logits: bool = True) -> int:
-        """What `blocks` keep for the backward pass, and the logits with their gradients."""
-        block = self.element * (12 * self.hidden + 5 * self.inner) + 8 * self.hidden
-        return tokens * (blocks * block + (20 * self.vocabulary if logits else 0))
-
-    def optimiser_bytes(self, trained: int, activations: int) -> int:
-        """fp32 masters, gradients, Adam's moments of `trained` weights; then activations, or what a step holds."""
-        step = trained * (4 + (4 if self.element < 4 else 0))
-        return trained * (4 + self.element + 8) + max(activations, step)
-
     def reading_bytes(self, tokens: int = BATCH_TOKENS) -> int:
         """A forward pass over so many tokens at once, with the logits of all."""
         return self.forward_bytes(tokens) + self.logit_bytes(tokens)
 
-    def training_bytes(self, names: Iterable[str], tokens: int = BATCH_TOKENS, beside: int = 0) -> int:
-        """Training of these parameters on batches of so many tokens, `beside` bytes live with their activations."""
+    def training_bytes(
+        self, names: Iterable[str], tokens: int = BATCH_TOKENS, beside: int = 0, storage: Storage = "float32"
+    ) -> int:
+        """Training of these parameters with passes of so many tokens, `beside` bytes live with their activations."""
         chosen = frozenset(names)
-        activations = self.backward_bytes(tokens, self.blocks_above(chosen)) + beside
-        return self.optimiser_bytes(self.elements(chosen), activations)
+        passing = self.backward_bytes(tokens, self.blocks_above(chosen)) + self.scored_bytes(tokens) + beside
+        return self.step_bytes(chosen, passing, storage)
+
+    def edit_passes(self, most_tokens: int) -> tuple[int, int]:
+        """Tokens of the edits that pass at a time, and those of them that are targets."""
+        tokens = min(self.tokens("edits"), max(self.texts.edit, most_tokens))
+        return tokens, -(-tokens * self.texts.target // self.texts.edit)

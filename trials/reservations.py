@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from rayci.errors import RequestError
 from rayci.forecast.estimator import Estimator
-from rayci.forecast.share import RESERVE, STEPS
+from rayci.forecast.share import STEPS
+from rayci.model.step_memory import RESERVE
 from rayci.planning.plan import Plan
 
 GIB = 2**30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -13,10 +13,11 @@ from rayci.forecast.clock import Clock
 from rayci.forecast.footprint import Footprint
 from rayci.forecast.memory import Memory
 from rayci.forecast.notes import notes
-from rayci.forecast.share import RESERVE, fitting
+from rayci.forecast.share import fitting
 from rayci.forecast.stage_times import Times
 from rayci.kinds import Keep
 from rayci.model.shapes import sketch
+from rayci.model.step_memory import RESERVE
 from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner, Stage
 from rayci.planning.spec import Spec
@@ -114,8 +115,10 @@ class Estimator:
 
     def share(self, composition: str, gpu_memory: float) -> float | None:
         """GPUs of `gpu_memory` bytes that a trial of this composition needs; None where that is not known."""
-        needed = self.trial_memory(composition)
-        return None if needed is None else fitting(RESERVE * needed, gpu_memory)
+        if self._known is None:
+            return None
+        memory, links, criteria = self._known.memory, self._planner.chain(composition), self.spec.measured()
+        return fitting(lambda gpus: RESERVE * memory.on(gpus).most(links, criteria), gpu_memory)
 
     def seconds(self, steps: Iterable[Link], readings: Iterable[Criterion]) -> float | None:
         """Seconds of single steps and measurements; None where the model's size is not known."""
@@ -157,6 +160,8 @@ class Estimator:
         if drawn.guessed:
             self.notes.append(drawn.guessed)
         work = Workload(drawn.subject, spec.edit_batch, spec.replicates)
+        if spec.resources.gpu_memory:
+            work = replace(work, device_memory=spec.resources.gpu_memory * GIB)
         gpu = spec.resources.gpus != 0
         times = self._times(work.parameters, "cuda" if gpu else "cpu")
         peaks = {name: peak for each in reversed(times) for name, peak in each.peaks.items()}

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterable
+from functools import partial
+from types import TracebackType
+from typing import Annotated, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 
 from rayci.errors import InterventionError, RequestError
 from rayci.intervention import Receipt
-from rayci.model.encoding import Batch
-from rayci.model.likelihood import cross_entropy
+from rayci.interventions.gradients import Gradients
+from rayci.interventions.stepped import Stepped
+from rayci.model.step_memory import StepMemory, Storage
+from rayci.settings import Speed
 from rayci.subject import Subject
 
-Storage = Literal["float32", "bfloat16"]
-"""Precision in which weights are kept between steps. `bfloat16` loses updates below half a
-unit in the last place, as the published bf16 baselines do; it decides whether a later
-4-bit quantisation brings forgotten knowledge back."""
+MICRO_TOKENS = 8192
+"""Tokens that occupy a GPU in full: more at a time take memory and save nothing."""
+MicroTokens = Annotated[int, Speed(least=256), Field(ge=1)]
+"""A setting: how much of a batch goes forward and back at a time."""
 
 
 class Trainer:
     """Steps an optimiser over fp32 masters of the named parameters and writes them to the model.
 
-    Only these parameters get gradients and optimiser state; every other one stays bit for bit.
+    Only these parameters get gradients and optimiser state; every other one stays bit for bit. To be
+    entered before the first backward pass. `on_host` puts masters and moments into host memory between steps; None
+    does so where a GPU has no room for them.
     """
 
     def __init__(
@@ -34,69 +41,81 @@ class Trainer:
         optimizer: Callable[[list[Tensor]], Optimizer],
         storage: Storage = "float32",
         clip_norm: float | None = None,
+        *,
+        on_host: bool | None = None,
     ) -> None:
-        self._parameters = subject.parameters_of(names)
-        if not self._parameters:
+        parameters = subject.parameters_of(names)
+        if not parameters:
             raise InterventionError("no parameters to train")
         for parameter in subject.model.parameters():
             parameter.requires_grad_(False)
-        for parameter in self._parameters.values():
+        for parameter in parameters.values():
             parameter.requires_grad_(True)
-        self._masters = [p.detach().to(torch.float32, copy=True) for p in self._parameters.values()]
-        self._optimizer = optimizer(self._masters)
-        self._storage, self._clip_norm = storage, clip_norm
+        self._clip_norm = clip_norm
+        self._gradients = Gradients(parameters)
+        waits = _lacks_room(subject, parameters, storage) if on_host is None else on_host
+        self.stepped = {n: Stepped(p, optimizer, storage, on_host=waits) for n, p in parameters.items()}
+        """The trained parameters by name."""
+
+    def __enter__(self) -> Self:
+        self._gradients.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._gradients.__exit__(kind, error, trace)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Full names of the trained parameters."""
-        return tuple(self._parameters)
-
-    @property
-    def masters(self) -> Mapping[str, Tensor]:
-        """The fp32 weights that the optimiser steps, by parameter name."""
-        return dict(zip(self._parameters, self._masters, strict=True))
+        return tuple(self.stepped)
 
     @torch.no_grad()
-    def step(self, after: Callable[[Mapping[str, Tensor]], None] | None = None) -> None:
-        """One optimiser step with the gradients gathered by `backward`; `after` may project the masters.
+    def step(self, after: Callable[[str, Tensor], None] | None = None) -> None:
+        """One optimiser step with the gradients of all backward passes since the last one.
 
-        Where their norm over all trained parameters exceeds `clip_norm`, the gradients are scaled down to it.
+        Where their norm over all trained parameters exceeds `clip_norm`, they are scaled down to it. `after` may
+        change each master in place, and is told its name. Parameters that no loss reaches stay.
         """
-        for parameter, master in zip(self._parameters.values(), self._masters, strict=True):
-            # None where the loss does not reach a parameter; optimisers leave such ones alone
-            master.grad = None if parameter.grad is None else parameter.grad.float()
-            parameter.grad = None
+        gradients = self._gradients.take()
         if self._clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._masters, self._clip_norm)
-        self._optimizer.step()
-        if after is not None:
-            after(self.masters)
-        self.write()
+            clip(list(gradients.values()), self._clip_norm)
+        for name in list(gradients):
+            self.stepped[name].step(gradients.pop(name), after and partial(after, name))
 
     @torch.no_grad()
-    def write(self) -> None:
-        """Round the masters to the storage precision and copy them to the model."""
-        for parameter, master in zip(self._parameters.values(), self._masters, strict=True):
-            if self._storage == "bfloat16":
-                master.copy_(master.bfloat16())
-            parameter.copy_(master)
+    def revise(self, change: Callable[[str, Tensor], object]) -> None:
+        """Change every master in place, one after the other, and write it to the model."""
+        for name, stepped in self.stepped.items():
+            with stepped.master() as master:
+                change(name, master)
 
     def receipt(self, **counts: float) -> Receipt:
         """The receipt of a training: exactly the trained parameters changed."""
         return Receipt(self.names, counts)
 
 
-def batch_loss(subject: Subject, batch: Batch) -> Tensor:
-    """Mean cross-entropy of the model on a batch, differentiable."""
-    moved = batch.to(subject.device)
-    return cross_entropy(batch_logits(subject, moved), moved.labels)
+def adam(weights: list[Tensor], lr: float) -> Optimizer:
+    """torch's Adam without weight decay, in one kernel a step on a GPU."""
+    return Adam(weights, lr=lr, fused=fused(weights))
 
 
-def batch_logits(subject: Subject, batch: Batch) -> Tensor:
-    """Logits of the model on a batch that lies on the subject's device, `[items, tokens, vocabulary]`."""
-    output = subject.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
-    logits: Tensor = output.logits
-    return logits
+def adamw(weights: list[Tensor], lr: float, weight_decay: float) -> Optimizer:
+    """torch's AdamW, in one kernel a step on a GPU."""
+    return AdamW(weights, lr=lr, weight_decay=weight_decay, fused=fused(weights))
+
+
+def fused(weights: list[Tensor]) -> bool | None:
+    """Whether an optimiser of these weights is to take torch's fused kernels; None leaves it to torch."""
+    return True if all(weight.is_cuda for weight in weights) else None
+
+
+def clip(gradients: list[Tensor], limit: float) -> None:
+    """Scale gradients in place so that their norm over all of them is at most `limit`, as torch does."""
+    scale = (limit / (torch.nn.utils.get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale.to(gradient.device))
 
 
 def block_parameters(subject: Subject, blocks: Iterable[int]) -> list[str]:
@@ -113,3 +132,12 @@ def projection_weights(subject: Subject, layers: Iterable[int]) -> list[str]:
         several = f"layers {', '.join(missing)} do" if missing[1:] else f"layer {missing[0]} does"
         raise RequestError(f"{several} not exist", allowed=f"0 to {len(subject.blocks) - 1}")
     return [f"{subject.paths.blocks}.{layer}.{subject.paths.mlp_out}.weight" for layer in chosen]
+
+
+def _lacks_room(subject: Subject, names: Iterable[str], storage: Storage) -> bool:
+    """Whether the GPUs that the model lies on have no room for masters and moments too."""
+    gpus = {value.device for value in subject.model.parameters() if value.is_cuda}
+    if not gpus:
+        return False
+    least = min(torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus)
+    return StepMemory(subject, gpus=len(gpus), device_memory=least).waits_on_host(tuple(names), storage)

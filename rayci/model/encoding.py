@@ -31,6 +31,17 @@ class Batch:
         """The batch on another device."""
         return Batch(self.input_ids.to(device), self.attention_mask.to(device), self.labels.to(device))
 
+    @property
+    def labelled(self) -> Tensor:
+        """Which tokens carry a label and are predicted, as an item's first is not; bool `[items, tokens - 1]`."""
+        return self.labels[:, 1:] != IGNORED
+
+    def parts(self, most_tokens: int) -> Iterator[Batch]:
+        """Consecutive items, each part of at most `most_tokens` with its padding, or of one item; all are as wide."""
+        size = max(1, most_tokens // self.input_ids.shape[1])
+        columns = (self.input_ids, self.attention_mask, self.labels)
+        return (Batch(*rows) for rows in zip(*(column.split(size) for column in columns), strict=True))
+
 
 def target_ids(tokenizer: PreTrainedTokenizerBase, target: str) -> list[int]:
     """Token ids of a target, tokenized with a leading space and without special tokens."""

@@ -1,66 +1,48 @@
-"""Likelihoods of labelled tokens and the losses made of them: pure tensor maths."""
+"""Likelihoods of tokens and losses made of them, without all logits at a time: pure tensor maths."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from rayci.model.encoding import IGNORED
+LOGIT_BYTES = 1 << 28
+"""fp32 logits that are made at a time, bytes: 523 tokens of a vocabulary of 128 256."""
 
 
-def token_log_probs(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability of each labelled token and the mask of labelled tokens.
+def rows_at_a_time(vocabulary: int) -> int:
+    """Tokens whose fp32 logits take at most `LOGIT_BYTES`; one at least."""
+    return max(1, LOGIT_BYTES // (4 * vocabulary))
 
-    `logits` is `[items, tokens, vocabulary]`, `labels` `[items, tokens]`; position t predicts
-    t + 1. Returns two `[items, tokens - 1]` tensors, fp32 and bool; unlabelled entries are 0.
+
+def in_chunks(score: Callable[..., Tensor], vocabulary: int, *rows: Tensor) -> Tensor:
+    """`score` of tensors with a row a token, `[rows]`, so many rows at a time that their logits take little.
+
+    Where there are several chunks, their logits are made again in the backward pass: `score` must be deterministic.
     """
-    shifted = labels[:, 1:]
-    mask = shifted != IGNORED
-    log_probs = torch.log_softmax(logits[:, :-1].float(), dim=-1)
-    picked = log_probs.gather(-1, shifted.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-    return picked * mask, mask
+    size = rows_at_a_time(vocabulary)
+    if len(rows[0]) <= size:
+        return score(*rows)
+    chunks = zip(*(tensor.split(size) for tensor in rows), strict=True)
+    if not torch.is_grad_enabled():
+        return torch.cat([score(*chunk) for chunk in chunks])
+    again = [checkpoint(score, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
+    return torch.cat(again)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean negative log-likelihood over the labelled tokens of the batch, in nats."""
-    picked, mask = token_log_probs(logits, labels)
-    return -picked.sum() / mask.sum()
+def log_probs(logits: Tensor, tokens: Tensor) -> Tensor:
+    """log p of a token for each row of fp32 logits `[rows, vocabulary]`, `[rows]`, in nats."""
+    return torch.log_softmax(logits, dim=-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
 
 
-def item_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over items of each item's mean negative log-likelihood over its labelled tokens, in nats.
-
-    A long target weighs as much as a short one; every item must have a labelled token.
-    """
-    picked, mask = token_log_probs(logits, labels)
-    return -(picked.sum(-1) / mask.sum(-1)).mean()
-
-
-def sequence_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
-    """log p of each item's labelled tokens together, `[items]`: a sum, not a mean."""
-    return token_log_probs(logits, labels)[0].sum(-1)
-
-
-def distributions(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log-probabilities over the vocabulary wherever a labelled token is predicted, `[labelled, vocabulary]`.
-
-    Rows follow the items and, within an item, the tokens.
-    """
-    return torch.log_softmax(logits[:, :-1][labels[:, 1:] != IGNORED].float(), dim=-1)
-
-
-def kl_divergence(log_probs: Tensor, reference: Tensor) -> Tensor:
-    """Mean over rows of KL(p ‖ p_ref), both given as log-probabilities `[rows, vocabulary]`, in nats."""
-    return (log_probs.exp() * (log_probs - reference)).sum(-1).mean()
+def divergences(log_probs: Tensor, reference: Tensor) -> Tensor:
+    """KL(p ‖ p_ref) of each row `[rows]`, both given as log-probabilities `[rows, vocabulary]`, in nats."""
+    return (log_probs.exp() * (log_probs - reference)).sum(-1)
 
 
 def npo_loss(log_ratio: Tensor, beta: float) -> Tensor:
     """−(2/β)·mean log σ(−β·r) over items, r = log p_θ(x) − log p_ref(x) (arXiv 2404.05868, eq. 3)."""
     return -2.0 / beta * F.logsigmoid(-beta * log_ratio).mean()
-
-
-def answered(logits: Tensor, labels: Tensor) -> Tensor:
-    """Whether every labelled token of an item is the most likely one, `[items]` bool."""
-    shifted = labels[:, 1:]
-    return ((logits[:, :-1].argmax(-1) == shifted) | (shifted == IGNORED)).all(-1)

@@ -58,6 +58,7 @@ def linear(block: nn.Module, path: str) -> Linear:
 def dense(block: nn.Module, path: str) -> Dense:
     """The linear at a path relative to its block, where it is a module of its own."""
     found = block.get_submodule(path)
+    found = getattr(found, "base_layer", found)  # peft puts what it adapts into a layer of its own
     if not isinstance(found, nn.Linear) and not is_conv1d(found):
         raise RequestError(f"{path} is a {type(found).__name__}", allowed="nn.Linear or Conv1D")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,19 @@ if TYPE_CHECKING:
     from rayci.subject import Subject
 
 
+FILLED = 0.9
+"""How much of an even share accelerate's `device_map="auto"` fills on every GPU but the last: of 32 blocks over two it
+puts 14 on the first."""
+
+
 @dataclass(frozen=True)
 class Sizes:
     """How large the parts of a model are."""
 
     subject: Subject
     """The model; its weights may be missing (`rayci.model.shapes`)."""
+    gpus: int = field(default=1, kw_only=True)
+    """GPUs over which it is spread: embeddings and blocks in order, the head on the last."""
 
     @cached_property
     def parameters(self) -> int:
@@ -41,6 +48,11 @@ class Sizes:
     def weight_bytes(self) -> int:
         """Bytes of the model's parameters."""
         return sum(value.nbytes for value in self.subject.model.parameters())
+
+    @cached_property
+    def fullest_bytes(self) -> int:
+        """Bytes of the parameters on the GPU that holds the most of them."""
+        return max(self._on_each(value.nbytes for value in self.subject.model.parameters()))
 
     @property
     def element(self) -> int:
@@ -121,6 +133,37 @@ class Sizes:
     def elements(self, names: Iterable[str]) -> int:
         """Elements of these parameters."""
         return sum(value.numel() for value in self.subject.parameters_of(names).values())
+
+    def most_elements(self, names: Iterable[str]) -> int:
+        """Elements of those of these parameters that lie on one GPU, on the one where they are the most."""
+        wanted = set(names)
+        counted = (value.numel() * (name in wanted) for name, value in self.subject.model.named_parameters())
+        return max(self._on_each(counted))
+
+    def _on_each(self, amounts: Iterable[int]) -> list[int]:
+        """Sums over the parameters of each GPU, of an amount for every parameter of the model."""
+        sums = [0] * self.gpus
+        for place, amount in zip(self._places, amounts, strict=True):
+            sums[place] += amount
+        return sums
+
+    @cached_property
+    def _places(self) -> list[int]:
+        """On which GPU every parameter lies: each takes whole blocks up to its share, the last one what is left."""
+        root = f"{self.subject.paths.blocks}."
+        share, place, filled = FILLED * self.weight_bytes / self.gpus, 0, 0
+        pieces: dict[str, int] = {}
+        owners = []
+        for name, value in self.subject.model.named_parameters():
+            owners.append(name.removeprefix(root).split(".")[0] if name.startswith(root) else name)
+            pieces[owners[-1]] = pieces.get(owners[-1], 0) + value.nbytes
+        places: dict[str, int] = {}
+        for piece, nbytes in pieces.items():
+            if filled > 0 and filled + nbytes > share and place < self.gpus - 1:
+                place, filled = place + 1, 0
+            places[piece] = place
+            filled += nbytes
+        return [places[owner] for owner in owners]
 
     def blocks_above(self, names: Iterable[str]) -> int:
         """Blocks that the gradients of these parameters pass: all, where some lie outside the blocks."""

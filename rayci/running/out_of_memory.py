@@ -23,12 +23,14 @@ def ran_out(error: BaseException) -> bool:
 
 
 def smaller(settings: S) -> tuple[S, str] | None:
-    """The same settings with halved batches, and which they are; None where all are 1 already.
+    """The same settings with halved batches, and which they are; None where all are at their least already.
 
     Only fields marked `Speed` change, which do not change results.
     """
-    values = {name: getattr(settings, name) for name in sorted(settings.speed_fields())}
-    halved = {name: value // 2 for name, value in values.items() if isinstance(value, int) and value > 1}
+    values = {name: (getattr(settings, name), mark.least) for name, mark in sorted(settings.speed_marks().items())}
+    halved = {
+        name: value // 2 for name, (value, least) in values.items() if isinstance(value, int) and value // 2 >= least
+    }
     if not halved:
         return None
     return settings.model_copy(update=halved), ", ".join(f"{name} = {value}" for name, value in halved.items())

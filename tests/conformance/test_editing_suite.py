@@ -25,6 +25,7 @@ class TestLowRank(InterventionConformance):
         "orthogonality": 0.0,
         "retain_weight": 1.0,
         "storage": "bfloat16",
+        "micro_tokens": 40,
     }
 
     def make(self) -> Intervention:
@@ -42,6 +43,7 @@ class TestPlainLowRank(InterventionConformance):
         "retain_batch": 2,
         "max_tokens": 8,
         "storage": "bfloat16",
+        "micro_tokens": 40,
     }
 
     def make(self) -> Intervention:

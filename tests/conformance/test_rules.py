@@ -79,6 +79,7 @@ class TestFineTuning(InterventionConformance):
         "stop_loss": 100.0,
         "max_change": 1e-3,
         "storage": "bfloat16",
+        "micro_tokens": 40,
     }
 
     def make(self) -> Intervention:

@@ -23,6 +23,7 @@ LOOP: dict[str, Any] = {
     "max_steps": 1,
     "clip_norm": 1e-7,
     "storage": "bfloat16",
+    "micro_tokens": 20,
 }
 STOPS: dict[str, Any] = {"loss_on": "answer", "stop_loss": 0.001, "stop_recall": 1.0}
 SMALL: dict[str, Any] = {"samples": 8, "batch": 4, "epochs": 1, "max_tokens": 64}
@@ -78,6 +79,7 @@ STEERING: dict[str, Any] = {
     "retain_tokens": 16,
     "clip_norm": 1e-7,
     "storage": "bfloat16",
+    "micro_tokens": 30,
 }
 TestRepresentationMisdirection = suite("rmu", {"max_batches": 3, "update": 2}, STEERING)
 LATENT: dict[str, Any] = {"latent_layers": (1,), "epsilon": 0.1, "inner_steps": 1, "inner_lr": 0.05}
@@ -98,6 +100,7 @@ TestSure = suite(
         "percentile": 20.0,
         "lr": 1e-4,
         "storage": "bfloat16",
+        "micro_tokens": 64,
     },
 )
 

@@ -61,6 +61,7 @@ def texts(*, listed: bool = False, items: int = Texts.items) -> Texts:
 
     return Texts(
         edit=longest(f"{edit.prompt} {edit.target_new}" for edit in data.edits),
+        target=longest((f" {edit.target_new}" for edit in data.edits), whole=False),
         choice=longest(
             "\nA. ".join((item.question, *item.options[: 4 if listed else 1], "Answer")) for item in choices
         ),
@@ -152,7 +153,7 @@ def test_putting_a_mask_back_needs_no_calibration() -> None:
 def test_a_large_model_in_half_precision() -> None:
     subject = sketch("meta-llama/Meta-Llama-3-8B", dtype="bfloat16").subject
     gib = 2**30
-    for method, low, high in (("rtn", 15, 20), ("ft", 20, 40), ("ga", 65, 100), ("gptq", 30, 60)):
+    for method, low, high in (("rtn", 15, 20), ("ft", 17, 25), ("ga", 50, 65), ("gptq", 30, 60)):
         cls = registry.intervention(method)
         link = Link(Step(method), cls.configure(strength=4 if cls.strength else None), None)
         assert low * gib < Memory(Workload(subject)).step(link) < high * gib, method

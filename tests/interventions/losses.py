@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rayci.data.records import EditRecord
+from rayci.model.encoding import IGNORED, Batch
 from rayci.subject import Subject
 
 
@@ -32,3 +33,9 @@ def text_loss(subject: Subject, texts: Sequence[str], max_tokens: int) -> Tensor
         logits = subject.model(input_ids=ids[None]).logits[0]
         losses.append(F.cross_entropy(logits[:-1], ids[1:], reduction="none"))
     return torch.cat(losses).mean()
+
+
+def batch_loss(subject: Subject, batch: Batch) -> Tensor:
+    """Mean cross-entropy over the labelled tokens of a padded batch, from all its logits at once."""
+    logits = subject.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits[:, :-1]
+    return F.cross_entropy(logits.flatten(0, 1).float(), batch.labels[:, 1:].flatten(), ignore_index=IGNORED)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rayci.interventions.trainer import Trainer, batch_loss, block_parameters
+from rayci.interventions.trainer import Trainer, block_parameters
 from rayci.model.encoding import encode_texts
+from tests.interventions.losses import batch_loss
 from tests.models import tiny, weights
 
 

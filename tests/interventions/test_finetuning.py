@@ -108,9 +108,9 @@ def test_weights_stay_in_the_ball() -> None:
 
 
 def test_clamping_by_hand() -> None:
-    values = {"w": torch.tensor([1.0, 2.0, 3.0])}
-    clamp_change(values, {"w": torch.tensor([1.5, 2.0, 2.0])}, 0.25)
-    assert values["w"].tolist() == [1.25, 2.0, 2.25]
+    values = torch.tensor([1.0, 2.0, 3.0])
+    clamp_change(values, torch.tensor([1.5, 2.0, 2.0]), 0.25)
+    assert values.tolist() == [1.25, 2.0, 2.25]
 
 
 def test_bfloat16_storage_leaves_weights_that_bfloat16_holds() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.func import functional_call
+from torch.nn import functional as F
 
 from rayci.context import Context
 from rayci.criteria.choices import Utility
@@ -20,8 +21,7 @@ from rayci.errors import DataError, InterventionError, RequestError
 from rayci.interventions.editing import lora
 from rayci.interventions.editing.lora import LowRank
 from rayci.interventions.editing.lora_adapters import adapted, attention_targets, orthogonality, parts
-from rayci.model.encoding import Batch, encode_targets
-from rayci.model.likelihood import cross_entropy
+from rayci.model.encoding import IGNORED, Batch, encode_targets
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import ARCHITECTURES, LAYERS, differing, testbed, tiny, weights
@@ -63,8 +63,9 @@ def by_hand(subject: Subject, steps: int, lr: float, rank: int, alpha: float) ->
     for _ in range(steps):
         optimizer.zero_grad()
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-        logits = functional_call(subject.model, {**frozen, **merged()}, kwargs=inputs).logits
-        cross_entropy(logits, batch.labels).backward()  # type: ignore[no-untyped-call]
+        logits = functional_call(subject.model, {**frozen, **merged()}, kwargs=inputs).logits[:, :-1]
+        loss = F.cross_entropy(logits.flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return {name: value.detach() for name, value in merged().items()}
 
@@ -165,7 +166,7 @@ def test_a_failure_takes_the_adapters_off(monkeypatch: pytest.MonkeyPatch) -> No
     def fail(*_: Any) -> Tensor:
         raise InterventionError("out of luck")
 
-    monkeypatch.setattr(lora, "batch_loss", fail)
+    monkeypatch.setattr(lora, "predict", fail)
     subject = tiny()
     before = weights(subject)
     with pytest.raises(InterventionError, match="out of luck"):

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from rayci import registry
 from rayci.context import Context
 from rayci.errors import DataError, RequestError
-from rayci.interventions.trainer import batch_loss
 from rayci.interventions.unlearning.batches import choose
 from rayci.interventions.unlearning.loop import Loop
 from rayci.interventions.unlearning.refusal import Refusal
 from rayci.model.encoding import IGNORED
 from rayci.testbed import collection
+from tests.interventions.losses import batch_loss
 from tests.interventions.test_unlearning import assert_close
 from tests.models import differing, testbed, tiny, weights
 

@@ -171,7 +171,7 @@ def test_all_settings_of_the_wrapped_method_come_from_one_source(preset: str, me
     tuned = {"alpha"} if preset != "testbed" else set()
     differing = {key for key, value in made.settings.items() if alone[key] != value}
     assert differing <= tuned
-    assert alone.keys() - made.settings.keys() == {"lr", "storage"}
+    assert alone.keys() - made.settings.keys() == {"lr", "storage", "micro_tokens"}
 
 
 def test_published_is_news_also_without_a_preset() -> None:

@@ -14,6 +14,7 @@ from rayci.context import Context
 from rayci.criterion import Criterion, Reading
 from rayci.errors import InterventionError, OutOfMemory
 from rayci.intervention import Compressor, Intervention, Receipt
+from rayci.interventions.editing.finetuning import FineTuning
 from rayci.kinds import UNIT_INTERVAL, Kind, Scale
 from rayci.model import loading
 from rayci.planning.spec import Spec
@@ -116,6 +117,15 @@ def test_halves_every_batch_and_nothing_else() -> None:
     assert found is not None
     assert found[0] == Hungry(forward_batch=2) and found[1] == "forward_batch = 2"
     assert smaller(Hungry(forward_batch=1)) is None
+
+
+def test_halving_ends_where_smaller_passes_save_nothing() -> None:
+    tried, made = [], FineTuning(micro_tokens=2000)
+    while (found := smaller(made)) is not None:
+        made = found[0]
+        tried.append(made.micro_tokens)
+    assert tried == [1000, 500]  # 250 would be below the least
+    assert made.identity() == FineTuning().identity()
 
 
 def test_smaller_batches_give_the_same_weights(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ GIB = 2**30
     ("memory", "share"), [(1, 0.125), (10, 0.125), (10.1, 0.25), (40, 0.5), (41, 1), (80, 1), (81, 2), (9000, 8)]
 )
 def test_the_smallest_step_that_fits(memory: float, share: float) -> None:
-    assert fitting(memory * GIB, 80 * GIB) == share
+    assert fitting(lambda gpus: memory * GIB / gpus, 80 * GIB) == share
 
 
 def test_growing_ends_at_the_most() -> None:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from rayci.criteria.evaluation.question_tokens import Ids
 from rayci.criteria.evaluation.row_batches import MOST_SCORED, row_batches
-from rayci.criteria.evaluation.vocabulary_chunks import Projection, hidden_states
+from rayci.model.vocabulary_chunks import Projection, hidden_states
 from rayci.subject import Subject
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ rounds the weights alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, ClassVar
 
 import torch
@@ -21,18 +21,28 @@ from rayci.context import Context
 from rayci.errors import RequestError, caught
 from rayci.intervention import Intervention, Preset, Receipt
 from rayci.interventions.editing.targets import empty_targets, encoded_edits
-from rayci.interventions.trainer import Storage, Trainer, batch_logits, projection_weights
+from rayci.interventions.predictions import predict
+from rayci.interventions.trainer import MICRO_TOKENS, MicroTokens, Trainer, adam, projection_weights
 from rayci.kinds import Kind
-from rayci.model.likelihood import item_cross_entropy
+from rayci.model.encoding import Batch
+from rayci.model.step_memory import Storage
 from rayci.subject import Subject
 from rayci.workload import Workload
 
 
 @torch.no_grad()
-def clamp_change(weights: Mapping[str, Tensor], start: Mapping[str, Tensor], radius: float) -> None:
+def clamp_change(weights: Tensor, start: Tensor, radius: float) -> None:
     """Clamp every weight to within `radius` of its starting value, in place (L∞ ball)."""
-    for name, value in weights.items():
-        value.copy_(torch.clamp(value, start[name] - radius, start[name] + radius))
+    weights.copy_(torch.clamp(weights, start - radius, start + radius))
+
+
+def item_cross_entropy(picked: Tensor, mask: Tensor) -> Tensor:
+    """Mean over items of each item's mean negative log-likelihood over its labelled tokens, in nats.
+
+    From the tokens' log-probabilities and their mask, `[items, tokens]`. A long target weighs as much as a short one;
+    every item must have a labelled token.
+    """
+    return -(picked.sum(-1) / mask.sum(-1)).mean()
 
 
 class FineTuning(Intervention):
@@ -58,6 +68,9 @@ class FineTuning(Intervention):
     """Radius of the L∞ ball around the starting weights (FT-L); none by default."""
     storage: Storage = "bfloat16"
     """Precision of the weights between steps; published: a bf16 model without fp32 masters."""
+    micro_tokens: MicroTokens = MICRO_TOKENS
+    """Most tokens, padding included, of the batch that go forward and back at a time; one edit does in any case.
+    The gradient is that of the batch."""
 
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
@@ -68,8 +81,10 @@ class FineTuning(Intervention):
 
     def memory(self, work: Workload) -> int:
         names = work.changed_by(self)
-        start = 4 * work.elements(names) if self.max_change else 0
-        return work.training_bytes(names, work.tokens("edits")) + start
+        tokens, targets = work.edit_passes(self.micro_tokens)
+        passing = work.backward_bytes(tokens, work.blocks_above(names)) + work.scored_bytes(targets)
+        start = work.element * work.most_elements(names) + 12 * work.largest if self.max_change else 0
+        return work.step_bytes(names, passing, self.storage) + start
 
     def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
         yield from super().check(subject, context)
@@ -78,16 +93,30 @@ class FineTuning(Intervention):
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         names = self.changes(subject)
-        batch = encoded_edits(subject, context).to(subject.device)
-        trainer = Trainer(subject, names, lambda weights: torch.optim.Adam(weights, lr=self.lr), self.storage)
-        start = {name: value.clone() for name, value in trainer.masters.items()} if self.max_change else {}
+        batch = encoded_edits(subject, context)
         taken, last = 0, float("inf")
-        for _ in range(self.steps):
-            loss = item_cross_entropy(batch_logits(subject, batch), batch.labels)
-            last = loss.item()
-            if last < self.stop_loss:
-                break
-            loss.backward()
-            trainer.step((lambda w: clamp_change(w, start, self.max_change or 0.0)) if self.max_change else None)
-            taken += 1
+        with Trainer(subject, names, lambda weights: adam(weights, self.lr), self.storage) as trainer:
+            after = self._projection(subject) if self.max_change else None
+            for _ in range(self.steps):
+                last = self._backward(subject, batch)
+                if last < self.stop_loss:
+                    break
+                trainer.step(after)
+                taken += 1
         return trainer.receipt(steps=taken, loss=last, edits=len(context.edits))
+
+    def _backward(self, subject: Subject, batch: Batch) -> float:
+        """Gradients of the loss, which is returned."""
+        total = 0.0
+        for part in batch.parts(self.micro_tokens):
+            found = predict(subject, part)
+            loss = item_cross_entropy(found.log_probs(), found.mask) * (len(part.labels) / len(batch.labels))
+            loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def _projection(self, subject: Subject) -> Callable[[str, Tensor], None]:
+        """What holds each weight near where it is now."""
+        radius = self.max_change or 0.0
+        start = {name: value.detach().clone() for name, value in subject.parameters_of(self.changes(subject)).items()}
+        return lambda name, weights: clamp_change(weights, start[name].to(weights), radius)

@@ -23,16 +23,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn import functional as F
 
 from rayci.context import Context
 from rayci.errors import DataError, RequestError, caught
 from rayci.intervention import Intervention, Preset, Receipt
 from rayci.interventions.editing.lora_adapters import adapted, attention_targets, is_transposed, orthogonality, parts
 from rayci.interventions.editing.targets import empty_targets, encoded_edits
-from rayci.interventions.trainer import Storage, batch_loss
+from rayci.interventions.predictions import last_states, predict
+from rayci.interventions.trainer import MICRO_TOKENS, MicroTokens, adam
 from rayci.kinds import Kind
 from rayci.model.encoding import Batch, chunks, encode_texts
+from rayci.model.likelihood import divergences, in_chunks
+from rayci.model.step_memory import Storage
 from rayci.subject import Subject
 from rayci.workload import Workload
 
@@ -51,7 +53,7 @@ class LowRank(Intervention):
     """Low-rank adapters on q and v (or the fused projection) of every block, merged afterwards."""
 
     name: ClassVar[str] = "lora"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     kind: ClassVar[Kind] = Kind.EDIT
     needs: ClassVar[frozenset[str]] = cast("frozenset[str]", _Needs())
     presets: ClassVar[Mapping[str, Preset]] = {"testbed": {"lr": 1e-2, "retain_weight": 2.0}}
@@ -84,6 +86,9 @@ class LowRank(Intervention):
     """Longer retain documents are cut, as is what exceeds the model's context."""
     storage: Storage = "float32"
     """Precision of the adapters between steps, and of the merged weights."""
+    micro_tokens: MicroTokens = MICRO_TOKENS
+    """Most tokens, padding included, of a batch that go forward and back at a time; one item does in any case.
+    The gradient is that of the batch."""
 
     @model_validator(mode="after")
     def _schedule(self) -> Self:
@@ -121,11 +126,13 @@ class LowRank(Intervention):
         return self.steps * (training + work.forward_operations(retain))
 
     def memory(self, work: Workload) -> int:
-        """Adapters of every block with their moments, both batches and two distributions; then the merged weights."""
-        retain = self._retain_tokens(work)
+        """Adapters of every block with gradients and moments, the larger of both batches; then the merged weights."""
+        edits, targets = work.edit_passes(self.micro_tokens)
+        retain = min(self._retain_tokens(work), max(work.cut(self.max_tokens), self.micro_tokens))
         adapters = 2 * work.blocks * max(self.init_r, self.target_r) * 2 * work.hidden
-        activations = work.backward_bytes(work.tokens("edits") + retain, work.blocks) + 12 * retain * work.vocabulary
-        return work.optimiser_bytes(adapters, activations) + 8 * work.widest
+        fit = work.backward_bytes(edits, work.blocks) + work.scored_bytes(targets)
+        hold = work.backward_bytes(retain, work.blocks) + work.scored_bytes(retain, 2)
+        return (4 + 4 + 8 + 8) * adapters + max(fit, hold) + 8 * work.widest
 
     def _retain_tokens(self, work: Workload) -> int:
         return self.retain_batch * work.cut(self.max_tokens) if self.retain_weight else 0
@@ -154,17 +161,15 @@ class LowRank(Intervention):
 
     def _train(self, subject: Subject, tuner: LoraModel, edits: Batch, retain: Iterator[Batch] | None) -> float:
         values = [value for part in ("lora_A", "lora_B", "lora_E") for value in parts(tuner, part)]
-        optimizer = torch.optim.Adam(values, lr=self.lr)
+        optimizer = adam(values, self.lr)
         last = 0.0
         for step in range(1, self.steps + 1):
             optimizer.zero_grad()
-            loss = batch_loss(subject, edits)
-            last = loss.item()
+            last = self._fit(subject, edits)
             if self.variant == "adalora" and self.orthogonality:
-                loss = loss + self.orthogonality * orthogonality(tuner)
+                (self.orthogonality * orthogonality(tuner)).backward()
             if retain is not None:
-                loss = loss + self.retain_weight * _divergence(subject, tuner, next(retain))
-            loss.backward()
+                self._hold(subject, tuner, next(retain))
             optimizer.step()
             if self.adapts:
                 tuner.update_and_allocate(step)  # reads the gradients of this step
@@ -172,6 +177,21 @@ class LowRank(Intervention):
                 for value in values:
                     value.data.copy_(value.data.bfloat16())
         return last
+
+    def _fit(self, subject: Subject, edits: Batch) -> float:
+        """Gradients of the cross-entropy over all target tokens, which is returned."""
+        total, tokens = 0.0, int(edits.labelled.sum())
+        for part in edits.parts(self.micro_tokens):
+            loss = -predict(subject, part).log_probs().sum() / tokens
+            loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def _hold(self, subject: Subject, tuner: LoraModel, retain: Batch) -> None:
+        """Gradients of the weighted divergence from the model without adapters."""
+        tokens = int(retain.attention_mask.sum())
+        for part in retain.parts(self.micro_tokens):
+            (self.retain_weight * (_divergence(subject, tuner, part) / tokens)).backward()
 
     def _config(self, targets: tuple[str, ...], transposed: bool) -> Any:
         from peft import AdaLoraConfig, LoraConfig
@@ -219,13 +239,17 @@ class LowRank(Intervention):
 
 
 def _divergence(subject: Subject, tuner: LoraModel, batch: Batch) -> Tensor:
-    """Mean KL(p_base ‖ p) over the tokens of the batch, padding excluded; p_base is the model without adapters."""
-    moved = batch.to(subject.device)
-    inputs = {"input_ids": moved.input_ids, "attention_mask": moved.attention_mask, "use_cache": False}
+    """Sum of KL(p_base ‖ p) over the tokens of the batch, padding excluded; p_base is the model without adapters."""
     tuner.disable_adapter_layers()
     with torch.no_grad():
-        base = torch.log_softmax(subject.model(**inputs).logits.float(), dim=-1)
+        base, _ = last_states(subject, batch)
     tuner.enable_adapter_layers()
-    now = torch.log_softmax(subject.model(**inputs).logits.float(), dim=-1)
-    each = F.kl_div(now, base, reduction="none", log_target=True).sum(-1)
-    return each[moved.attention_mask.bool()].mean()
+    now, projection = last_states(subject, batch)
+    kept = batch.attention_mask.bool().to(now.device)
+
+    def rows(states: Tensor, reference: Tensor) -> Tensor:
+        with torch.no_grad():
+            log_base = torch.log_softmax(projection.logits(reference), dim=-1)
+        return divergences(log_base, torch.log_softmax(projection.logits(states), dim=-1))
+
+    return in_chunks(rows, subject.vocabulary, now[kept], base[kept]).sum()

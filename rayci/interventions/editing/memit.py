@@ -41,9 +41,10 @@ from rayci.interventions.editing.memit_covariance import CovarianceText
 from rayci.interventions.editing.memit_targets import Divergence, Search, Targets, find_targets
 from rayci.interventions.editing.memit_update import keys_and_outputs, update
 from rayci.interventions.editing.targets import empty_targets
-from rayci.interventions.trainer import Storage, projection_weights
+from rayci.interventions.trainer import projection_weights
 from rayci.kinds import Kind
 from rayci.model import modules
+from rayci.model.step_memory import Storage
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
@@ -156,7 +157,7 @@ class Memit(Intervention):
         """The most of the search for z, the passes for C, and the solution in float64."""
         rows = min(self.z_batch, work.edits) * self._prompts
         kept = work.cache_bytes(tokens := rows * (work.texts.edit + self.context_tokens))
-        after = work.backward_bytes(rows * work.texts.edit // 2, work.blocks - self.layers[-1], logits=False)
+        after = work.graph_bytes(rows * work.texts.edit // 2, work.blocks - self.layers[-1])
         search = kept + max(work.forward_bytes(tokens), kept + after + 80 * rows * work.vocabulary)
         text = self.forward_batch * min(self.max_tokens, work.context)
         sums = work.forward_bytes(text) + 4 * (len(self.layers) + 1) * work.inner**2 + 4 * text * work.inner

@@ -9,7 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from rayci.interventions.predictions import frugal
 from rayci.model.encoding import Batch
+from rayci.model.step_memory import StepMemory
 from rayci.subject import Subject
 
 
@@ -64,16 +66,24 @@ def block_output(
         raise _ReachedError
 
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
-    with shifted(subject, shifts or {}), hooked(subject.block(layer), catch), suppress(_ReachedError):
+    graph = StepMemory(subject).graph_bytes(batch.input_ids.numel(), layer + 1)
+    with ExitStack() as stack:
+        stack.enter_context(shifted(subject, shifts or {}))
+        stack.enter_context(frugal(subject, graph))
+        stack.enter_context(hooked(subject.block(layer), catch))
+        stack.enter_context(suppress(_ReachedError))
         functional_call(subject.model, dict(weights or {}), args=(), kwargs=inputs)
     return caught[0].float()
 
 
-def masked_mse(states: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared difference over the elements of unmasked tokens; mask is `[items, tokens]`."""
+def masked_mse(states: Tensor, target: Tensor, mask: Tensor, tokens: int | None = None) -> Tensor:
+    """Mean squared difference over the elements of unmasked tokens; mask is `[items, tokens]`.
+
+    Where the batch is one part of another that has `tokens` unmasked ones: its share of the mean over that.
+    """
     target, mask = target.to(states.device), mask.to(states.device)
     squared = (states - target).square() * mask.unsqueeze(-1)
-    return squared.sum() / (mask.sum() * states.shape[-1])
+    return squared.sum() / ((mask.sum() if tokens is None else tokens) * states.shape[-1])
 
 
 def _adding(shift: Tensor) -> Callable[[Tensor], Tensor]:

@@ -15,9 +15,10 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from rayci.interventions.trainer import adamw
 
 EPSILON = 1e-6
 """ε of `transformers.AdamW`."""
@@ -32,7 +33,7 @@ def early_epsilon_adamw(
     weights: Sequence[Tensor], lr: float, weight_decay: float = 0.0, epsilon: float = EPSILON
 ) -> Optimizer:
     """The optimiser above, on torch's kernels; every weight must have a gradient at every step."""
-    optimizer = torch.optim.AdamW(weights, lr=lr, weight_decay=weight_decay)
+    optimizer = adamw(list(weights), lr, weight_decay)
     steps = itertools.count(1)
 
     def correct(stepped: Optimizer, _args: Any, _kwargs: Any) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
-from rayci.interventions.trainer import batch_logits
+from rayci.interventions.predictions import Predictions, predict
 from rayci.interventions.unlearning.batches import Drawn
-from rayci.model.encoding import IGNORED, Batch, chunks
-from rayci.model.likelihood import distributions, sequence_log_probs
+from rayci.model.encoding import chunks
+from rayci.model.likelihood import divergences, in_chunks
+from rayci.model.vocabulary_chunks import Projection
 from rayci.subject import Subject
 
 
@@ -21,57 +21,46 @@ def originals(subject: Subject, names: Iterable[str]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def frozen_logits(subject: Subject, weights: Mapping[str, Tensor], batch: Batch) -> Tensor:
-    """Logits of the model with these weights in place of its own."""
-    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
-    logits: Tensor = functional_call(subject.model, dict(weights), args=(), kwargs=inputs).logits
-    return logits
-
-
-@torch.no_grad()
-def reference_sequences(subject: Subject, drawn: Drawn, batch: int) -> Tensor:
+def reference_sequences(subject: Subject, drawn: Drawn, batch: int, micro_tokens: int) -> Tensor:
     """log p_ref of every drawn item, `[items]`; called before training."""
-    log_probs = []
-    for places in chunks(range(len(drawn.items)), batch):
-        moved = drawn.batch(places).to(subject.device)
-        log_probs.append(sequence_log_probs(batch_logits(subject, moved), moved.labels))
-    return torch.cat(log_probs)
+    passes = _passes(subject, drawn, batch, micro_tokens)
+    return torch.cat([found.log_probs().sum(-1).to(subject.device) for found in passes])
 
 
 class ReferenceDistributions:
-    """log p_ref over the vocabulary for the labelled tokens of drawn items.
+    """log p_ref over the vocabulary for the labelled tokens of drawn items, as they are before training.
 
-    They are computed once, before training, where that takes no more memory than a copy of the
-    trained weights would; otherwise such a copy is kept and they are computed anew for each batch.
+    Kept are the hidden states, in host memory: a few thousand numbers a token where the distribution has 128 000.
+    They are projected again for each batch, by the output embeddings as they were.
     """
 
-    def __init__(self, subject: Subject, names: Iterable[str], drawn: Drawn, batch: int) -> None:
-        self._subject, self._drawn = subject, drawn
-        self._kept: list[Tensor] | None = None
-        self._weights: dict[str, Tensor] = {}
-        parameters = subject.parameters_of(names)
-        width = subject.model.get_output_embeddings().weight.shape[0]
-        if 4 * width * _labelled(drawn, batch) <= sum(p.numel() * p.element_size() for p in parameters.values()):
-            self._kept = self._compute(batch)
-        else:
-            self._weights = originals(subject, parameters)
-
-    def of(self, places: tuple[int, ...], batch: Batch) -> Tensor:
-        """The rows of a batch made of the items at these places, `[labelled, vocabulary]`."""
-        if self._kept is not None:
-            return torch.cat([self._kept[place] for place in places])
-        return distributions(frozen_logits(self._subject, self._weights, batch), batch.labels)
-
     @torch.no_grad()
-    def _compute(self, batch: int) -> list[Tensor]:
-        of_items: list[Tensor] = []
-        for places in chunks(range(len(self._drawn.items)), batch):
-            moved = self._drawn.batch(places).to(self._subject.device)
-            rows = distributions(batch_logits(self._subject, moved), moved.labels)
-            of_items += rows.split((moved.labels[:, 1:] != IGNORED).sum(1).tolist())
-        return of_items
+    def __init__(self, subject: Subject, names: Iterable[str], drawn: Drawn, batch: int, micro_tokens: int) -> None:
+        self._states: list[Tensor] = []
+        for found in _passes(subject, drawn, batch, micro_tokens):
+            projection = found.projection
+            self._states += found.states.cpu().split(found.mask.sum(1).tolist())
+        self._projection: Projection = projection.kept() if _trains_head(subject, names) else projection
+
+    def divergence(self, places: tuple[int, ...], now: Predictions) -> Tensor:
+        """Sum of KL(p ‖ p_ref) over the labelled tokens of the items at these places, in nats."""
+        before = torch.cat([self._states[place] for place in places]).to(now.states.device)
+
+        def rows(states: Tensor, reference: Tensor) -> Tensor:
+            with torch.no_grad():
+                log_reference = torch.log_softmax(self._projection.logits(reference), dim=-1)
+            return divergences(torch.log_softmax(now.projection.logits(states), dim=-1), log_reference)
+
+        return in_chunks(rows, now.vocabulary, now.states, before).sum()
 
 
-def _labelled(drawn: Drawn, batch: int) -> int:
-    groups = (drawn.batch(places).labels for places in chunks(range(len(drawn.items)), batch))
-    return sum(int((labels[:, 1:] != IGNORED).sum()) for labels in groups)
+def _passes(subject: Subject, drawn: Drawn, batch: int, micro_tokens: int) -> Iterator[Predictions]:
+    for places in chunks(range(len(drawn.items)), batch):
+        for part in drawn.batch(places).parts(micro_tokens):
+            yield predict(subject, part)
+
+
+def _trains_head(subject: Subject, names: Iterable[str]) -> bool:
+    """Whether the output embeddings are among the parameters of these names."""
+    head = {id(value) for value in subject.model.get_output_embeddings().parameters()}
+    return any(id(value) in head for value in subject.parameters_of(names).values())

@@ -25,7 +25,7 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.errors import RequestError
 from rayci.intervention import Preset
-from rayci.interventions.trainer import batch_loss
+from rayci.interventions.predictions import predict
 from rayci.interventions.unlearning.activations import shifted
 from rayci.interventions.unlearning.rmu import RepresentationMisdirection
 from rayci.model.encoding import Batch
@@ -87,9 +87,11 @@ class LatentAdversarialMisdirection(RepresentationMisdirection):
         return super().operations(work) + self.max_batches * self.inner_steps * work.training_operations(forget)
 
     def activations(self, work: Workload) -> int:
-        """Those of RMU, or before them the adversary's, above the lowest perturbed block."""
-        adversary = work.backward_bytes(self.forget_tokens(work), work.blocks - min(self.latent_layers))
-        return max(super().activations(work), adversary)
+        """Those of RMU, or before them the adversary's through the whole model, and its perturbations."""
+        tokens = self.forget_tokens(work)
+        adversary = work.backward_bytes(tokens, work.blocks) + work.scored_bytes(tokens)
+        shifts = 12 * len(self.latent_layers) * tokens * work.hidden
+        return max(super().activations(work), adversary) + shifts
 
     def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
         yield from super().check(subject, context)
@@ -104,7 +106,7 @@ class LatentAdversarialMisdirection(RepresentationMisdirection):
     def shifts(self, subject: Subject, batch: Batch) -> dict[int, Tensor]:
         def cross_entropy(shifts: Mapping[int, Tensor]) -> Tensor:
             with shifted(subject, shifts):
-                return batch_loss(subject, batch)
+                return -predict(subject, batch).log_probs().sum() / batch.labelled.sum()
 
         zeros = torch.zeros(*batch.input_ids.shape, subject.hidden_size, device=subject.device)
         starts = dict.fromkeys(self.latent_layers, zeros)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
-from rayci.interventions.trainer import Trainer, batch_logits
+from rayci.interventions.predictions import predict
+from rayci.interventions.trainer import Trainer
 from rayci.interventions.unlearning.batches import Drawn
 from rayci.interventions.unlearning.method import Training
-from rayci.interventions.unlearning.terms import ForgetTerm, RetainTerm
-from rayci.model.encoding import chunks
-from rayci.model.likelihood import token_log_probs
+from rayci.interventions.unlearning.terms import ForgetTerm, RetainTerm, Whole
+from rayci.model.encoding import Batch, chunks
 from rayci.subject import Subject
 
 
@@ -50,12 +47,14 @@ class Loop(Training):
     forget: Drawn
     retain: Drawn | None
     accumulation: int
+    micro_tokens: int
     stop: Stop = field(default_factory=Stop)
 
-    def forget_losses(self) -> Iterator[Tensor]:
+    def forget_gradients(self) -> int:
         self.forget_term.begin()
         for places in self.forget.epochs[0]:
-            yield self._forget(places)[0]
+            self._forget(places, 1)
+        return len(self.forget.epochs[0])
 
     def run(self, trainer: Trainer) -> dict[str, float]:
         self.forget_term.begin()
@@ -80,15 +79,29 @@ class Loop(Training):
             yield from (list(group) for group in chunks(list(zip(epoch, beside, strict=True)), self.accumulation))
 
     def _backward(self, forget: tuple[int, ...], retain: tuple[int, ...], share: int) -> float:
-        loss, likelihood = self._forget(forget)
+        """The gradient of a batch as one of `share` in a step; the forget batch's cross-entropy."""
+        likelihood = self._forget(forget, share)
         if self.retain is not None and self.retain_term is not None:
-            loss = loss + self.retain_term.of(retain, self.retain.batch(retain).to(self.subject.device))
-        (loss / share).backward()
+            batch = self.retain.batch(retain)
+            whole = Whole.of(batch)
+            for places, part in self._parts(retain, batch):
+                (self.retain_term.of(places, part, whole) / share).backward()
         return likelihood
 
-    def _forget(self, places: tuple[int, ...]) -> tuple[Tensor, float]:
-        batch = self.forget.batch(places).to(self.subject.device)
-        picked, mask = token_log_probs(batch_logits(self.subject, batch), batch.labels)
-        with torch.no_grad():
-            likelihood = float(-picked.sum() / mask.sum())
-        return self.forget_term.of(places, picked, mask), likelihood
+    def _forget(self, forget: tuple[int, ...], share: int) -> float:
+        batch = self.forget.batch(forget)
+        whole, likelihood = Whole.of(batch), 0.0
+        for places, part in self._parts(forget, batch):
+            found = predict(self.subject, part)
+            picked = found.log_probs()
+            (self.forget_term.of(places, picked, found.mask, whole) / share).backward()
+            likelihood -= float(picked.detach().sum() / whole.tokens)
+        return likelihood
+
+    def _parts(self, places: tuple[int, ...], batch: Batch) -> Iterator[tuple[tuple[int, ...], Batch]]:
+        """What goes through the model at a time: places of items, and the items."""
+        start = 0
+        for part in batch.parts(self.micro_tokens):
+            end = start + len(part.labels)
+            yield places[start:end], part
+            start = end

@@ -47,6 +47,7 @@ TESTBED: Mapping[str, Any] = {"clip_norm": None, "storage": "float32"}
 class LoopSettings(Unlearner):
     """How much is trained, on how many items, in which batches."""
 
+    version: ClassVar[int] = 2
     last_layers: Annotated[int, Field(ge=1)] | None = None
     """How many decoder blocks are trained, counted from the end; None trains every parameter."""
     samples: Annotated[int, Field(ge=1)] | None = None
@@ -71,7 +72,8 @@ class LoopSettings(Unlearner):
         return work.texts.question
 
     def forget_tokens(self, work: Workload) -> int:
-        return self.batch * self.item_tokens(work)
+        item = self.item_tokens(work)
+        return min(self.batch * item, max(item, self.micro_tokens))
 
     def operations(self, work: Workload) -> float:
         """Training on every forget item, as often as epochs and `max_steps` let it."""
@@ -130,17 +132,21 @@ class ForgetRetain(LoopSettings):
         return work.cut(self.max_tokens) if self.loss_on == "text" else work.texts.question
 
     def operations(self, work: Workload) -> float:
-        """As many retain items beside; the reference of a divergence is a third of a training pass."""
-        return super().operations(work) * (1 + {"none": 0, "ce": 1, "kl": 4 / 3}[self.retain_loss])
+        """As many retain items beside; the reference of a divergence is a third of a training pass, once."""
+        beside = {"none": 0.0, "ce": 1.0, "kl": 1 + 1 / (3 * self.epochs)}
+        return super().operations(work) * (1 + beside[self.retain_loss])
 
     def training_memory(self, work: Workload, names: Collection[str]) -> int:
-        """Both batches live until the step; a divergence adds three distributions and the reference's weights."""
-        forget = self.forget_tokens(work)
-        retain = forget if self.retain_loss != "none" else 0
+        """Forget and retain batches pass one after the other; a divergence has two distributions and an old head.
+
+        The hidden states that it compares with lie in host memory.
+        """
+        tokens = self.forget_tokens(work)
         if self.retain_loss != "kl":
-            return work.training_bytes(names, forget + retain)
-        reference = work.element * work.elements(names)
-        return work.training_bytes(names, forget + retain, 12 * retain * work.vocabulary) + reference
+            return work.training_bytes(names, tokens, storage=self.storage)
+        second = work.scored_bytes(tokens, 2) - work.scored_bytes(tokens)
+        head = work.vocabulary * work.hidden * work.element
+        return work.training_bytes(names, tokens, second, self.storage) + head
 
     def forget_term(self, subject: Subject, forget: Drawn) -> ForgetTerm:
         """The forget loss on these items: ascent, unless a subclass says otherwise."""
@@ -154,12 +160,13 @@ class ForgetRetain(LoopSettings):
             retain = self._draw(subject, context, "retain", len(forget.items))
             term = self._retain_term(subject, retain)
         stop = self._stop(subject, context, forget)
-        return Loop(subject, names, self.forget_term(subject, forget), term, forget, retain, self.accumulation, stop)
+        forget_term = self.forget_term(subject, forget)
+        return Loop(subject, names, forget_term, term, forget, retain, self.accumulation, self.micro_tokens, stop)
 
     def _retain_term(self, subject: Subject, retain: Drawn) -> RetainTerm:
         if self.retain_loss == "ce":
             return Descent(subject, self.retain_weight)
-        return Divergence(subject, self.retain_weight, retain, self.batch)
+        return Divergence(subject, self.retain_weight, retain, self.batch, self.micro_tokens)
 
     def _part(self, part: str) -> str:
         return part if self.loss_on == "text" else f"{part}_questions"

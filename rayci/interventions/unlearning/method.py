@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
@@ -14,8 +13,9 @@ from torch.optim import Optimizer
 from rayci.context import Context
 from rayci.errors import RequestError
 from rayci.intervention import Intervention, Receipt
-from rayci.interventions.trainer import Storage, Trainer, block_parameters
+from rayci.interventions.trainer import MICRO_TOKENS, MicroTokens, Trainer, adamw, block_parameters
 from rayci.kinds import Kind
+from rayci.model.step_memory import Storage
 from rayci.settings import Needs
 from rayci.subject import Subject
 from rayci.workload import BATCH_TOKENS, Workload
@@ -28,8 +28,8 @@ class Training(ABC):
     """Full names of the parameters that the method trains when nobody restricts it."""
 
     @abstractmethod
-    def forget_losses(self) -> Iterator[Tensor]:
-        """The differentiable forget loss of each batch of one pass, at the weights as they are."""
+    def forget_gradients(self) -> int:
+        """Backward passes of the forget loss of all batches of one pass, at the weights as they are; their number."""
 
     @abstractmethod
     def run(self, trainer: Trainer) -> dict[str, float]:
@@ -52,6 +52,9 @@ class Unlearner(Intervention, ABC):
     """Largest norm of a step's gradients over all trained parameters, longer ones are scaled down; None = no limit."""
     storage: Storage = "bfloat16"
     """Precision of the weights between steps: the published baselines trained bf16 models without fp32 masters."""
+    micro_tokens: MicroTokens = MICRO_TOKENS
+    """Most tokens, padding included, of a batch that go forward and back at a time; one item does in any case.
+    The gradient is that of the batch."""
 
     def reads(self) -> frozenset[str]:
         """Parts of the data that these settings read."""
@@ -63,7 +66,7 @@ class Unlearner(Intervention, ABC):
 
     def optimizer(self, weights: list[Tensor]) -> Optimizer:
         """Steps these weights: AdamW as torch has it, unless a subclass says otherwise."""
-        return torch.optim.AdamW(weights, lr=self.lr, weight_decay=self.weight_decay)
+        return adamw(weights, self.lr, self.weight_decay)
 
     def trainer(self, subject: Subject, names: Iterable[str]) -> Trainer:
         """A trainer of these parameters with the method's optimiser."""
@@ -74,16 +77,16 @@ class Unlearner(Intervention, ABC):
 
     def training_memory(self, work: Workload, names: Collection[str]) -> int:
         """Bytes of training these parameters alone, as `sure` does."""
-        return work.training_bytes(names, self.forget_tokens(work))
+        return work.training_bytes(names, self.forget_tokens(work), storage=self.storage)
 
     def forget_tokens(self, work: Workload) -> int:
-        """Tokens of a batch of forget items."""
+        """Most tokens of forget items that pass at a time."""
         return BATCH_TOKENS
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         training = self.prepare(subject, context)
-        trainer = self.trainer(subject, training.names)
-        return trainer.receipt(**training.run(trainer))
+        with self.trainer(subject, training.names) as trainer:
+            return trainer.receipt(**training.run(trainer))
 
 
 def last_blocks(subject: Subject, last_layers: int | None) -> tuple[str, ...]:

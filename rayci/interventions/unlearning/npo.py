@@ -69,7 +69,8 @@ class NegativePreference(ForgetRetain):
     """Divide each sequence's log-ratio by its labelled tokens; a β that fits is larger then."""
 
     def forget_term(self, subject: Subject, forget: Drawn) -> ForgetTerm:
-        return Preference(subject, self.beta, forget, self.batch, length_normalised=self.length_normalised)
+        normalised = self.length_normalised
+        return Preference(subject, self.beta, forget, self.batch, self.micro_tokens, length_normalised=normalised)
 
 
 class NegativePreferenceDescent(NegativePreference):

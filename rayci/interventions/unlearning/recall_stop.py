@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from rayci.data.records import QuestionAnswer
-from rayci.interventions.trainer import batch_logits
+from rayci.interventions.predictions import predict
 from rayci.model.encoding import chunks, encode_targets
-from rayci.model.likelihood import answered
 from rayci.subject import Subject
 
 FORWARD_BATCH = 64
@@ -21,8 +20,8 @@ def questions_answered(subject: Subject, questions: Sequence[QuestionAnswer]) ->
     """For each question, whether greedy decoding gives the answer: all its tokens are the most likely."""
     answers: list[bool] = []
     for group in chunks(questions, FORWARD_BATCH):
-        batch = encode_targets(subject.tokenizer, [(item.prompt, item.answer) for item in group]).to(subject.device)
-        answers += answered(batch_logits(subject, batch), batch.labels).tolist()
+        batch = encode_targets(subject.tokenizer, [(item.prompt, item.answer) for item in group])
+        answers += predict(subject, batch).answered().tolist()
     return answers
 
 

@@ -58,4 +58,5 @@ class Refusal(LoopSettings):
         items = [QuestionAnswer(item.prompt, replies.choice(self.replies)) for item in questions]
         epochs = epochs_of(len(items), self.batch, self.epochs, draw)
         drawn = Drawn(items, epochs, answer_encoder(subject.tokenizer))
-        return Loop(subject, names, Fit(), None, drawn, None, self.accumulation, Stop(self.max_steps))
+        stop = Stop(self.max_steps)
+        return Loop(subject, names, Fit(), None, drawn, None, self.accumulation, self.micro_tokens, stop)

@@ -49,7 +49,7 @@ class RepresentationMisdirection(Unlearner):
     """Misdirection of the forget text's hidden states at one layer."""
 
     name: ClassVar[str] = "rmu"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     parts: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
     no_experts: ClassVar[str] = "it trains the one `mlp_out` weight of a layer, and here every expert has its own"
     presets: ClassVar[Mapping[str, Preset]] = {
@@ -93,7 +93,11 @@ class RepresentationMisdirection(Unlearner):
         return tuple(projection_weights(subject, range(self.layer - self.update + 1, self.layer + 1)))
 
     def forget_tokens(self, work: Workload) -> int:
-        return self.batch * work.cut(max([self.max_tokens, *self.topic_tokens.values()]))
+        return self._passing(work.cut(max([self.max_tokens, *self.topic_tokens.values()])))
+
+    def _passing(self, item: int) -> int:
+        """Tokens that pass at a time, of a batch of items of so many."""
+        return min(self.batch * item, max(item, self.micro_tokens))
 
     def operations(self, work: Workload) -> float:
         """Both batches through the blocks up to ℓ and back, the retain batch also through the frozen ones."""
@@ -103,13 +107,13 @@ class RepresentationMisdirection(Unlearner):
 
     def training_memory(self, work: Workload, names: Collection[str]) -> int:
         """And a copy of the weights as they were."""
-        trained = work.elements(names)
-        return work.optimiser_bytes(trained, self.activations(work)) + trained * work.element
+        copies = work.most_elements(names) * work.element
+        return work.step_bytes(names, self.activations(work), self.storage) + copies
 
     def activations(self, work: Workload) -> int:
-        """Bytes that both batches keep in the trained blocks."""
-        tokens = 2 * max(self.forget_tokens(work), self.batch * work.cut(self.retain_tokens))
-        return work.backward_bytes(tokens, self.update, logits=False)
+        """Bytes that a forget or a retain batch keeps in the blocks up to ℓ, and the states that are compared."""
+        tokens = max(self.forget_tokens(work), self._passing(work.cut(self.retain_tokens)))
+        return work.backward_bytes(tokens, self.layer + 1) + 16 * tokens * work.hidden
 
     def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
         yield from super().check(subject, context)
@@ -156,21 +160,20 @@ class Steering(Training):
     """Batches."""
     _frozen: dict[str, Tensor] = field(default_factory=dict)
 
-    def forget_losses(self) -> Iterator[Tensor]:
-        """One pass, or as much of it as the training would see."""
+    def forget_gradients(self) -> int:
+        """Of one pass, or as much of it as the training would see."""
         passes = min(self.settings.max_batches, sum(map(len, self.forget.values())))
         for _, (topic, group) in zip(range(passes), self._forget_batches(), strict=False):
-            yield self._forget_loss(topic, group)
+            self._misdirect(topic, group)
+        return passes
 
     def run(self, trainer: Trainer) -> dict[str, float]:
         self._frozen = originals(self.subject, trainer.names)
         last = {"forget_loss": 0.0, "retain_loss": 0.0}
         batches = zip(range(self.settings.max_batches), self._forget_batches(), cycle(self.retain), strict=False)
         for _, (topic, group), beside in batches:
-            forget, retain = self._forget_loss(topic, group), self._retain_loss(beside)
-            (forget + self.settings.alpha * retain).backward()
+            last = {"forget_loss": self._misdirect(topic, group), "retain_loss": self._hold(beside)}
             trainer.step()
-            last = {"forget_loss": forget.item(), "retain_loss": retain.item()}
         return {"steps": self.settings.max_batches, **last}
 
     def _forget_batches(self) -> Iterator[tuple[str, Sequence[Document]]]:
@@ -179,19 +182,37 @@ class Steering(Training):
         for topic in cycle(queues):
             yield topic, next(queues[topic])
 
-    def _forget_loss(self, topic: str, group: Sequence[Document]) -> Tensor:
-        limit = self.settings.topic_tokens.get(topic, self.settings.max_tokens)
-        batch = self._encode(group, limit)
+    def _misdirect(self, topic: str, group: Sequence[Document]) -> float:
+        """Backward passes of the forget loss, which is returned."""
+        batch = self._encode(group, self.settings.topic_tokens.get(topic, self.settings.max_tokens))
         target = self.targets[topic].to(self.subject.device)
-        shifts = self.settings.shifts(self.subject, batch)
-        states = block_output(self.subject, self.settings.layer, batch, shifts=shifts)
-        return masked_mse(states, target, batch.attention_mask)
+        total = 0.0
+        for part in batch.parts(self.settings.micro_tokens):
+            shifts = self.settings.shifts(self.subject, part)
+            states = block_output(self.subject, self.settings.layer, part, shifts=shifts)
+            total += _backward(masked_mse(states, target, part.attention_mask, _tokens(batch)))
+        return total
 
-    def _retain_loss(self, group: Sequence[Document]) -> Tensor:
+    def _hold(self, group: Sequence[Document]) -> float:
+        """Backward passes of the weighted retain loss; it is returned without its weight."""
         batch = self._encode(group, self.settings.retain_tokens)
-        with torch.no_grad():
-            before = block_output(self.subject, self.settings.layer, batch, self._frozen)
-        return masked_mse(block_output(self.subject, self.settings.layer, batch), before, batch.attention_mask)
+        total = 0.0
+        for part in batch.parts(self.settings.micro_tokens):
+            with torch.no_grad():
+                before = block_output(self.subject, self.settings.layer, part, self._frozen)
+            states = block_output(self.subject, self.settings.layer, part)
+            loss = masked_mse(states, before, part.attention_mask, _tokens(batch))
+            total += _backward(loss, self.settings.alpha)
+        return total
 
     def _encode(self, group: Sequence[Document], limit: int) -> Batch:
         return text_encoder(self.subject, limit)(group).to(self.subject.device)
+
+
+def _backward(loss: Tensor, weight: float = 1.0) -> float:
+    (weight * loss).backward()
+    return float(loss.detach())
+
+
+def _tokens(batch: Batch) -> int:
+    return int(batch.attention_mask.sum())

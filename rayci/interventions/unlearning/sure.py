@@ -24,10 +24,12 @@ from rayci import registry
 from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
 from rayci.intervention import Intervention, Preset, Receipt, Strength
-from rayci.interventions.trainer import Storage
+from rayci.interventions.gradients import Gradients
+from rayci.interventions.trainer import MICRO_TOKENS, MicroTokens
 from rayci.interventions.unlearning.method import Training, Unlearner
 from rayci.kinds import Kind
 from rayci.model.modules import weight
+from rayci.model.step_memory import Storage
 from rayci.settings import Needs
 from rayci.subject import Subject
 from rayci.workload import Workload
@@ -55,7 +57,7 @@ _TUNED: Mapping[str, Mapping[str, Tuned]] = {
     },
 }
 """Preset -> wrapped method -> α and γ, as published."""
-_OWN = ("lr", "storage")
+_OWN = ("lr", "storage", "micro_tokens")
 """Settings of the wrapped method that SURE's own take the place of."""
 
 
@@ -71,17 +73,10 @@ def saliency(subject: Subject, training: Training, modules: Mapping[str, list[st
     for name, parameter in subject.model.named_parameters():
         parameter.requires_grad_(name in weights)
         parameter.grad = None
-    batches = 0
-    for loss in training.forget_losses():
-        loss.backward()
-        batches += 1
-    squares = {
-        name: 0.0 if value.grad is None else float(value.grad.double().square().sum())
-        for name, value in weights.items()
-    }
-    for value in weights.values():
-        value.grad = None
-    return {module: sum(squares[name] for name in names) ** 0.5 / batches for module, names in modules.items()}
+    with Gradients(weights) as gradients:
+        batches = training.forget_gradients()
+        squares = {name: float(value.double().square().sum()) for name, value in gradients.take().items()}
+    return {module: sum(squares.get(name, 0.0) for name in names) ** 0.5 / batches for module, names in modules.items()}
 
 
 def trained_modules(subject: Subject, training: Training) -> dict[str, list[str]]:
@@ -129,6 +124,7 @@ class Sure(Intervention):
     """Another unlearning method on the most salient modules alone, with a large learning rate."""
 
     name: ClassVar[str] = "sure"
+    version: ClassVar[int] = 2
     kind: ClassVar[Kind] = Kind.UNLEARN
     parts: ClassVar[frozenset[str]] = frozenset({"forget"})
     no_experts: ClassVar[str] = (
@@ -145,13 +141,16 @@ class Sure(Intervention):
     method: str = "npo_klr"
     """Name of the wrapped unlearning method."""
     settings: dict[str, Any] = Field(default={}, validate_default=True)
-    """Settings of the wrapped method but `lr` and `storage`; what is not given is as in the preset."""
+    """Settings of the wrapped method but `lr`, `storage` and `micro_tokens`; what is not given is as in the preset."""
     percentile: Annotated[float, Field(ge=0, le=100)] = 90.0
     """γ: modules below this percentile of saliency stay untouched."""
     lr: Annotated[float, Field(gt=0)] = 1e-4
     """Learning rate of the chosen modules, constant; the literature tries 5e-5 to 2e-4."""
     storage: Storage = "bfloat16"
     """Precision of the chosen modules' weights between steps."""
+    micro_tokens: MicroTokens = MICRO_TOKENS
+    """Most tokens, padding included, of a batch that go forward and back at a time; one item does in any case.
+    The gradient is that of the batch."""
 
     @field_validator("method")
     @classmethod
@@ -195,7 +194,7 @@ class Sure(Intervention):
     @property
     def inner(self) -> Unlearner:
         """The wrapped method with the settings in force."""
-        return wrapped(self.method).configure({**self.settings, "lr": self.lr, "storage": self.storage})
+        return wrapped(self.method).configure({**self.settings, **{name: getattr(self, name) for name in _OWN}})
 
     def wraps(self) -> tuple[Unlearner]:
         """The wrapped method, whose version counts as much as its settings."""
@@ -217,9 +216,10 @@ class Sure(Intervention):
     def memory(self, work: Workload) -> int:
         """Training of the chosen linears, or before it the gradients of all that the wrapped method would train."""
         inner = self.inner
-        names = work.changed_by(inner)
-        passing = work.backward_bytes(inner.forget_tokens(work), work.blocks_above(names))
-        return max(inner.training_memory(work, work.changed_by(self)), passing + work.element * work.elements(names))
+        names, tokens = work.changed_by(inner), inner.forget_tokens(work)
+        passing = work.backward_bytes(tokens, work.blocks_above(names)) + work.scored_bytes(tokens)
+        saliency = 4 * work.most_elements(names) + passing + (8 + 2 * work.element) * work.largest
+        return max(inner.training_memory(work, work.changed_by(self)), saliency)
 
     def check(self, subject: Subject, context: Context) -> Iterable[RequestError]:
         return self.inner.check(subject, context)
@@ -231,8 +231,8 @@ class Sure(Intervention):
         chosen = salient(saliency(subject, training, modules), self.percentile)
         if not chosen:
             raise InterventionError("sure: the forget loss has no gradient in any linear")
-        trainer = inner.trainer(subject, [name for module in chosen for name in modules[module]])
-        counts = training.run(trainer)
+        with inner.trainer(subject, [name for module in chosen for name in modules[module]]) as trainer:
+            counts = training.run(trainer)
         return trainer.receipt(**counts, modules=len(chosen), candidates=len(modules))
 
 

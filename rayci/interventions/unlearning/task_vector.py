@@ -4,12 +4,12 @@
 
 arXiv 2212.04089, as in MUSE (arXiv 2407.06460), whose scripts take a = 5. Differences are taken in
 fp32 between the weights as trained (under `storage: bfloat16` both ends are what bf16 holds) and
-the untouched ones.
+the untouched ones, which wait in host memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -31,8 +31,8 @@ from rayci.workload import Workload
 
 @torch.no_grad()
 def extrapolate(start: Tensor, tuned: Tensor, scale: float) -> Tensor:
-    """start − scale·(tuned − start)."""
-    return start - scale * (tuned - start)
+    """start − scale·(tuned − start), in the place of `tuned`."""
+    return tuned.sub_(start).mul_(-scale).add_(start)
 
 
 class TaskVector(LoopSettings):
@@ -62,16 +62,13 @@ class TaskVector(LoopSettings):
     def item_tokens(self, work: Workload) -> int:
         return work.cut(self.max_tokens)
 
-    def training_memory(self, work: Workload, names: Collection[str]) -> int:
-        """And two fp32 copies: where the weights began, and the difference."""
-        return super().training_memory(work, names) + 8 * work.elements(names)
-
     def prepare(self, subject: Subject, context: Context) -> Training:
         names = self.changes(subject)
         items, draw = choose(context, "forget", self.samples)
         epochs = epochs_of(len(items), self.batch, self.epochs, draw)
         drawn = Drawn(items, epochs, text_encoder(subject, self.max_tokens))
-        learning = Loop(subject, names, Fit(), None, drawn, None, self.accumulation, Stop(self.max_steps))
+        stop = Stop(self.max_steps)
+        learning = Loop(subject, names, Fit(), None, drawn, None, self.accumulation, self.micro_tokens, stop)
         return _Negation(learning, self.scale)
 
 
@@ -85,13 +82,12 @@ class _Negation(Training):
     def __post_init__(self) -> None:
         self.names = self.learning.names
 
-    def forget_losses(self) -> Iterator[Tensor]:
-        return self.learning.forget_losses()
+    def forget_gradients(self) -> int:
+        return self.learning.forget_gradients()
 
     def run(self, trainer: Trainer) -> dict[str, float]:
-        start = {name: value.clone() for name, value in trainer.masters.items()}
+        trained = self.learning.subject.parameters_of(trainer.names)
+        start = {name: value.detach().to("cpu", copy=True) for name, value in trained.items()}
         counts = self.learning.run(trainer)
-        for name, tuned in trainer.masters.items():
-            tuned.copy_(extrapolate(start[name], tuned, self.scale))
-        trainer.write()
+        trainer.revise(lambda name, tuned: extrapolate(start[name].to(tuned), tuned, self.scale))
         return counts

@@ -48,10 +48,11 @@ class Projection:
         return replace(self, head=copy.deepcopy(self.head))
 
 
-def hidden_states(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Projection]:
+def hidden_states(model: PreTrainedModel, ids: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Projection]:
     """The states `[rows · tokens, channels]` of a batch `[rows, tokens]`, and what makes them logits.
 
-    Rows are padded on the right: what is causal does not see what comes later, so that no mask is needed.
+    Rows are padded on the right: what is causal does not see what comes later, so that no `mask` of the tokens that
+    are none is needed.
     """
     head: Any = model.get_output_embeddings()
     seen: list[Tensor] = []
@@ -61,7 +62,7 @@ def hidden_states(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Projecti
         return given[0][:1, :1], *given[1:]
 
     with _hooked(head, before=keep, after=lambda _, given, found: _probe(found)):
-        logits: Tensor = model(input_ids=ids, use_cache=False).logits
+        logits: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
     if not seen:
         return logits.flatten(0, 1), Projection(model, None)
     return seen[0], Projection(model, head, plain=logits.equal(_probe(logits)))
