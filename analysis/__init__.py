@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rayci.analysis.composing.recovered import recovered
     from rayci.analysis.composing.stage_table import final_values
     from rayci.analysis.composing.swapped_orders import precedence
+    from rayci.analysis.composing.time_split import time_split
     from rayci.analysis.composing.win_counts import wins
     from rayci.analysis.page.html_report import report
     from rayci.analysis.page.printed import FIGURES, print_figure, print_figures
@@ -49,6 +50,7 @@ __all__ = [
     "report",
     "ruinous_steps",
     "rules",
+    "time_split",
     "which_order",
     "wins",
 ]
@@ -72,6 +74,7 @@ _HOMES = {
     "report": "page.html_report",
     "ruinous_steps": "answering.usability",
     "rules": "answering.ordering_rules.rule_table",
+    "time_split": "composing.time_split",
     "which_order": "answering.which_order",
     "wins": "composing.win_counts",
 }

@@ -1,4 +1,4 @@
-"""The composability table inside the page, to be saved from it: CSV, LaTeX, Parquet."""
+"""The composability table and where the time went inside the page, to be saved from it: CSV, LaTeX, Parquet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = 2_000_000
 """Bytes of Parquet up to which the result table itself travels with the page."""
 
 
-def downloads(table: ResultTable, frame: pd.DataFrame) -> list[dict[str, Any]]:
+def downloads(table: ResultTable, frame: pd.DataFrame, split: pd.DataFrame) -> list[dict[str, Any]]:
     """Files: `label`, `name`, `type`, and `data` in base64, `packed` with gzip where the page unpacks it."""
     stream = io.BytesIO()
     frame.to_parquet(stream, compression="zstd")
@@ -28,6 +28,8 @@ def downloads(table: ResultTable, frame: pd.DataFrame) -> list[dict[str, Any]]:
         _text("LaTeX", "composability.tex", "application/x-tex", tables.to_latex(frame)),
         _binary("Parquet", "composability.parquet", stream.getvalue()),
     ]
+    if len(split):
+        files.append(_text("times (CSV)", "times.csv", "text/csv", tables.to_csv(split)))
     whole = io.BytesIO()
     pq.write_table(table.arrow, whole, compression="zstd")
     if whole.tell() <= SMALL:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayci.analysis.composing.metric_table import metrics
+from rayci.analysis.composing.time_split import time_split
 from rayci.analysis.page.page_context import About, context
 from rayci.analysis.scan.reading_point import At
 from rayci.analysis.text import tables
+from rayci.analysis.text.time_pivot import time_pivot
 from rayci.errors import RequestError
 from rayci.storage.atomic import replacing
 from rayci.table import ResultTable
 
 if TYPE_CHECKING:
+    import pandas as pd
     from jinja2 import Environment
     from markupsafe import Markup
 
@@ -38,10 +41,11 @@ def report(
 ) -> Path:
     """Write `report.html` into a folder and return its path; nothing in it loads from a network.
 
-    `at` as in `metrics`. `beside`: further files from BESIDE (`composability.csv`, `overview.png` …). `tracebacks`:
-    (what failed, text), as `rayci.trials.failures` has them. `spec`: the sweep's specification as text. `answer`:
-    what `which_order` said of the table, if it was asked. Each file is complete under its name, or not there; there is
-    no overview where the table composes no pair of methods. Raises RequestError for an unknown `beside`.
+    `at` as in `metrics`. `beside`: further files from BESIDE (`composability.csv`, `times.csv`, `overview.png` …).
+    `tracebacks`: (what failed, text), as `rayci.trials.failures` has them. `spec`: the sweep's specification as text.
+    `answer`: what `which_order` said of the table, if it was asked. Each file is complete under its name, or not there;
+    there is no overview where the table composes no pair of methods, and there are no times where none were recorded.
+    Raises RequestError for an unknown `beside`.
     """
     wanted = list(beside)
     for name in wanted:
@@ -50,15 +54,22 @@ def report(
     target = Path(folder)
     frame = metrics(table, at)
     _write(target / "report.html", render(table, frame, About(title, at, tuple(tracebacks), spec, answer)))
+    split = time_split(table)
     for name in wanted:
         if name in tables.WRITERS:
             _write(target / f"composability.{name}", tables.WRITERS[name](frame))
+            if len(split):
+                _write(target / f"times.{name}", _times(split, name))
         else:
             from rayci.analysis.page.overview import has_pairs, write_overview
 
             if has_pairs(table):
                 write_overview(table, target / f"overview.{name}")
     return target / "report.html"
+
+
+def _times(split: pd.DataFrame, name: str) -> str:
+    return tables.OF_FRAMES[name](split) if name in tables.OF_FRAMES else tables.OF_PIVOTS[name](time_pivot(split))
 
 
 def render(table: ResultTable, frame: Any, about: About) -> str:

@@ -14,18 +14,20 @@ from rayci.analysis.answering.order_tables import INDENT, pivots
 from rayci.analysis.answering.usability import ruinous_steps
 from rayci.analysis.answering.which_order import WhichOrder, where_read, which_order
 from rayci.analysis.composing.metric_table import METHODS, metrics
+from rayci.analysis.composing.time_split import time_split
 from rayci.analysis.page.cell_data import methods_of, reason_of
 from rayci.analysis.page.chain_data import chain_data
 from rayci.analysis.page.downloads import downloads
 from rayci.analysis.page.long_names import expanded, introduced
 from rayci.analysis.page.page_data import page_data
-from rayci.analysis.page.provenance import provenance, times
+from rayci.analysis.page.provenance import provenance
 from rayci.analysis.page.stage_rows import missing
 from rayci.analysis.scan.cells import chosen_criteria, final_cells, scale_of
 from rayci.analysis.scan.family import Family, families
 from rayci.analysis.scan.reading_point import At
 from rayci.analysis.text import tables
 from rayci.analysis.text.precisions import LEGEND, knowledge_tables
+from rayci.analysis.text.time_pivot import time_lines, time_pivot
 from rayci.kinds import Status
 from rayci.table import ResultTable
 
@@ -68,7 +70,7 @@ def context(table: ResultTable, frame: pd.DataFrame, about: About) -> dict[str, 
     longer = [record for size in _longer(held) for record in tables.records_of(metrics(table, about.at, size=size))]
     data = page_data(table, held, [*records, *longer], scales)
     answer = about.answer or which_order(table)
-    answers = pivots(answer)
+    answers, split = pivots(answer), time_split(table)
     sweeps = sorted(table.arrow.column("sweep").unique().to_pylist())
     return {
         "title": about.title or f"{', '.join(sweeps)}: what survives composition",
@@ -94,13 +96,26 @@ def context(table: ResultTable, frame: pd.DataFrame, about: About) -> dict[str, 
         "missing": missing(table),
         "gaps": _gaps([*records, *longer], data["families"]),
         "provenance": provenance(table),
-        "times": times(table),
+        "times": _times(split),
         "data": {
             **data,
             "chains": chain_data(table, judged, _longer(held), about.at),
-            "files": downloads(table, frame),
+            "files": downloads(table, frame, split),
             "version": about.news and about.news.version,
         },
+    }
+
+
+def _times(split: pd.DataFrame) -> dict[str, Any] | None:
+    """Where the time went, each line with its shares by activity; None where no time was recorded."""
+    if not len(split):
+        return None
+    table, shares = time_pivot(split), [line["shares"] for line in time_lines(split)]
+    return {
+        "header": table.header,
+        "lines": list(zip(table.rows, shares, strict=True)),
+        "activities": list(shares[-1]),
+        "notes": table.notes,
     }
 
 

@@ -1,31 +1,14 @@
-"""Where the numbers of a table come from: sweep, model, versions, hardware, and what its stages took."""
+"""Where the numbers of a table come from: sweep, model, versions, hardware."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
 import pyarrow.compute as pc
 
 from rayci.kinds import Status
 from rayci.table import ResultTable
-
-
-@dataclass(frozen=True)
-class KindTimes:
-    """The stages of one kind: how many, and seconds of applying their last step and of measuring."""
-
-    kind: str
-    """`edit`, `compress`, `unlearn`, `refit`, `reproject`, or `untouched model`."""
-    stages: int
-    apply_total: float | None
-    apply_median: float | None
-    measure_total: float | None
-    measure_median: float | None
-    peak_memory: float | None
-    """GiB of accelerator memory; None on a CPU."""
 
 
 def provenance(table: ResultTable) -> list[tuple[str, str]]:
@@ -62,34 +45,6 @@ _NAMES = {
     "dtype": "dtype",
     "schema_version": "result schema version",
 }
-
-
-def times(table: ResultTable) -> list[KindTimes]:
-    """What the stages took by the kind of their last step; empty where no time was recorded."""
-    names = ["stage_fingerprint", "steps", "apply_seconds", "measure_seconds", "peak_memory_bytes"]
-    rows = pl.from_arrow(table.arrow.select(names))
-    assert isinstance(rows, pl.DataFrame)
-    last = pl.col("steps").list.last()
-    kind = pl.coalesce(last.struct.field("recompression"), last.struct.field("kind"), pl.lit("untouched model"))
-    stages = rows.group_by("stage_fingerprint", maintain_order=True).agg(
-        kind.first().alias("kind"),
-        pl.col("apply_seconds").max(),
-        _total("measure_seconds"),
-        pl.col("peak_memory_bytes").max() / 2**30,
-    )
-    seconds = [
-        part
-        for name in ("apply_seconds", "measure_seconds")
-        for part in (_total(name).alias(f"{name}_total"), pl.col(name).median().alias(f"{name}_median"))
-    ]
-    kinds = stages.group_by("kind", maintain_order=True).agg(pl.len(), *seconds, pl.col("peak_memory_bytes").max())
-    taken = [KindTimes(*row) for row in kinds.iter_rows()]
-    return [kind for kind in taken if kind.apply_median is not None or kind.measure_median is not None]
-
-
-def _total(name: str) -> pl.Expr:
-    """The sum of what was recorded; null where nothing was."""
-    return pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).otherwise(None)
 
 
 def _span(arrow: Any) -> str:

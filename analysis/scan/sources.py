@@ -194,6 +194,12 @@ class Results(ResultTable):
 
         return final_values(self, criteria)
 
+    def time_split(self) -> pd.DataFrame:
+        """As `rayci.analysis.time_split`."""
+        from rayci.analysis.composing.time_split import time_split
+
+        return time_split(self)
+
     def rules(self, at: At = "area") -> pd.DataFrame:
         """As `rayci.analysis.rules`."""
         from rayci.analysis.answering.ordering_rules.rule_table import rules

@@ -176,15 +176,14 @@ def status(
     failures: Annotated[bool, typer.Option("--failures", help="What failed, with tracebacks.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Say how far a run is, from another terminal or later."""
+    """Say how far a run is and where the time went, from another terminal or later."""
     from rayci.commands.summary import print_failures
+    from rayci.commands.time_view import print_state, time_so_far
     from rayci.trials.run_folder import RunFolder
 
-    state = RunFolder(folder).state()
+    run = RunFolder(folder)
+    state = run.state()
     if failures:
         print_failures(folder, format)
         return
-    if format is Format.TABLE:
-        pairs(state, title=str(folder))
-    else:
-        print_json(state) if format is Format.JSON else show([state], format)
+    print_state(state, time_so_far(run.parts), str(folder), format)

@@ -12,12 +12,15 @@ from rayci.table.reading import read, write_joined
 from rayci.table.result_table import ResultTable, from_rows
 from rayci.table.row import Row, StepCell
 from rayci.table.schema import RUN_FILE, SCHEMA, SCHEMA_VERSION, STEP, VOLATILE
+from rayci.table.worker_times import SECONDS, TIMES, known_sum, utilisation, visits
 
 __all__ = [
     "RUN_FILE",
     "SCHEMA",
     "SCHEMA_VERSION",
+    "SECONDS",
     "STEP",
+    "TIMES",
     "VOLATILE",
     "Part",
     "ResultTable",
@@ -27,10 +30,13 @@ __all__ = [
     "check",
     "from_rows",
     "gather",
+    "known_sum",
     "merge",
     "read",
     "read_part",
     "several",
+    "utilisation",
+    "visits",
     "write_joined",
     "write_part",
 ]

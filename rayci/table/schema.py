@@ -3,11 +3,12 @@
 **Times.** A worker writes the rows of a stage at once, with one `recorded_at`: its visit to the stage. Every second of
 a worker, from its start to its last rows, counts once in one visit:
 
-    load_seconds      to the stage before: the model loaded, a stored stage restored, earlier steps applied again
+    load_seconds      on the way to the stage before: the model loaded, steps checked, a stored stage restored,
+                      earlier steps applied again, attempts that ran out of memory
     apply_seconds     the stage's last step; 0 where the stage came out of the store
     measure_seconds   this reading; 0 where it came out of the store
-    store_seconds     the stage's weights, its receipts and its outcome written
-    idle_seconds      the rest since the last visit: waiting for work, writing its rows, work that led to no row
+    store_seconds     weights, outcomes and readings written, and the rows of the visit before
+    idle_seconds      the rest: waiting for work, looking up what there is
 
 All but `measure_seconds` are the visit's, and stand in each of its rows. Null: nobody measured them (a paper's table,
 a row that was skipped, one that the driver wrote from the store). Work of a worker that was killed is in no row.

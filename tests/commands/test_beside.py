@@ -73,5 +73,6 @@ def test_a_report_of_single_methods_says_which_figures_it_lacks(
 ) -> None:
     table([row("ft", "mmlu", 0.5)]).write(tmp_path / "run" / "table" / "all.parquet")
     assert rayci("report", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--also", "csv,svg") == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["composability.csv", "report.html"]
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert files == ["composability.csv", "report.html", "times.csv"]
     assert "no figure overview: the table composes no pair of methods\n" in capsys.readouterr().err

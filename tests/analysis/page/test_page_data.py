@@ -16,7 +16,7 @@ from rayci.analysis.page.compact import Texts, number
 from rayci.analysis.page.curve_data import curve_data
 from rayci.analysis.page.item_flips import Turned, item_flips
 from rayci.analysis.page.long_names import METHODS, expanded, introduced
-from rayci.analysis.page.provenance import provenance, times
+from rayci.analysis.page.provenance import provenance
 from rayci.analysis.page.stage_data import stage_data
 from rayci.analysis.page.stage_rows import missing, stage_lines
 from rayci.analysis.scan.cells import final_cells
@@ -135,15 +135,6 @@ def test_what_is_missing_is_gathered_by_reason() -> None:
     [entry] = missing(TABLE)
     assert (entry.composition, entry.status, entry.reason) == ("wanda@0.5 > ft", "failed", EVIL)
     assert (entry.criteria, entry.readings) == (("edit_success",), 1)
-
-
-def test_times_by_the_kind_of_the_last_step() -> None:
-    results = table([row("", "mmlu", 0.9), row("ft", "mmlu", 0.5), row("ft", "wmdp", 0.5), row("memit", "mmlu", 0.5)])
-    by_kind = {entry.kind: entry for entry in times(results)}
-    assert list(by_kind) == ["untouched model", "edit"]
-    edit = by_kind["edit"]
-    assert (edit.stages, edit.apply_total, edit.measure_total, edit.measure_median) == (2, 2.0, 3.0, 1.5)
-    assert edit.peak_memory is None
 
 
 def test_every_shipped_method_has_a_long_name_at_its_first_use() -> None:

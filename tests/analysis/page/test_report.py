@@ -20,6 +20,9 @@ from rayci.table import ResultTable
 from tests.analysis.page.report_table import EVIL, report_table
 from tests.analysis.synthetic_table import row, table
 
+STEMS = ("composability", "times")
+"""Of the tables that are written beside a report."""
+
 
 @pytest.fixture(scope="module")
 def results() -> ResultTable:
@@ -69,7 +72,7 @@ def test_summary_speaks_of_the_data(page: Path) -> None:
     assert text.count("ft (fine-tuning) ×") == 1
     assert "1 failed" in text
     assert "wanda &gt; ft at sparsity 0.5" in text
-    assert "<h3>What the stages took</h3>" in text
+    assert "Where the time went</h2>" in text
     assert "model: m" in text
 
 
@@ -92,7 +95,7 @@ def test_tables_travel_with_the_page(page: Path, results: ResultTable) -> None:
 def test_files_beside(page: Path) -> None:
     names = {entry.name for entry in page.parent.iterdir()}
     suffixes = ("csv", "md", "tex", "json")
-    assert names == {"report.html", "overview.svg", *(f"composability.{suffix}" for suffix in suffixes)}
+    assert names == {"report.html", "overview.svg", *(f"{stem}.{suffix}" for stem in STEMS for suffix in suffixes)}
 
 
 def test_what_cannot_be_reported(results: ResultTable, tmp_path: Path) -> None:
@@ -104,7 +107,8 @@ def test_what_cannot_be_reported(results: ResultTable, tmp_path: Path) -> None:
 def test_methods_alone_are_reported_without_a_comparison(tmp_path: Path) -> None:
     alone = table([row("ft", "mmlu", 0.5)])
     text = analysis.report(alone, tmp_path, beside=["csv", "svg", "md"]).read_text(encoding="utf-8")
-    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "composability.csv", "composability.md"}
+    files = {f"{stem}.{suffix}" for stem in STEMS for suffix in ("csv", "md")}
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", *files}
     assert "nothing to compare" in text
     assert 'id="stages"' in text
     assert 'id="grid"' not in text

@@ -112,7 +112,7 @@ def test_theme_figures_and_tables_leave_the_page(report: Opened) -> None:
     assert page.evaluate(parsed, text) == "svg"
     assert 'stroke="rgb(86, 180, 233)"' in text
     with page.expect_download() as saved:
-        page.get_by_role("button", name="CSV").click()
+        page.get_by_role("button", name="CSV", exact=True).click()
     assert Path(saved.value.path()).read_text(encoding="utf-8").startswith("criterion,method_i,method_j")
 
 
