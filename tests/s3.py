@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import logging
+import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +20,10 @@ fsspec = pytest.importorskip("fsspec")
 serving = pytest.importorskip("werkzeug.serving")
 
 
+SLOW = 0.2
+"""Seconds that a slow answer takes."""
+
+
 class Server:
     """An S3 API on a free port; counts requests by method and path."""
 
@@ -25,13 +31,26 @@ class Server:
         self._app = moto.DomainDispatcherApplication(moto.create_backend_app)
         self._server = serving.make_server("127.0.0.1", 0, self._count, threaded=True)
         self.requests: Counter[tuple[str, str]] = Counter()
+        self.troubled = 0
+        """Requests that failed or were slow."""
+        self._trouble, self._draw = 0.0, random.Random()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def _count(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         self.requests[environ["REQUEST_METHOD"], environ["PATH_INFO"]] += 1
+        if self._draw.random() < self._trouble:
+            self.troubled += 1
+            if self._draw.random() < 0.5:
+                start("503 Slow Down", [("Content-Length", "0")])
+                return []
+            time.sleep(SLOW)
         answer: Iterable[bytes] = self._app(environ, start)
         return answer
+
+    def trouble(self, share: float) -> None:
+        """From now on this share of the requests fails, or is slow: the same ones in every test."""
+        self._trouble, self._draw, self.troubled = share, random.Random(0), 0
 
     def downloads(self) -> int:
         """How often weights were read."""
@@ -39,6 +58,7 @@ class Server:
 
     def forget(self) -> None:
         """No buckets, no requests."""
+        self.trouble(0.0)
         connection = http.client.HTTPConnection("127.0.0.1", self._server.server_port)
         connection.request("POST", "/moto-api/reset")
         connection.getresponse().read()

@@ -56,7 +56,7 @@ def stages_in(folder: Path) -> set[str]:
 def compact(folder: Path, write: Callable[[Sequence[Path], Path], None]) -> None:
     """Bring all files of a folder into one: `write(files, path)` writes all their rows to the path.
 
-    Nobody else writes to the folder meanwhile.
+    What workers write meanwhile stays in files of its own; nobody else compacts.
     """
     files, compacted = files_of(folder), folder / COMPACTED
     if files in ([], [compacted]):

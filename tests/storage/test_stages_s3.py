@@ -12,7 +12,7 @@ import torch
 
 from rayci.errors import RequestError
 from rayci.storage.room import folder
-from rayci.storage.stages import StageStore
+from rayci.storage.stages import Outcome, StageStore
 from tests.running.test_runner import GRID, comparable, own_criteria, run_all, runner
 from tests.s3 import Server, bucket, server, started
 from tests.storage.test_stages import KIB, stage, weights
@@ -39,6 +39,20 @@ def test_a_sweep_on_s3_gives_the_local_table_and_keeps_off_what_is_stored(server
     assert sum(report.applied for report in again) == 0 and not any(report.notes for report in again)
     pd.testing.assert_frame_equal(comparable(tmp_path / "from another node"), expected)
     assert not (tmp_path / "default cache").exists()
+
+
+def test_requests_that_fail_or_are_slow_cost_time_alone(server: Server, tmp_path: Path) -> None:
+    run_all(runner(tmp_path / "local", SMALL))
+    server.trouble(0.05)
+    made, reports = run_all(runner(tmp_path / "s3", SMALL, store=node(tmp_path / "node 1")))
+    pd.testing.assert_frame_equal(comparable(tmp_path / "s3"), comparable(tmp_path / "local"))
+    assert sum(report.applied for report in reports) == made.summary()["stages_computed"]
+    assert server.troubled and not any(report.notes for report in reports)
+    store = node(tmp_path / "node 2")
+    for number in range(100):
+        store.put_outcome(stage(number), Outcome(float(number), None, None))
+    assert [outcome.seconds for n in range(100) if (outcome := store.outcome(stage(n)))] == list(range(100))
+    assert server.troubled > 10 and not store.take_notes()
 
 
 def test_weights_are_downloaded_once_a_node(server: Server, tmp_path: Path) -> None:
