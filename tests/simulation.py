@@ -45,6 +45,22 @@ def makespan(plan: Plan, schedule: Schedule, seconds: Callable[[Stage], float], 
 
 
 def lower_bound(plan: Plan, seconds: Callable[[Stage], float], nodes: int) -> float:
-    """No schedule is faster than all work spread evenly, or than the longest chain."""
-    longest = max(sum(map(seconds, trial.stages[1:])) for trial in plan.trials)
-    return max(sum(map(seconds, plan.stages.values())) / nodes, longest)
+    """No schedule is faster than the longest chain, nor than all work spread over the nodes as soon as there is any.
+
+    However many nodes there are, a stage cannot begin before the chain up to it has ended, so by time s at most so much
+    work W(s) is done, and by time t at most W(s) + nodes · (t − s). All of it is done at t only where that suffices for
+    every s ≤ t. The untouched model is there from the start.
+    """
+    spans: dict[str, tuple[float, float]] = {}
+    for trial in plan.trials:
+        now = 0.0
+        for stage in trial.stages[1:]:
+            spans[stage.fingerprint] = (now, now := now + seconds(stage))
+    changes = sorted([*((start, 1) for start, _ in spans.values()), *((end, -1) for _, end in spans.values())])
+    total = sum(end - start for start, end in spans.values())
+    done, before, running, bound = 0.0, 0.0, 0, total / nodes
+    for now, change in changes:
+        done, before = done + running * (now - before), now
+        running += change
+        bound = max(bound, now + (total - done) / nodes)
+    return bound
