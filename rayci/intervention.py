@@ -66,6 +66,8 @@ class Intervention(Settings, ABC):
     strength: ClassVar[Strength | None] = None
     needs: ClassVar[frozenset[str]] = frozenset()
     """Parts of `rayci.data.records.Collection` that `apply` reads."""
+    keeps_values: ClassVar[bool] = False
+    """Whether each weight is what it was or 0 afterwards."""
     seeded: ClassVar[bool] = True
     """Whether `apply` draws random numbers; if not, seeds share the stage."""
     presets: ClassVar[Mapping[str, Preset]] = {}
@@ -108,6 +110,14 @@ class Intervention(Settings, ABC):
     def kept_bytes(self, subject: Subject) -> int:
         """Bytes of `Receipt.kept`, told from the subject's shapes."""
         return 0
+
+    def stored_share(self, bits: int, untouched: bool) -> float:
+        """What the weights of linears take in the stage store once `apply` has changed them, beside `Receipt.kept`,
+        as a share of what they take with `bits` each.
+
+        `untouched`: each of them was the untouched model's or 0. See `rayci.codec.exact_forms`.
+        """
+        return 1.0
 
     def built_bytes(self, work: Workload) -> int:
         """Bytes of what `apply` leaves with `Context.built`."""

@@ -1,15 +1,20 @@
-"""Bytes of stored stages, told from shapes: changed tensors, masks and grids."""
+"""Bytes of stored stages, told from shapes: changed weights in the form that each step leaves, masks and grids."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from rayci.kinds import Keep
 from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner
 from rayci.workload import Workload
+
+Step = tuple[frozenset[str], bool]
+"""Parameters that a step changes, and whether it keeps the values of those that it does not zero."""
+Writer = tuple[int | None, bool]
+"""The step that wrote a linear's weights last (None: no linear's), and whether all before it kept their values too."""
 
 
 class Footprint:
@@ -18,22 +23,42 @@ class Footprint:
     def __init__(self, work: Workload) -> None:
         self._work = work
         self._sizes = {name: value.nbytes for name, value in work.subject.model.named_parameters()}
-        self._changes: dict[str, frozenset[str]] = {}
+        self._linears = frozenset(work.subject.weight_names())
+        self._steps: dict[str, Step] = {}
         self._kept: dict[str, int] = {}
-        self._unions: dict[frozenset[frozenset[str]], int] = {}
+        self._written: dict[tuple[Step, ...], Mapping[Writer, int]] = {}
 
     def stage_bytes(self, links: Iterable[Link]) -> int:
-        """Bytes of a stored stage: every parameter changed on the way once, and what each step keeps."""
+        """Bytes of a stored stage: every parameter changed on the way once, and what each step keeps.
+
+        At most: a form that happens to be smaller still is not foreseen.
+        """
         links = list(links)
         for link in links:
-            if str(link) not in self._changes:
-                self._changes[str(link)] = self._work.changed_by(link.intervention)
+            if str(link) not in self._steps:
+                self._steps[str(link)] = self._work.changed_by(link.intervention), link.intervention.keeps_values
                 self._kept[str(link)] = link.intervention.kept_bytes(self._work.subject)
-        parts = frozenset(self._changes[str(link)] for link in links)
-        if parts not in self._unions:
-            names = frozenset[str]().union(*parts)
-            self._unions[parts] = sum(self._sizes[name] for name in names if name in self._sizes)
-        return self._unions[parts] + sum(self._kept[str(link)] for link in links)
+        steps = tuple(self._steps[str(link)] for link in links)
+        if steps not in self._written:
+            self._written[steps] = self._by_writer(steps)
+        bits = 8 * self._work.element
+        weights = sum(
+            size * (1.0 if last is None else links[last].intervention.stored_share(bits, untouched))
+            for (last, untouched), size in self._written[steps].items()
+        )
+        return round(weights) + sum(self._kept[str(link)] for link in links)
+
+    def _by_writer(self, steps: Iterable[Step]) -> Mapping[Writer, int]:
+        """Bytes of the changed parameters as they would be dense, by who wrote them last."""
+        writers: dict[str, Writer] = {}
+        moved = frozenset[str]()
+        for index, (names, keeps_values) in enumerate(steps):
+            moved = moved if keeps_values else moved | names
+            writers |= {name: (index if name in self._linears else None, name not in moved) for name in names}
+        sizes = Counter[Writer]()
+        for name, writer in writers.items():
+            sizes[writer] += self._sizes.get(name, 0)
+        return sizes
 
     def peak(self, plan: Plan, planner: Planner, keep: Keep = Keep.NONE) -> int:
         """Most bytes that the stage store holds at a time, objects that methods build from a stage included.

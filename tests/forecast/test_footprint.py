@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rayci import registry
+from rayci.codec.exact_forms import Packed
 from rayci.context import Context
 from rayci.forecast.footprint import Footprint
 from rayci.intervention import Intervention, Receipt
@@ -35,13 +36,16 @@ def make(**changes: Any) -> Spec:
         ("ft{steps=1}", 0),
         (f"wanda@0.5{SEQUENCES}", 0),
         ("magnitude@2:4", 0),
+        (f"sparsegpt@0.5{SEQUENCES}", 0),
+        ("ft{steps=1} > magnitude@2:4", 0),  # what the edit moved is kept, of the rest the mask alone
+        (f"rtn@3 > ft{{steps=1}} > gptq@4{SEQUENCES}", 0),
         ("rtn@4", 0),
         (f"gptq@4{SEQUENCES}", 0),
         (f"awq@4{SEQUENCES}", 0),
         ("rmu{max_batches=1}", 0),
         ("ga{samples=4}", 0),
         ("lora{variant=lora,steps=1,retain_weight=0}", 0),
-        (f"wanda@0.5{SEQUENCES} > ft{{steps=1}} > rtn@4", 0),  # the mask twice: once more after the edit
+        (f"wanda@0.25{SEQUENCES} > ft{{steps=1}} > rtn@4", 0),  # the mask twice: once more after the edit
         ("memit{documents=20,passes=2}", 1024),  # the contexts it made
     ],
 )
@@ -49,10 +53,13 @@ def test_stored_bytes(composition: str, slack: int) -> None:
     spec = make()
     links = Planner(spec, Names(spec)).chain(composition)
     subject = testbed()
+    subject.remember_base()
     for link in links:
         subject.apply(link.intervention, Context(collection(), batch_size=4), link.recompression)
-    stored = sum(value.nbytes for value in subject.parameters_of(subject.changed()).values())
-    stored += sum(value.nbytes for receipt in subject.receipts for value in receipt.kept.values())
+    changed, kept = subject.changed(), [receipt.kept for receipt in subject.receipts]
+    weights, base = (subject.matrices(held) for held in (subject.parameters_of(changed), subject.base_of(changed)))
+    stored = sum(value.nbytes for value in Packed.of(weights, base, kept).tensors.values())
+    stored += sum(value.nbytes for tensors in kept for value in tensors.values())
     foreseen = Footprint(Workload(sketch("testbed").subject)).stage_bytes(links)
     assert foreseen <= stored <= foreseen + slack
 
@@ -116,10 +123,10 @@ def test_the_peak_counts_what_is_built_from_stages() -> None:
     trials = [planner.trial(text, batch, 0) for text in also for batch in (0, 1)]
     size = planner.chain("memit")[0].intervention.built_bytes(work)
     assert size == 4 * 128**2
-    compressed = Footprint(work).stage_bytes(planner.chain("rtn@4"))
+    wider, narrower = (Footprint(work).stage_bytes(planner.chain(text)) for text in ("rtn@4", "rtn@3"))
     peaks = {keep: Footprint(work).peak(plan.Plan(spec, tuple(trials)), planner, keep) for keep in Keep}
-    assert peaks[Keep.NONE] == compressed + size, "of one compressed model at a time"
-    assert peaks[Keep.SHARED] == 2 * compressed + size
+    assert peaks[Keep.NONE] == wider + size, "of one compressed model at a time"
+    assert peaks[Keep.SHARED] == wider + narrower + size
 
 
 def test_what_keeping_every_stage_takes() -> None:

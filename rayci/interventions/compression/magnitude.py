@@ -32,6 +32,7 @@ class Magnitude(Pruner):
     """Pruning by weights alone."""
 
     name: ClassVar[str] = "magnitude"
+    keeps_values: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
 
     scope: Literal["matrix", "row"] = "matrix"

@@ -57,6 +57,10 @@ class Pruner(Compressor):
     def nominal_bits(self) -> float:
         return self.sparsity + (1 - self.sparsity) * DENSE_BITS
 
+    def stored_share(self, bits: int, untouched: bool) -> float:
+        """What is kept; nothing where the untouched model has it and the receipt the mask."""
+        return 0.0 if untouched and self.keeps_values else 1 - self.sparsity
+
     def measured_bits(self, linear: str, weight: Tensor, receipt: Receipt) -> Tensor:
         pruned = masks.unpack(receipt.kept[linear].to(weight.device), weight.shape)
         return torch.where(pruned & (weight == 0), 1.0, DENSE_BITS)

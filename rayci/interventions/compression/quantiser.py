@@ -52,6 +52,10 @@ class Quantiser(Compressor):
         """fp32 scale and zero of every group."""
         return sum(8 * self.groups_in(module) for _, module in subject.linears())
 
+    def stored_share(self, bits: int, untouched: bool) -> float:
+        """The codes."""
+        return self.bits / bits
+
     def groups_in(self, module: Linear) -> int:
         """Groups of all rows of a linear."""
         rows, columns = modules.weight(module).shape

@@ -37,6 +37,7 @@ class Wanda(Pruner, Calibrated):
     """Pruning by weights and activations."""
 
     name: ClassVar[str] = "wanda"
+    keeps_values: ClassVar[bool] = True
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         tokens = self.calibration(subject, context)
