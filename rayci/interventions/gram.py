@@ -11,6 +11,7 @@ a weight half-way between two levels, as the largest of a symmetric group is, go
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,9 +25,13 @@ class Gram:
     fp32 part is added."""
 
     def __init__(self, width: int, device: torch.device) -> None:
-        self.total = torch.zeros(width, width, device=device)
-        """fp32 `[in, in]`."""
+        self.width, self.device = width, device
         self.tokens = 0
+
+    @cached_property
+    def total(self) -> Tensor:
+        """The sum, fp32 `[in, in]`; made when it is first asked for."""
+        return torch.zeros(self.width, self.width, device=self.device)
 
     def add(self, inputs: Tensor, share: float = 1.0, keep: float = 1.0) -> None:
         """total = keep · total + share · Σ x xᵀ over `inputs [tokens, in]`; both between 0 and 2."""

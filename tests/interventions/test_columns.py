@@ -147,7 +147,7 @@ def test_a_failed_recording_leaves_what_was_given_alone() -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("rule", RULES)
 def test_a_gpu_reaches_the_objective_of_the_cpu(rule: Make) -> None:
-    weight, inputs = random(512, 240, 0), correlated(240, 0, 2048)
+    weight, inputs = random(4096, 240, 0), correlated(240, 0, 2048)
     losses = []
     for device in ("cpu", "cuda"):
         own, hessian = weight.to(device), gram(inputs).to(device)

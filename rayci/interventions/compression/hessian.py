@@ -68,11 +68,10 @@ def hessians(inputs: BlockInputs) -> dict[str, Tensor]:
     length = inputs.batches[0][0].shape[1]
 
     def add(path: str, x: Tensor) -> None:
-        if path not in grams:
-            grams[path] = Gram(x.shape[1], x.device)
+        gram = grams.setdefault(path, Gram(x.shape[1], x.device))
         for sequence in x.split(length):
             count = counts[path] = counts[path] + 1
-            grams[path].add(sequence, share=2 / count, keep=(count - 1) / count)
+            gram.add(sequence, share=2 / count, keep=(count - 1) / count)
 
     inputs.observe(add)
     return {path: gram.total for path, gram in grams.items()}
