@@ -16,7 +16,6 @@ the device's dense bf16 rate; RAYCI_BENCH_PEAK, in TFLOP/s, says that of a devic
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -35,16 +34,15 @@ from rayci.criteria.evaluation.question_tokens import Question
 from rayci.criteria.evaluation.text_likelihoods import token_log_probs
 from rayci.criteria.evaluation.windows import windows
 from rayci.data.records import Choice, Collection, Document
+from rayci.model.token_cache import joined_ids
 from rayci.subject import Subject
 from rayci.testbed import collection
-from tests.benchmarks.bench_gpu import CUDA, DTYPE, NAME, model, pytestmark
+from tests.benchmarks.bench_gpu import CUDA, DTYPE, NAME, model, peak_rate, pytestmark
 
 __all__ = ["pytestmark"]
 BIG = NAME != "tiny"
 SUBJECTS, OF_SUBJECT, OF_TOPIC, TEXT = (57, 20, 300, 300_000) if BIG else (3, 4, 6, 2000)
 WORDS, SHOTS, BATCH, BUDGET = (60 if BIG else 4), 5, 16, 32_768
-PEAKS = {"A100": 312, "H100": 989, "H200": 989, "B200": 2250}
-"""Dense bf16 TFLOP/s by what the device's name contains."""
 CLOSE = 0.3 if DTYPE is torch.bfloat16 else 1e-3
 """Nats by which a score may differ: lm-eval takes the logarithm in the model's dtype."""
 
@@ -157,17 +155,16 @@ def idle(score: Callable[[], Scores]) -> float | None:
         return None
     with profile(activities=[ProfilerActivity.CUDA]) as kernels:
         wall, _ = timed(score)
-    return 1 - sum(kernel.self_device_time_total for kernel in kernels.key_averages()) / 1e6 / wall
+    busy: float = sum(kernel.self_device_time_total for kernel in kernels.key_averages()) / 1e6
+    return 1 - busy / wall
 
 
 def utilisation(subject: Subject, work: Work, seconds: float) -> float | None:
     """Share of the peak; None where that is not known."""
-    device = torch.cuda.get_device_name() if CUDA else ""
-    listed = next((rate for name, rate in PEAKS.items() if name in device), None)
-    peak = float(os.environ.get("RAYCI_BENCH_PEAK", 0)) or listed
+    peak = peak_rate()
     head = subject.model.get_output_embeddings().weight.numel()
     blocks = sum(value.numel() for value in subject.blocks.parameters())
-    return None if peak is None else 2 * (blocks * work.tokens + head * work.scored) / seconds / peak / 1e12
+    return None if peak is None else 2 * (blocks * work.tokens + head * work.scored) / seconds / peak
 
 
 @pytest.fixture(scope="module")
@@ -206,8 +203,7 @@ def test_questions(name: str, subject: Subject, data: Collection, rows: list[Any
 
 
 def test_text(subject: Subject, data: Collection, rows: list[Any]) -> None:
-    whole = "\n\n".join(document.text for document in data.wikitext)
-    cut = windows(subject.tokenizer, whole, min(8192, subject.context_length))
+    cut = windows(joined_ids(subject.tokenizer, data.wikitext, "\n\n"), min(8192, subject.context_length))
 
     def ours() -> Scores:
         return [[float(own.sum())] for own in token_log_probs(subject, cut, BUDGET)]

@@ -6,9 +6,7 @@ how many times as fast we are: the median of pairs of runs, one straight after t
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from rayci import registry
@@ -27,9 +25,8 @@ from rayci.interventions.compression.walk import walk
 from rayci.model import loading, modules
 from rayci.testbed import checkpoint, collection
 from tests.models import tiny
+from tests.oracle.llmcompressor_run import PYTHON, compress
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-oracle" / "bin" / "python"
 SEQUENCES, PAIRS = 128, 3
 METHODS: dict[str, tuple[float, dict[str, Any]]] = {
     "wanda": (0.5, {}),
@@ -76,14 +73,8 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def theirs(method: str, bench: Bench, scratch: Path) -> tuple[dict[str, Tensor], float]:
     """Compressed weights by name, and seconds."""
-    save_file({"tokens": bench.tokens}, scratch / "tokens.safetensors")
-    script = Path(__file__).with_name("compress.py")
-    command = [PYTHON, script, bench.folder, scratch / "tokens.safetensors", method, scratch / "out.safetensors"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    seconds = next(line for line in done.stdout.splitlines() if line.startswith("seconds"))
-    return load_file(scratch / "out.safetensors"), float(seconds.split()[1])
+    done = compress(bench.folder, bench.tokens, method, scratch, out=scratch / "out.safetensors")
+    return load_file(scratch / "out.safetensors"), done.seconds
 
 
 def ours(method: str, bench: Bench) -> tuple[dict[str, Tensor], float]:

@@ -186,12 +186,12 @@ class SecondOrder(Calibrated):
             for groups in alike(inputs, self.solve_batch):
                 kept |= self._solve(subject, inputs, groups, by_group, run, retries)
                 linears += sum(map(len, groups))
-        retries += [f"{self.name}: {note}" for note in run.notes]
         return Receipt(
             subject.weight_names(),
             {"sequences": len(tokens), "tokens": tokens.numel(), "linears": linears},
             tuple(retries),
             kept,
+            tuple(f"{self.name}: {note}" for note in run.notes),
         )
 
     def _solve(
