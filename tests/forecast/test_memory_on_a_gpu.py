@@ -21,7 +21,8 @@ SIZES: dict[str, Any] = {"hidden_size": 1024, "intermediate_size": 4096, "num_at
 @pytest.mark.parametrize(("method", "strength"), [("wanda", 0.5), ("sparsegpt", 0.5), ("gptq", 4), ("awq", 4)])
 def test_a_compressor_takes_what_was_foreseen_at_most(method: str, strength: float) -> None:
     subject = tiny(**SIZES, num_key_value_heads=2, max_position_embeddings=LENGTH, num_hidden_layers=3)
-    subject.model.to("cuda", torch.bfloat16)
+    subject.model.to(torch.bfloat16)
+    subject.model.to(torch.device("cuda"))
     tokens = torch.randint(subject.vocabulary, (SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(0))
     made = registry.intervention(method).configure("published", strength, {"sequences": SEQUENCES, "length": LENGTH})
     work = Workload(subject)

@@ -128,18 +128,19 @@ def test_a_recorded_loop_is_the_plain_one_bit_for_bit(rule: Make) -> None:
 def test_a_failed_recording_leaves_what_was_given_alone() -> None:
     weight, factor = (part.cuda() for part in problem())
     rule = half(weight, factor)
-    part, errors = weight.mT[:, :BLOCK].contiguous(), torch.zeros(LINEARS, BLOCK, ROWS, device="cuda")
-    settled, replays = rule.begin(0, weight.mT, part), Replays()
+    columns, local = weight.movedim(-1, 0), factor[:, :BLOCK, :BLOCK].movedim(0, -1)
+    part, errors = columns[:BLOCK].contiguous(), torch.zeros(BLOCK, LINEARS, ROWS, device="cuda")
+    settled, replays = rule.begin(0, columns, part), Replays()
 
     def waits(*tensors: Tensor) -> None:
         partial(replace, rule)(*tensors)
         float(tensors[0].sum())  # no stream may be waited for while it is recorded
 
     expected = [part.clone(), errors.clone()]
-    waits(*expected, factor[:, :BLOCK, :BLOCK], *settled)
+    waits(*expected, local, *settled)
     for _ in range(3):
         again = [part.clone(), errors.clone()]
-        replays(waits, *again, factor[:, :BLOCK, :BLOCK], *settled)
+        replays(waits, *again, local, *settled)
         assert all(own.equal(other) for own, other in zip(again, expected, strict=True))
     assert len(replays.notes) == 1
 

@@ -44,19 +44,19 @@ class Rounding:
         """Scale and zero of every group so far, `[…, out]` each, where they are read on the way."""
 
     def begin(self, start: int, columns: Tensor, block: Tensor) -> Settled:
-        """Scale and zero of each of the block's columns, `[…, columns, out]`, and which weights stay 0."""
-        stop = start + block.shape[-2]
+        """Scale and zero of each of the block's columns, `[columns, …, out]`, and which weights stay 0."""
+        stop = start + len(block)
         if self.laid is None:
             settled = self._read(start, stop, columns)
         else:
-            index = self.laid.group_of_column(columns.shape[-2])[..., start:stop]
-            index = index.expand(*columns.shape[:-2], -1).unsqueeze(-1)
-            settled = tuple(part.mT.take_along_dim(index, -2) for part in (self.laid.scale, self.laid.zero))
-        return settled if self.zeros is None else (*settled, self.zeros[..., start:stop].mT)
+            index = self.laid.group_of_column(len(columns))[..., start:stop].expand(*columns.shape[1:-1], -1)
+            parts = (self.laid.scale, self.laid.zero)
+            settled = tuple(_columns(part.take_along_dim(index.unsqueeze(-2), -1)) for part in parts)
+        return settled if self.zeros is None else (*settled, _columns(self.zeros[..., start:stop]))
 
     def choose(self, offset: int, block: Tensor, settled: Settled) -> Tensor:
-        scale, zero, *zeros = (part[..., offset, :] for part in settled)
-        codes = torch.round(block[..., offset, :] / scale).add_(zero).clamp_(0, 2**self.bits - 1)
+        scale, zero, *zeros = (part[offset] for part in settled)
+        codes = torch.round(block[offset] / scale).add_(zero).clamp_(0, 2**self.bits - 1)
         chosen = codes.sub_(zero).mul_(scale)
         return chosen.masked_fill_(zeros[0], 0) if zeros else chosen
 
@@ -67,12 +67,17 @@ class Rounding:
     def _read(self, start: int, stop: int, columns: Tensor) -> Settled:
         """Scales and zeros by column; those of groups that begin in the block from earlier blocks' updates."""
         for first in range(len(self.scales) * self.group, stop, self.group):
-            weights = columns[..., first : first + self.group, :].mT
+            weights = columns[first : first + self.group].movedim(0, -1)
             grid = including_zero(weights, self.bits, self.group, symmetric=self.symmetric)
             self.scales.append(grid.scale.squeeze(-1))
             self.zero_codes.append(grid.zero.squeeze(-1))
         groups = [column // self.group for column in range(start, stop)]
-        return tuple(torch.stack([parts[group] for group in groups], -2) for parts in (self.scales, self.zero_codes))
+        return tuple(torch.stack([parts[group] for group in groups]) for parts in (self.scales, self.zero_codes))
+
+
+def _columns(matrix: Tensor) -> Tensor:
+    """`[…, out, columns]` with the columns first, each of them contiguous."""
+    return matrix.movedim(-1, 0).contiguous()
 
 
 class GPTQ(Quantiser, SecondOrder):

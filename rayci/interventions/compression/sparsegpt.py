@@ -44,18 +44,18 @@ class Saliency:
         parity: bool = False,
     ) -> None:
         self.rows, self.sparsity, self.ratio, self.parity = rows, sparsity, ratio, parity
-        self.pivots = factor.diagonal(dim1=-2, dim2=-1).unsqueeze(-1)
-        self.mask = torch.zeros(*factor.shape[:-1], sum(rows), dtype=torch.bool, device=factor.device)
-        """True = pruned, `[…, in, out]`; `rows` of it belong to one linear each."""
+        self.pivots = factor.diagonal(dim1=-2, dim2=-1).movedim(-1, 0).unsqueeze(-1)
+        self.mask = torch.zeros(*self.pivots.shape[:-1], sum(rows), dtype=torch.bool, device=factor.device)
+        """True = pruned, `[in, …, out]`; `rows` of it belong to one linear each."""
 
     def begin(self, start: int, columns: Tensor, block: Tensor) -> Settled:
         """The mask of the block, which n:m fills on the way, and U_jj of its columns."""
-        whole = slice(start, start + block.shape[-2])
-        mask, pivots = self.mask[..., whole, :], self.pivots[..., whole, :]
+        whole = slice(start, start + len(block))
+        mask, pivots = self.mask[whole], self.pivots[whole]
         if self.ratio is None:
-            parts = _scores(block, pivots).mT.split(self.rows, dim=-2)
+            parts = _scores(block, pivots).split(self.rows, dim=-2)
             lowest = [lowest_in_matrix(part, self.sparsity, parity=self.parity) for part in parts]
-            mask.copy_(torch.cat(lowest, dim=-2).mT)
+            mask.copy_(torch.cat(lowest, dim=-2).movedim(-1, 0))
         return mask, pivots
 
     def choose(self, offset: int, block: Tensor, settled: Settled) -> Tensor:
@@ -63,13 +63,14 @@ class Saliency:
         if self.ratio and offset % self.ratio[1] == 0:
             n, m = self.ratio
             group = slice(offset, offset + m)
-            scores = _scores(block[..., group, :], pivots[..., group, :])
-            mask[..., group, :] = lowest_in_group(scores.mT.contiguous(), n, m).mT
-        return block[..., offset, :].masked_fill(mask[..., offset, :], 0)
+            scores = _scores(block[group], pivots[group])
+            mask[group] = lowest_in_group(scores.contiguous(), n, m).movedim(-1, 0)
+        return block[offset].masked_fill(mask[offset], 0)
 
 
 def _scores(columns: Tensor, pivots: Tensor) -> Tensor:
-    return columns.square() / pivots.square()
+    """w²/U_jj², `[…, out, columns]`."""
+    return (columns.square() / pivots.square()).movedim(0, -1)
 
 
 class SparseGPT(Pruner, SecondOrder):
@@ -103,7 +104,7 @@ class SparseGPT(Pruner, SecondOrder):
         dense = stacked(own, len(curvatures)).masked_fill_(dead, 0)
         rule = Saliency(factor, rows_of(own, len(curvatures)), self.sparsity, self.ratio, parity=self.parity)
         pruned = sweep(dense, factor, self.block_size, rule, run)
-        gone = rule.mask.mT | dead
+        gone = rule.mask.movedim(0, -1) | dead
         kept = {}
         for (name, weight), values, mask in zip(
             weights.items(), unstacked(pruned, own), unstacked(gone, own), strict=True
