@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,9 @@ class Assignment:
     downloads: str | None = None
     """The driver's folder of downloaded data, see `rayci.data.downloaded_files`."""
 
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """By name of a device, operations a second of one GPU or one CPU core in the model's dtype, where measured."""
+
     def runner(self, gpus: float, sheet: Timesheet) -> Runner:
         """The runner of one worker, with the model loaded on what the trial reserved; `sheet` is the worker's.
 
@@ -65,16 +68,24 @@ class Assignment:
                 at=str(self.spec.data),
                 hint="the same data on every node, left alone while the sweep runs",
             )
-        store = StageStore(self.store, limit=self.knobs.store_limit)
+        store, subject = StageStore(self.store, limit=self.knobs.store_limit), load_subject(sweep, gpus)
+        sheet.device_rate = self._rate(subject, gpus)
         return Runner(
             sweep,
-            load_subject(sweep, gpus),
+            subject,
             store,
             self.results,
             self.knobs.sharing,
             device_share=min(gpus, 1.0),
             sheet=sheet,
         )
+
+    def _rate(self, subject: Subject, gpus: float) -> float | None:
+        """Operations a second of what the trial reserved; None where nobody measured a device like this one."""
+        from rayci.forecast.rates import device_name
+
+        one = self.rates.get(device_name(subject.device))
+        return None if one is None else one * (gpus if subject.device.type == "cuda" else self.spec.resources.threads)
 
 
 def trial_config(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rayci import table
 from rayci.data import downloaded_files
 from rayci.forecast.estimator import Estimator
+from rayci.forecast.rates import saved
 from rayci.forecast.stage_times import known_times
 from rayci.planning.faults import Blame
 from rayci.planning.plan import Plan
@@ -104,8 +105,9 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
         from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
 
         folder.tidy()
-        assignment, ray = _assignment(sweep, folder, knobs), ray or stack.enter_context(ready(todo))
+        ray = ray or stack.enter_context(ready(todo))
         ray.preflight.save(folder.root)
+        assignment = _assignment(sweep, folder, knobs)
         experiments = Experiments(
             estimator,
             plan,
@@ -137,7 +139,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
 
 
 def _assignment(sweep: Sweep, folder: RunFolder, knobs: Knobs) -> Assignment:
-    downloads = downloaded_files.folder()
+    downloads, single = downloaded_files.folder(), sweep.spec.dtype == "float32"
     return Assignment(
         sweep.spec,
         folder.workers_results,
@@ -147,6 +149,7 @@ def _assignment(sweep: Sweep, folder: RunFolder, knobs: Knobs) -> Assignment:
         content=sweep.content,
         commit=sweep.commit,
         downloads=None if downloads is None else str(downloads),
+        rates={each.device: each.fp32 if single else each.bf16 for each in saved(folder.root)},
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from rayci.errors import RequestError
+from rayci.forecast.rates import device_name
 from rayci.planning.plan import make
 from rayci.planning.resources import Resources
 from rayci.planning.spec import Spec
@@ -65,3 +68,11 @@ def test_a_worker_refuses_other_data(assignment: Assignment) -> None:
     path.write_text(path.read_text().replace("three", "four"))
     with pytest.raises(RequestError, match="not those that the sweep was started with"):
         assignment.runner(0, Timesheet())
+
+
+def test_a_worker_knows_the_rate_of_what_it_reserved(assignment: Assignment) -> None:
+    own = device_name(torch.device("cpu"))
+    for rates, expected in (({own: 1e9, "another": 5e9}, 3e9), ({"another": 5e9}, None), ({}, None)):
+        resources = Resources(threads=3)
+        given = replace(assignment, rates=rates, spec=assignment.spec.model_copy(update={"resources": resources}))
+        assert given.runner(0, sheet := Timesheet()).sheet is sheet and sheet.device_rate == expected

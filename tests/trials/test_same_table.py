@@ -63,3 +63,12 @@ def test_several_experiments(
     assert run.counts["applied"] == found[found["stage"] > 0]["stage_fingerprint"].nunique()
     kept = expected[expected["stage_fingerprint"].isin(set(found["stage_fingerprint"]))].reset_index(drop=True)
     pd.testing.assert_frame_equal(found, kept, check_exact=True)
+
+
+def test_a_workers_visits_fill_its_time(undisturbed: Path) -> None:
+    frame = table.read(undisturbed).frame
+    spent = frame.groupby("recorded_at")[[name for name in table.SECONDS if name != "measure_seconds"]].first()
+    seconds = spent.sum(axis=1) + frame.groupby("recorded_at")["measure_seconds"].sum()
+    stamps = seconds.index.to_series()
+    assert len(seconds) == frame["stage_fingerprint"].nunique() and set(frame["device_rate"].notna()) == {True}
+    assert seconds.iloc[1:].sum() == pytest.approx((stamps.iloc[-1] - stamps.iloc[0]).total_seconds(), rel=0.05)
