@@ -13,7 +13,7 @@ from rayci.data import TESTBED, asked, downloaded_files
 from rayci.data.hub_files import AbsentDataError
 from rayci.data.supply import locate as locate_data
 from rayci.data.supply import places_on_the_hub
-from rayci.errors import RequestError
+from rayci.errors import RequestError, StorageError
 from rayci.forecast.rates import Rates, measure
 from rayci.model import folder
 from rayci.planning.spec import Spec
@@ -179,6 +179,10 @@ def _disk(needs: Needs) -> Finding:
 
 
 def _measured(needs: Needs, rates: list[Rates]) -> Finding:
-    place = node_folder() if "://" in needs.store else Path(needs.store)
-    rates.append(measure("cuda" if needs.gpu else "cpu", standing(place)))
+    place = standing(node_folder() if "://" in needs.store else Path(needs.store))
+    try:
+        rates.append(measure("cuda" if needs.gpu else "cpu", place))
+    except (OSError, StorageError) as error:
+        advice = "--out, --store or --storage: a folder that every node sees and may write"
+        return Finding("rates", "problem", f"nothing can be written in {place}: {error}", advice)
     return Finding("rates", "ok", rates[0].device)

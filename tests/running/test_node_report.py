@@ -62,6 +62,15 @@ def test_everything_that_is_lacking_is_found_and_nothing_measured(needs: Needs) 
     assert all(finding.advice for finding in told.findings) and told.rates is None
 
 
+def test_a_folder_that_cannot_be_written(needs: Needs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(device: str, folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("rayci.running.node_report.measure", refused)
+    last = report(needs, 8, measured=True).findings[-1]
+    assert last.state == "problem" and "Permission denied" in last.found and "--storage" in last.advice
+
+
 def test_weights_that_cannot_be_read(needs: Needs, tmp_path: Path) -> None:
     broken = tmp_path / "model"
     broken.mkdir()

@@ -38,7 +38,7 @@ class Greedy(Intervention):
 SPEC = """\
 model: testbed
 interventions:
-  greedy: {needs_gpus: {sweep: [0.25, 1.0, 2.0]}}
+  greedy: {needs_gpus: {sweep: [0.25, 1.0, 4.0]}}
   rtn: {bits: 4}
 compose: {orders: listed, singles: false}
 recompress: never
@@ -81,10 +81,12 @@ def test_a_larger_share_after_out_of_memory(grown: tuple[pd.DataFrame, str]) -> 
     assert frame.loc["greedy{needs_gpus=1.0}", "status"] == "ok"
     assert frame.loc["greedy{needs_gpus=1.0} > rtn@4", "status"] == "ok"
     assert notes.count("greedy{needs_gpus=1.0}: ") == 2  # a quarter and a half did not do, a whole one did
+    assert notes.count("greedy{needs_gpus=4.0}: ") == 3  # nor did a whole one, and two are all that a node has
 
 
 def test_the_largest_share_is_the_last_try(grown: tuple[pd.DataFrame, str]) -> None:
     frame, _ = grown
-    assert frame.loc["greedy{needs_gpus=2.0}", "status"] == "failed"
-    assert "allocate memory" in frame.loc["greedy{needs_gpus=2.0}", "reason"]
-    assert frame.loc["greedy{needs_gpus=2.0} > rtn@4", "status"] == "skipped"
+    assert frame.loc["greedy{needs_gpus=4.0}", "status"] == "failed"
+    reason = frame.loc["greedy{needs_gpus=4.0}", "reason"]
+    assert reason.startswith("out of memory, and no node has more: ") and "allocate memory" in reason
+    assert frame.loc["greedy{needs_gpus=4.0} > rtn@4", "status"] == "skipped"
