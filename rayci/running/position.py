@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from rayci.context import Context
 from rayci.errors import OutOfMemory, gathered, refuse
@@ -155,7 +156,9 @@ class Position:
     def _context(self, stage: Stage) -> Context:
         """What the step to a stage may read; what it builds from the stage it starts from is kept beside that one."""
         context = self.sweep.context(stage.replicate, stage.seed)
-        return replace(context, objects=self.store.objects(self._at)) if self.sharing else context
+        if not self.sharing:
+            return context
+        return replace(context, objects=self.store.objects(self._at, partial(self.sheet.on, Activity.IDLE)))
 
     def _apply(self, link: Link, context: Context, no_more: str | None) -> Outcome:
         failure = origin = operations = None

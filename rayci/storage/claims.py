@@ -12,9 +12,10 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from socket import gethostname
 from threading import Event, Thread
+from typing import Any
 
 from rayci.errors import StorageError
 from rayci.storage.files import Files
@@ -27,14 +28,18 @@ _SHORTEST, _LONGEST = 0.02, 2.0
 """Seconds between two looks of who waits: at first, and in the end."""
 
 
+Waiting = Callable[[], AbstractContextManager[Any]]
+"""Entered while one waits: whoever counts seconds gives it."""
+
+
 @contextmanager
-def turn(files: Files, name: str, done: Callable[[], bool]) -> Iterator[None]:
+def turn(files: Files, name: str, done: Callable[[], bool], waiting: Waiting = nullcontext) -> Iterator[None]:
     """Wait until nobody else holds the claim of this name, or all is `done`; inside it is one's own, if it was free.
 
     Nobody waits where the files do not answer.
     """
     token, taken = uuid.uuid4().hex, False
-    with suppress(StorageError):
+    with suppress(StorageError), waiting():
         taken = _taken(files, name, token, done)
     if not taken:
         yield

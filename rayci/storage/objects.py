@@ -7,7 +7,9 @@ is checked by its sha256, counts under the store's limit, and goes with the last
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
@@ -33,6 +35,8 @@ class StageObjects:
     room: Room
     notes: list[str]
     """Where it is said what could not be stored or read."""
+    waiting: claims.Waiting = nullcontext
+    """Entered while another builds."""
 
     def built(
         self, model: PreTrainedModel, what: Any, build: Callable[[], Mapping[str, Tensor]]
@@ -43,7 +47,8 @@ class StageObjects:
         if found is not None:
             return found
         stored = place(self.stage, RECEIPTS, label)
-        with claims.turn(self.files, place(self.stage, "claim", label), lambda: self.files.exists(stored)):
+        claim, done = place(self.stage, "claim", label), partial(self.files.exists, stored)
+        with claims.turn(self.files, claim, done, self.waiting):
             found = self._read(label)
             if found is None:
                 found = {name: value.detach().cpu().contiguous() for name, value in build().items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from rayci.errors import CorruptionError, RequestError, StorageError
 from rayci.intervention import Receipt
 from rayci.storage import tensor_files
+from rayci.storage.claims import Waiting
 from rayci.storage.entries import decode, encode
 from rayci.storage.files import open_files
 from rayci.storage.objects import StageObjects
@@ -160,9 +161,9 @@ class StageStore:
         with self._noting():
             self._room.free(stage)
 
-    def objects(self, stage: str) -> StageObjects:
-        """What methods build from a stage once, see `rayci.storage.objects`."""
-        return StageObjects(stage, self._files, self._room, self._notes)
+    def objects(self, stage: str, waiting: Waiting = nullcontext) -> StageObjects:
+        """What methods build from a stage once, see `rayci.storage.objects`; `waiting` is entered meanwhile."""
+        return StageObjects(stage, self._files, self._room, self._notes, waiting)
 
     def free_objects(self, stage: str) -> None:
         """Delete what was built from a stage; its weights stay."""

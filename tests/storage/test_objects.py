@@ -9,6 +9,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,27 @@ def test_a_builder_that_is_killed_blocks_nobody(make: Make, tmp_path: Path) -> N
     os.kill(worker.pid or 0, signal.SIGKILL)
     worker.join()
     assert object_of(make()) == 1
+
+
+def test_the_wait_for_a_builder_is_told_of(tmp_path: Path) -> None:
+    begun, waits, over = threading.Event(), threading.Event(), threading.Event()
+
+    def build() -> Mapping[str, Tensor]:
+        begun.set()
+        assert waits.wait(60) and not over.is_set()
+        return weights(1)
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        waits.set()
+        yield
+        over.set()
+
+    with ThreadPoolExecutor(1) as builder:
+        building = builder.submit(StageStore(tmp_path / "store").objects(stage(1)).built, MODEL, WHAT, build)
+        assert begun.wait(60)
+        found = StageStore(tmp_path / "store").objects(stage(1), waiting).built(MODEL, WHAT, never)
+        assert over.is_set() and found["w"].equal(building.result()["w"])
 
 
 @pytest.fixture

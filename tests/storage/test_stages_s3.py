@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from rayci.storage.room import folder
 from rayci.storage.stages import Outcome, StageStore
 from tests.running.test_runner import GRID, comparable, own_criteria, run_all, runner
 from tests.s3 import Server, bucket, server, started
+from tests.storage.test_objects import MODEL
 from tests.storage.test_stages import KIB, stage, weights
 
 ROOT = "s3://sweeps/shared/store"
@@ -64,6 +66,23 @@ def test_weights_are_downloaded_once_a_node(server: Server, tmp_path: Path) -> N
         found = node(tmp_path / "b").weights(stage(1))
         assert found is not None and torch.equal(found[0].tensors["w"], weights(8)["w"])
     assert server.downloads() == 1
+
+
+def test_nodes_that_start_together_build_an_object_once(server: Server, tmp_path: Path) -> None:
+    built: list[int] = []
+
+    def build() -> dict[str, torch.Tensor]:
+        built.append(1)
+        time.sleep(0.3)
+        return weights(8)
+
+    def ask(name: str) -> None:
+        found = node(tmp_path / name).objects(stage(1)).built(MODEL, {"layers": [0]}, build)
+        assert torch.equal(found["w"], weights(8)["w"])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(ask, "abcd"))
+    assert len(built) == 1 and not bucket().glob("sweeps/**/*claim*")
 
 
 def test_workers_of_a_node_that_start_together_download_once(server: Server, tmp_path: Path) -> None:
