@@ -16,6 +16,7 @@ from rayci.settings import Settings
 if TYPE_CHECKING:
     from rayci.context import Context
     from rayci.data.records import Collection
+    from rayci.effort import Effort
     from rayci.subject import Subject
     from rayci.workload import Workload
 
@@ -86,8 +87,8 @@ class Criterion(Settings, ABC):
         """The scale on these data, which may decide the chance level and nothing else."""
         return self.scale
 
-    def operations(self, work: Workload) -> float:
-        """Floating-point operations of `measure`, for the forecast's hours.
+    def operations(self, work: Workload) -> Effort | float:
+        """Floating-point operations of `measure`, for the forecast's hours: a number, or what else it takes as well.
 
         A criterion that does not say: the data that it needs once through the model, or a look at the weights.
         """

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rayci.context import Context
+    from rayci.effort import Effort
     from rayci.subject import Subject
     from rayci.workload import Workload
 
@@ -123,14 +124,15 @@ class Intervention(Settings, ABC):
         """Bytes of what `apply` leaves with `Context.built`."""
         return 0
 
-    def operations(self, work: Workload) -> float:
-        """Floating-point operations of `apply`, for the forecast's hours.
+    def operations(self, work: Workload) -> Effort | float:
+        """Floating-point operations of `apply`, for the forecast's hours: a number, or what else it takes as well.
 
         A method that does not say: one pass over the data that it needs, and back if it takes gradients.
         """
         tokens = sum(work.tokens(part) for part in self.needs)
-        passing = work.training_operations if self.gradients else work.forward_operations
-        return work.pass_operations() + passing(tokens)
+        if self.gradients:
+            return work.pass_operations() + work.training_operations(tokens, work.changed_by(self))
+        return work.pass_operations() + work.forward_operations(tokens)
 
     def memory(self, work: Workload) -> int:
         """Bytes that `apply` takes on the device beyond the model's weights, at most.

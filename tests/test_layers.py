@@ -26,7 +26,8 @@ FLOORS = (
     }
     | {"storage.hub_cache", "storage.urls", "storage.user_paths"},
     {"item_values", "table", "model", "data", "testbed"},
-    {"intervention", "criterion", "context", "subject", "registry", "workload", "model.loading", "model.shapes"},
+    {"intervention", "criterion", "context", "effort", "subject", "registry", "workload"}
+    | {"model.loading", "model.shapes"},
     {"interventions", "criteria", "codec"},
     {"planning", "storage"},
     {"running", "forecast", "inplace", "conformance", "export"},

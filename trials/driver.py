@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rayci import table
 from rayci.data import downloaded_files
 from rayci.forecast.estimator import Estimator
+from rayci.forecast.probe import Probe
 from rayci.forecast.rates import saved
 from rayci.forecast.stage_times import known_times
 from rayci.planning.faults import Blame
@@ -86,7 +87,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
     plan = sweep.planner.plan()
     wanted = selection.indices(plan)
     asked = Plan(plan.spec, tuple(plan.trials[index] for index in wanted))
-    estimator = Estimator(sweep.planner, known_times(spec.model, folder.root))
+    estimator = Estimator(sweep.planner, known_times(spec.model, folder.root), Probe.of_run(folder.root), sweep.data)
     nothing_done = knobs.store is knobs.storage is None and not folder.root.exists()
     ready = partial(session, Prepared(sweep, plan, estimator, knobs, folder, Blame(source)))
     with ExitStack() as stack:

@@ -94,7 +94,7 @@ def _looked_at(
 
 
 def _needs(asked: Prepared, share: float, workers: int | None) -> Needs:
-    estimate, downloads = asked.estimator.of(asked.plan), downloaded_files.folder()
+    estimate, downloads = asked.estimator.of(asked.plan, workers=workers or 1), downloaded_files.folder()
     disk = {
         Keep.SHARED: estimate.disk_bytes,
         Keep.ALL: estimate.disk_keeping_all_bytes,

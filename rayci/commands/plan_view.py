@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rayci.data.records import Collection
-from rayci.forecast.estimator import HOUR, Estimator
+from rayci.errors import RequestError
+from rayci.forecast.estimator import Estimator
+from rayci.forecast.hours import HOUR
+from rayci.forecast.probe import Probe
 from rayci.forecast.stage_times import known_times
 from rayci.planning.plan import Plan, Planner
 from rayci.units import hours, size
@@ -21,19 +24,41 @@ def foresee(
     run: Path | None = None,
     times: str | None = None,
     price: float | None = None,
+    probe: bool = False,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Counts, what a trial reserves, the estimates, and what is left where `run` (runs/<name>) holds this sweep.
 
-    `times` is an earlier run of the same model. Raises RequestError where it has no table, or none of this model
-    and kind of device.
+    `times` is an earlier run of the same model; `probe` measures this machine, else what a run has measured of its
+    nodes counts. Raises RequestError where `times` has no table, or none of this model and kind of device, and where
+    there is no GPU to measure.
     """
+    from rayci.trials import machine
+    from rayci.trials.knobs import Knobs
+
     spec = planner.spec
     own = run or Path("runs") / spec.name
-    estimator = Estimator(planner, known_times(spec.model, Path(times) if times else own, strict=times is not None))
-    estimate = estimator.of(plan, price).row()
+    kind = "cpu" if spec.resources.gpus == 0 else "cuda"
+    measured = _here(kind, own) if probe else Probe.of_run(Path(times) if times else own)
+    known = known_times(spec.model, Path(times) if times else own, strict=times is not None)
+    estimator = Estimator(planner, known, measured, data)
+    estimate = estimator.of(plan, price, machine.workers(Knobs(workers=workers), spec.resources)).row()
     reserved = {"trial_cpus": spec.resources.cpus, "trial_gpus": spec.resources.gpus}
     begun = {} if data is None else _left(planner, plan, data, own, estimator)
-    return {**plan.summary(), **reserved, "trial_memory_bytes": estimate.pop("memory_bytes"), **estimate, **begun}
+    needed = {"trial_memory_bytes": estimate.pop("memory_bytes")}
+    return {**plan.summary(), **reserved, **needed, **estimate, "probe": measured.row(kind), **begun}
+
+
+def _here(kind: str, folder: Path) -> Probe:
+    import torch
+
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise RequestError(
+            "the spec's trials run on GPUs, and this machine has none to measure",
+            at="--probe",
+            hint="--out of a run on them, which measures them before its first trial",
+        )
+    return Probe.here(kind, folder)
 
 
 def _left(planner: Planner, plan: Plan, data: Collection, run: Path, estimator: Estimator) -> dict[str, Any]:
@@ -53,19 +78,33 @@ def _left(planner: Planner, plan: Plan, data: Collection, run: Path, estimator: 
 
 
 def readable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with units, for people; notes left out."""
+    """The same with units, for people; notes left out, and GPUs' hours where there are none."""
     shown: dict[str, Any] = {}
     for key, value in values.items():
-        if key == "notes":
+        name = key.replace("_", " ")
+        if key == "notes" or (key.startswith("gpu_hours") and not value):
             continue
-        if value is None:
+        if key == "probe":
+            shown[key] = "none, rates are assumed" if value is None else f"{value['device']}, {value['place']}"
+        elif value is None:
             shown[key.removesuffix("_bytes").replace("_", " ")] = "not known"
         elif key.endswith("_bytes"):
             shown[key.removesuffix("_bytes").replace("_", " ")] = size(value)
         elif key.endswith("_hours"):
             shown[f"{key.removesuffix('_hours')} time"] = hours(value)
+        elif key.endswith("_hours_by_kind"):
+            shown[f"{key.removesuffix('_hours_by_kind')} time of"] = _most(value)
         elif key == "cost":
             shown[key] = f"{value:,.2f} USD"
         else:
-            shown[key.replace("_", " ")] = value
+            shown[name] = value
     return shown
+
+
+def _most(by_kind: Mapping[str, float], count: int = 5) -> str:
+    """The kinds that take most, and all others together."""
+    items = list(by_kind.items())
+    rest = sum(taken for _, taken in items[count:])
+    return ", ".join(
+        f"{name} {hours(taken)}" for name, taken in [*items[:count], *([("others", rest)] if rest else [])]
+    )

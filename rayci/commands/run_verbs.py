@@ -53,6 +53,10 @@ def plan(
         str | None, typer.Option(help="A run whose measured times to use.", show_default="runs/<name>, if there")
     ] = None,
     price: Annotated[float | None, typer.Option(help="USD a GPU-hour; wins over the spec's.", min=0)] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Measure this machine for a few seconds, where the sweep is to run.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(help="Trials at a time.", show_default="what the cores allow")] = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="A run to go on with: what is left.", show_default="runs/<name>")
     ] = None,
@@ -81,7 +85,16 @@ def plan(
         show(rows, format, title=f"{sweep.name}: trials in the order in which they start")
         return
     rate = None if price is None else finite(price, "--price")
-    values = foresee(planner, trial_plan, examined.data, run=out_folder, times=times, price=rate)
+    values = foresee(
+        planner,
+        trial_plan,
+        examined.data,
+        run=out_folder,
+        times=times,
+        price=rate,
+        probe=probe,
+        workers=workers,
+    )
     values["notes"] = [*examined.unknown(), *examined.notes, *values["notes"]]
     if format is Format.JSON:
         print_json(values)

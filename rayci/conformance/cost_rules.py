@@ -24,10 +24,10 @@ class CostRules:
     def test_what_it_costs_is_finite_positive_and_grows_with_the_texts(self) -> None:
         """A sum of all steps, and a maximum over them, is only as sound as each of them."""
         made, work = self.make(), Workload(self.subject())
-        longer = {name: 2 * size for name, size in asdict(work.texts).items() if size}
+        longer: dict[str, Any] = {name: 2 * size for name, size in asdict(work.texts).items() if isinstance(size, int)}
         more = replace(work, edits=2 * work.edits, texts=replace(work.texts, **longer))
         for name, figure in (("operations", made.operations), ("memory", made.memory)):
-            few, many = figure(work), figure(more)
+            few, many = float(figure(work)), float(figure(more))
             assert math.isfinite(few) and few > 0, f"{name} are {few!r}"
             assert few <= many < math.inf, f"{name} are {few:g}, and {many:g} on texts that are twice as long"
         assert isinstance(made.memory(work), int), "memory is no number of bytes"

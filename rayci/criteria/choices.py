@@ -25,6 +25,7 @@ from rayci.criteria.evaluation.question_tokens import Question
 from rayci.criteria.evaluation.row_batches import MOST_SCORED
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.data.records import Choice, Collection
+from rayci.effort import Effort
 from rayci.errors import DataError, MeasurementError, RequestError, caught
 from rayci.kinds import Direction, Scale
 from rayci.settings import ForwardBatch
@@ -123,9 +124,9 @@ class MultipleChoice(Criterion):
 
     def count(self, work: Workload) -> int:
         """Questions that are asked, at most."""
-        return min(work.questions(self.part), self.limit or work.questions(self.part))
+        return min(work.count(self.part), self.limit or work.count(self.part))
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         own = self.count(work) * work.texts.choice
         return work.forward_operations(own + self.prefixes(work) * self.prefix(work))
 

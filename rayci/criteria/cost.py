@@ -14,6 +14,7 @@ import torch
 
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
+from rayci.effort import Effort
 from rayci.intervention import DENSE_BITS
 from rayci.item_values import Items
 from rayci.kinds import Direction, Scale
@@ -24,8 +25,8 @@ from rayci.workload import Workload
 
 
 class _OfWeights(Criterion):
-    def operations(self, work: Workload) -> float:
-        return work.pass_operations()
+    def operations(self, work: Workload) -> Effort:
+        return work.looking_operations()
 
     def memory(self, work: Workload) -> int:
         return work.pass_bytes()

@@ -24,6 +24,7 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.criteria.evaluation.scored_positions import projecting
 from rayci.criterion import Criterion, Reading
+from rayci.effort import Effort
 from rayci.errors import Inapplicable
 from rayci.kinds import Direction, Scale
 from rayci.model.peak_memory import PeakMemory
@@ -39,9 +40,9 @@ class _DeviceRun(Criterion):
     new_tokens: Annotated[int, Field(ge=1)] = 32
     """Tokens fed one at a time after it."""
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         """A run."""
-        return work.forward_operations(self.prompt_tokens + self.new_tokens)
+        return work.forward_operations(self.prompt_tokens, passes=1) + work.writing_operations(1, self.new_tokens)
 
     def memory(self, work: Workload) -> int:
         """The pass over the prompt, keys and values of all tokens, and the logits of one."""
@@ -78,7 +79,7 @@ class Latency(_DeviceRun):
     repeats: Annotated[int, Field(ge=1)] = 5
     """How often it runs after a first time that does not count."""
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         return (1 + self.repeats) * super().operations(work)
 
     def measure(self, subject: Subject, context: Context) -> Reading:

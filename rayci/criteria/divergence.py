@@ -25,6 +25,7 @@ from rayci.criteria.evaluation.text_likelihoods import passes
 from rayci.criteria.evaluation.windows import in_pieces
 from rayci.criteria.running_text import RunningText
 from rayci.criterion import Reading
+from rayci.effort import Effort
 from rayci.errors import MeasurementError
 from rayci.kinds import Direction, Scale
 from rayci.subject import Subject
@@ -47,7 +48,7 @@ class Divergence(RunningText):
     name: ClassVar[str] = "kl_to_base"
     scale: ClassVar[Scale] = Scale(Direction.LOWER, 0.0, None, None, "nats per token")
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         """Two passes over the text, and over the weights that change places."""
         return 2 * super().operations(work) + work.pass_operations()
 

@@ -21,6 +21,7 @@ from rayci.criteria.evaluation.row_batches import MOST_SCORED
 from rayci.criteria.evaluation.text_likelihoods import most_likely, token_log_probs
 from rayci.criteria.running_text import RunningText
 from rayci.criterion import Criterion, Reading, mean_reading
+from rayci.effort import Effort
 from rayci.errors import DataError, MeasurementError
 from rayci.kinds import UNIT_INTERVAL, Direction, Scale
 from rayci.model.encoding import prompt_ids, target_ids
@@ -65,7 +66,7 @@ class _OfTargets(Criterion):
     forward_tokens: Annotated[ForwardBatch, Field(ge=1)] = 32_768
     """Tokens in one forward pass, padding included; changes speed and memory only."""
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         return work.forward_operations(work.tokens("edits"))
 
     def memory(self, work: Workload) -> int:
@@ -106,7 +107,7 @@ class LossRatio(RunningText):
     needs: ClassVar[frozenset[str]] = frozenset({"edits", "evaluation"})
     per_edit_batch: ClassVar[bool] = True
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         return work.forward_operations(work.tokens("edits") + work.tokens("evaluation"))
 
     def measure(self, subject: Subject, context: Context) -> Reading:

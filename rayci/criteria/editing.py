@@ -68,6 +68,9 @@ class EditLocality(EditCriterion):
 
     name: ClassVar[str] = "edit_locality"
 
+    def prompts(self, work: Workload) -> int:
+        return work.edits * work.texts.locality
+
     def questions(self, edit: EditRecord) -> Sequence[QuestionAnswer]:
         return edit.locality
 

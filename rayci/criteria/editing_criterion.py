@@ -17,6 +17,7 @@ from rayci.criteria.evaluation.chat_turns import as_chat
 from rayci.criteria.evaluation.content_tokens import SPARE, content_tokens, is_content
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.data.records import Collection, EditRecord, QuestionAnswer
+from rayci.effort import Effort
 from rayci.errors import DataError, RequestError
 from rayci.kinds import UNIT_INTERVAL, Scale
 from rayci.model.encoding import target_ids
@@ -56,8 +57,12 @@ class EditCriterion(Criterion):
         """Prompts of an edit batch."""
         return work.edits * work.texts.rephrases
 
-    def operations(self, work: Workload) -> float:
-        return work.forward_operations(self.prompts(work) * (work.texts.edit + self.further))
+    def operations(self, work: Workload) -> Effort:
+        """Prompts, then a token at a time of all rows that fit into a batch: those of the target, and what goes on."""
+        rows, row = self.prompts(work), work.texts.edit + SPARE + self.further
+        batches = -(-rows * row // self.forward_tokens)
+        written = batches * work.writing_operations(rows / batches, work.texts.target + self.further)
+        return work.forward_operations(rows * work.texts.edit, passes=batches) + written
 
     def memory(self, work: Workload) -> int:
         """A batch of prompts with the keys and values of all blocks, and the logits of its last tokens."""

@@ -18,6 +18,7 @@ from rayci.criteria.knowledge import Mmlu, Wmdp, WmdpBio, WmdpCyber
 from rayci.criteria.truthful import TruthfulChoice
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.data.records import Collection
+from rayci.effort import Effort
 from rayci.errors import MeasurementError, RequestError
 from rayci.kinds import Direction, Scale
 from rayci.settings import ForwardBatch, Needs
@@ -83,8 +84,8 @@ class Flips(Criterion):
         turned = [float(now != then) for now, then in zip(right, before, strict=True)]
         return mean_reading(turned, right, "; ".join(notes) or None)
 
-    def operations(self, work: Workload) -> float:
-        return sum(criterion.operations(work) for criterion in self.wraps())
+    def operations(self, work: Workload) -> Effort:
+        return sum((criterion.operations(work) for criterion in self.wraps()), Effort())
 
     def memory(self, work: Workload) -> int:
         return max(criterion.memory(work) for criterion in self.wraps())

@@ -24,6 +24,7 @@ from rayci.criteria.evaluation.text_likelihoods import token_log_probs
 from rayci.criteria.rank_auc import Values, rank_auc
 from rayci.criterion import Criterion, Reading
 from rayci.data.records import Document, Passage
+from rayci.effort import Effort
 from rayci.errors import DataError, MeasurementError
 from rayci.item_values import Items
 from rayci.kinds import Direction, Scale
@@ -53,7 +54,7 @@ class PrivacyLeakage(Criterion):
     forward_tokens: Annotated[ForwardBatch, Field(ge=1)] = 32_768
     """Tokens in one forward pass, padding included; changes speed and memory only."""
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         return work.forward_operations(work.tokens("members") + work.tokens("holdout"))
 
     def memory(self, work: Workload) -> int:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading, mean_reading
+from rayci.effort import Effort
 from rayci.interventions.unlearning.batches import choose, part_of
 from rayci.interventions.unlearning.recall_stop import FORWARD_BATCH, questions_answered
 from rayci.kinds import Direction, Scale
@@ -29,8 +30,9 @@ class _Recall(Criterion):
         """Only a choice of questions is drawn."""
         return self.samples is not None
 
-    def operations(self, work: Workload) -> float:
-        return work.forward_operations((self.samples or work.texts.items) * work.texts.question)
+    def operations(self, work: Workload) -> Effort:
+        questions = self.samples or work.count(self.part)
+        return work.forward_operations(questions * work.texts.question, passes=-(-questions // FORWARD_BATCH))
 
     def memory(self, work: Workload) -> int:
         """A batch of questions with the logits of all their tokens."""

@@ -12,6 +12,7 @@ from rayci.criteria.evaluation.row_batches import MOST_SCORED
 from rayci.criteria.evaluation.text_likelihoods import token_log_probs
 from rayci.criteria.evaluation.windows import PIECE, windows
 from rayci.criterion import Criterion
+from rayci.effort import Effort
 from rayci.errors import DataError, MeasurementError
 from rayci.model.token_cache import joined_ids
 from rayci.settings import ForwardBatch
@@ -37,7 +38,7 @@ class RunningText(Criterion):
     forward_tokens: Annotated[ForwardBatch, Field(ge=1)] = 32_768
     """Tokens in one forward pass, padding included; changes speed and memory only."""
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         return work.forward_operations(work.tokens(self.part))
 
     def memory(self, work: Workload) -> int:

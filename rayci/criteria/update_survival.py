@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading
+from rayci.effort import Effort
 from rayci.errors import Inapplicable
 from rayci.intervention import Compressor, Receipt
 from rayci.interventions.compression.quantiser import Quantiser
@@ -37,7 +38,7 @@ class UpdateSurvival(Criterion):
     scale: ClassVar[Scale] = UNIT_INTERVAL
     item: ClassVar[str | None] = "linear"
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         return work.pass_operations()
 
     def memory(self, work: Workload) -> int:

@@ -21,6 +21,7 @@ from rayci.criteria.evaluation.greedy_texts import greedy_texts
 from rayci.criteria.evaluation.prompts import encoded
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.data.records import Collection
+from rayci.effort import Effort
 from rayci.errors import DataError, RequestError, caught
 from rayci.settings import ForwardBatch
 from rayci.subject import Subject
@@ -117,11 +118,15 @@ class WrittenText(Criterion):
 
     def count(self, work: Workload) -> int:
         """Records that are asked, at most."""
-        return min(work.texts.items, self.limit or work.texts.items)
+        return min(work.count(self.part), self.limit or work.count(self.part))
 
-    def operations(self, work: Workload) -> float:
-        row = min(self.asked_tokens(work) + self.tokens, work.context)
-        return work.forward_operations(self.count(work) * row + self.shown_tokens(work))
+    def operations(self, work: Workload) -> Effort:
+        """Prompts, then a token at a time of all rows that fit into a batch."""
+        rows, own, shown = self.count(work), self.asked_tokens(work), self.shown_tokens(work)
+        asked = min(own, max(work.context - self.tokens, 1))
+        batches = -(-rows * (shown + asked + self.tokens) // self.forward_tokens)
+        written = batches * work.writing_operations(rows / batches, self.tokens)
+        return work.forward_operations(rows * asked + shown, passes=batches + 1) + written
 
     def memory(self, work: Workload) -> int:
         """A batch of prompts without their examples, keys and values of all its tokens, and logits of the last ones.

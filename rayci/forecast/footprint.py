@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
+from rayci.forecast.simulated_store import most_held
 from rayci.kinds import Keep
 from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner
+from rayci.planning.schedule import Seconds, equally_long
 from rayci.workload import Workload
 
 Step = tuple[frozenset[str], bool]
@@ -60,33 +62,21 @@ class Footprint:
             sizes[writer] += self._sizes.get(name, 0)
         return sizes
 
-    def peak(self, plan: Plan, planner: Planner, keep: Keep = Keep.NONE) -> int:
-        """Most bytes that the stage store holds at a time, objects that methods build from a stage included.
+    def peaks(self, plan: Plan, planner: Planner, workers: int = 1, seconds: Seconds = equally_long) -> dict[Keep, int]:
+        """Most bytes that the stage store holds at a time, by what is kept; objects that methods build are freed.
 
-        One worker takes the trials in the plan's order; a stage that another trial continues from
-        is stored when its first trial has made it and freed when the last that contains it has ended, unless it is
-        to be kept; what was built from it is always freed. With `all`, every other stage is stored as well.
+        Stages that other trials continue from come, and go where none are kept, as so many workers whose stages take
+        `seconds` build them and need them no longer.
         """
-        last = {stage.fingerprint: index for index, trial in enumerate(plan.trials) for stage in trial.stages[:-1]}
-        held, most = 0, 0
-        stored: dict[str, int] = {}
-        objects: Counter[str] = Counter()
-        known: set[str] = set()
-        for index, trial in enumerate(plan.trials):
+        by_chain: dict[str, int] = {}
+        stages: dict[str, int] = {}
+        objects: dict[str, int] = {}
+        for trial in plan.trials:
             links = planner.chain(trial.composition)
             for before, stage in pairwise(trial.stages):
-                key = stage.fingerprint
-                if key not in stored and (keep is Keep.ALL or (key in plan.shared and last[key] > index)):
-                    stored[key] = self.stage_bytes(links[: stage.depth])
-                    held += stored[key]
-                if stage.built is not None and stage.built not in known:
-                    known.add(stage.built)
-                    size = links[before.depth].intervention.built_bytes(self._work)
-                    objects[before.fingerprint] += size
-                    held += size
-            most = max(most, held)
-            ended = [stage.fingerprint for stage in trial.stages[:-1] if last[stage.fingerprint] == index]
-            held -= sum(objects[mark] for mark in ended)
-            if keep is Keep.NONE:
-                held -= sum(stored.get(mark, 0) for mark in ended)
-        return most
+                if stage.chain not in by_chain:
+                    by_chain[stage.chain] = self.stage_bytes(links[: stage.depth])
+                stages[stage.fingerprint] = by_chain[stage.chain]
+                if stage.built is not None and stage.built not in objects:
+                    objects[stage.built] = links[before.depth].intervention.built_bytes(self._work)
+        return most_held(plan, workers, seconds, stages, objects)

@@ -1,4 +1,4 @@
-"""What a machine does in a second, measured in a few: products, memory, small calls, its disk.
+"""What a machine does in a second, measured in a few: products, memory, calls, its disk.
 
     rates = measure("cuda", folder)      seconds on a GPU, on a CPU less than ten
     save([rates], folder)                probe.json, an entry for each type of node
@@ -17,10 +17,10 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Self
 
 import torch
-from torch import Tensor
 
 from rayci.errors import CorruptionError
 from rayci.storage import entries
@@ -30,7 +30,8 @@ PROBE = "probe.json"
 """The file of rates in a run folder."""
 FILE_BYTES = 10**9
 """Bytes that are written and read beside a GPU; a sixteenth of them on a CPU, and a tenth of the room at most."""
-_BLOCK = 2**24
+_CHUNK = 2**24
+_BLOCKS = 8
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Rates:
     fp64: float
     """The same in float64."""
     moved: float
-    """Bytes a second between the device's memory and its arithmetic, read and written ones together."""
-    call_seconds: float
-    """Seconds of a call on hardly any numbers: the least that any operation takes."""
+    """Bytes a second that a function of each number for itself reads and writes."""
+    block_seconds: float
+    """Seconds of a decoder block on one token of a tiny model: what its calls take, however few the numbers are."""
     read: float
     """Bytes a second from a file that no cache holds."""
     written: float
@@ -127,8 +128,8 @@ def _of_device(device: torch.device) -> dict[str, float]:
         "bf16": _product(device, torch.bfloat16, side) if gpu else single,
         "fp32": single,
         "fp64": _product(device, torch.float64, side // 2),
-        "moved": _moved(device, 2**28 if gpu else 2**24),
-        "call_seconds": _call(device),
+        "moved": _moved(device, 2**28 if gpu else 2**20),
+        "block_seconds": _block(device),
     }
 
 
@@ -139,21 +140,23 @@ def _product(device: torch.device, dtype: torch.dtype, side: int) -> float:
 
 def _moved(device: torch.device, numbers: int) -> float:
     values = torch.ones(numbers, device=device)
-    return 2.0 * values.nbytes / _seconds(lambda: values.mul_(1.0), device)
+    return 2.0 * values.nbytes / _seconds(lambda: torch.nn.functional.silu(values), device)
 
 
-def _call(device: torch.device, calls: int = 1000) -> float:
-    few = torch.ones(8, 8, device=device)
+@torch.no_grad()
+def _block(device: torch.device) -> float:
+    from transformers import LlamaConfig, LlamaForCausalLM  # slow to import, and only measuring needs it
 
-    def work() -> None:
-        for _ in range(calls):
-            few.mul_(1.0)
+    sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2, "vocab_size": 64}
+    with torch.random.fork_rng():
+        model: Any = LlamaForCausalLM(LlamaConfig(**sizes, num_hidden_layers=_BLOCKS)).eval()
+    model.to(device)
+    token = torch.ones(1, 1, dtype=torch.long, device=device)
+    return _seconds(lambda: model(input_ids=token, use_cache=False), device) / _BLOCKS
 
-    return _seconds(work, device) / calls
 
-
-def _seconds(work: Callable[[], Tensor | None], device: torch.device, runs: int = 5) -> float:
-    """The shortest of some runs after one that does not count; of a CPU processor time."""
+def _seconds(work: Callable[[], object], device: torch.device, runs: int = 7) -> float:
+    """The median of some runs after one that does not count; of a CPU processor time."""
     gpu = device.type == "cuda"
     clock = time.perf_counter if gpu else time.thread_time
     taken = []
@@ -163,13 +166,13 @@ def _seconds(work: Callable[[], Tensor | None], device: torch.device, runs: int 
         if gpu:
             torch.cuda.synchronize(device)
         taken.append(clock() - start)
-    return max(min(taken[1:]), 1e-9)
+    return max(median(taken[1:]), 1e-9)
 
 
 def _of_disk(folder: Path, size: int) -> tuple[float, float]:
     """Bytes a second read and written, of a file of so many bytes that is deleted again."""
     path = folder / f".{PROBE}.{uuid.uuid4().hex}"
-    block = os.urandom(min(_BLOCK, max(size, 1)))
+    block = os.urandom(min(_CHUNK, max(size, 1)))
     try:
         with no_full_disk(path), path.open("wb") as stream:
             start = time.perf_counter()
@@ -182,7 +185,7 @@ def _of_disk(folder: Path, size: int) -> tuple[float, float]:
                 os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         start = time.perf_counter()
         with path.open("rb", buffering=0) as stream:
-            while stream.read(_BLOCK):
+            while stream.read(_CHUNK):
                 pass
         return count / (time.perf_counter() - start), count / written
     finally:

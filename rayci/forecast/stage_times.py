@@ -6,11 +6,12 @@ import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 from rayci import table
 from rayci.errors import RayciError, RequestError
+from rayci.forecast.rates import Rates, saved
 
 SHIPPED = Path(__file__).with_name("stage_times.csv")
 """Measured times that ship, for sizes of models and kinds of devices."""
@@ -32,6 +33,8 @@ class Times:
     """By criterion, one measurement each."""
     peaks: Mapping[str, int] = field(default_factory=dict)
     """By method and by criterion, bytes of the accelerator."""
+    rates: Rates | None = None
+    """Of the machine that they were measured on with the testbed's presets; None: they are of this sweep's own kind."""
 
 
 def timed_name(method: str, recompression: str | None) -> str:
@@ -40,8 +43,9 @@ def timed_name(method: str, recompression: str | None) -> str:
 
 
 def of_run(run: Path | str, model: str, device: str) -> Times:
-    """Medians of a run's table over its stages on this model and kind of device (`cpu`, `cuda`).
+    """Means of a run's table over its stages on this model and kind of device (`cpu`, `cuda`).
 
+    Means, for hours are sums: one stage of a method may do work once for all others, and take much longer.
     The model is told by its name in the spec: a hash of its weights would have to read them all.
     """
     steps: dict[tuple[str, str], float] = {}
@@ -66,8 +70,8 @@ def of_run(run: Path | str, model: str, device: str) -> Times:
         most[name] = max(peak, most.get(name, 0))
     return Times(
         f"measured on {run}",
-        {name: median(values) for name, values in by_method.items()},
-        {name: median(values) for name, values in readings.items()},
+        {name: fmean(values) for name, values in by_method.items()},
+        {name: fmean(values) for name, values in readings.items()},
         most,
     )
 
@@ -88,7 +92,8 @@ def _timed_rows(run: Path | str, model: str, device: str) -> list[dict[str, Any]
 def of_file(path: Path, parameters: int, device: str) -> Times:
     """The rows of a CSV file that were measured on a model of about this size and this device.
 
-    Columns: parameters, device, kind (step or criterion), name, seconds, source.
+    Columns: parameters, device, kind (step or criterion), name, seconds, source. The rates of that machine lie beside
+    it, as a run's do.
     """
     steps: dict[str, float] = {}
     readings: dict[str, float] = {}
@@ -102,7 +107,7 @@ def of_file(path: Path, parameters: int, device: str) -> Times:
                     sources[row["source"]] = None
     except (OSError, KeyError, ValueError) as error:
         raise RequestError(f"{path} is not a table of stage times: {error!r}") from None
-    return Times("; ".join(sources), steps, readings)
+    return Times("; ".join(sources), steps, readings, rates=next(iter(saved(path.parent)), None))
 
 
 def known_times(model: str, run: Path, *, strict: bool = False) -> Callable[[int, str], list[Times]]:

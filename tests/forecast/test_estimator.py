@@ -9,16 +9,23 @@ from typing import Any
 
 import pytest
 
+from rayci import registry
 from rayci.commands import cli
 from rayci.commands.plan_view import foresee, readable
+from rayci.effort import Effort
 from rayci.errors import RequestError
 from rayci.forecast.estimator import Estimator
+from rayci.forecast.probe import A100
+from rayci.forecast.rates import save
 from rayci.forecast.stage_times import Times
+from rayci.model.shapes import sketch
 from rayci.planning import spec as specs
 from rayci.planning.plan import Names, Planner
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import parse
 from rayci.units import hours, size
+from rayci.workload import Workload
+from tests.forecast.test_rates import HERE
 
 KEYS = {
     "compositions",
@@ -29,6 +36,9 @@ KEYS = {
     "evaluations_computed",
     "disk_bytes",
     "gpu_hours",
+    "gpu_hours_by_kind",
+    "largest_trial_gpus",
+    "probe",
     "cost",
 }
 ALSO = ["ft", "ft > rtn@4"]
@@ -60,6 +70,23 @@ def test_hours_by_hand() -> None:
     assert estimate.cost == pytest.approx(3.0 * seconds * 0.5 / 3600)
     assert Estimator(made, times).of(made.plan(), price=1.0).cost == pytest.approx(seconds * 0.5 / 3600)
     assert estimate.notes == ("times of ft, rtn, edit_success, utility: here",)
+    by_kind = {"ft": 20, "edit_success": 3 * (4 + 2), "rtn": 8, "utility": 4 + 1}
+    assert estimate.gpu_hours_by_kind == pytest.approx({name: 0.5 * value / 3600 for name, value in by_kind.items()})
+    assert list(estimate.gpu_hours_by_kind) == list(by_kind)  # the most first
+    assert estimate.cpu_hours_by_kind == pytest.approx({name: 2 * value / 3600 for name, value in by_kind.items()})
+    assert estimate.largest_trial_gpus == 0.5
+
+
+def test_a_gpu_that_trials_share_is_sliced_in_time() -> None:
+    alone, shared = (planner(resources={"gpus": gpus}) for gpus in (1, 0.5))
+    one, half = (Estimator(made, lambda parameters, device: []).of(made.plan()) for made in (alone, shared))
+    assert one.gpu_hours and half.gpu_hours and one.cpu_hours and half.cpu_hours
+    work = Workload(sketch("testbed").subject)
+    calls = Effort.of(registry.criterion("utility")().operations(work)).blocks * A100.block_seconds / 3600
+    taken = one.gpu_hours_by_kind["utility"], half.gpu_hours_by_kind["utility"]  # type: ignore[index]
+    # What keeps the GPU busy takes twice as long on half of it, what calls take does not.
+    assert taken[1] == pytest.approx(taken[0] - 0.5 * 3 * calls)
+    assert one.cpu_hours < half.cpu_hours
 
 
 def test_without_gpus_there_are_no_gpu_hours_and_no_cost() -> None:
@@ -135,6 +162,30 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert plan["disk_keeping_all_bytes"] > plan["disk_bytes"] >= plan["disk_keeping_none_bytes"] > 0
     assert call("--format", "csv").count("\n") == 2
     assert "MiB" in call() and "not known" in call()
+
+
+def test_a_probe_of_this_machine_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = planner()
+    run = tmp_path / "runs" / "t"
+    assert foresee(made, made.plan(), run=run)["probe"] is None
+    plan = foresee(made, made.plan(), run=run, probe=True)
+    assert plan["probe"]["place"] == "this machine" and plan["probe"]["fp32"] > 0
+    assert all("(this machine)" in note for note in plan["notes"])
+    assert readable(plan)["probe"].endswith("this machine") and "gpu time" not in readable(plan)
+    assert not run.exists() and list(tmp_path.iterdir()) == []
+    save([HERE], run)
+    assert foresee(made, made.plan(), run=run)["probe"]["place"] == f"the nodes of {run}"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    on_gpus = planner(resources={"gpus": 1})
+    with pytest.raises(RequestError, match="this machine has none to measure"):
+        foresee(on_gpus, on_gpus.plan(), run=run, probe=True)
+
+
+def test_more_workers_hold_more_at_a_time() -> None:
+    made = planner(compose={"singles": False, "also": ["wanda@0.5 > ft", "wanda@0.5 > gd", "rtn@4 > ft", "rtn@4 > gd"]})
+    slow = known(steps={"gd": 1000.0, "ft": 1.0, "wanda": 1.0, "rtn": 1.0}, readings={"edit_success": 0, "utility": 0})
+    few, many = (Estimator(made, slow).of(made.plan(), workers=workers).disk_keeping_none_bytes for workers in (1, 4))
+    assert few is not None and many is not None and 0 < few <= many
 
 
 def test_units() -> None:

@@ -98,25 +98,31 @@ def test_a_layer_that_does_not_exist_is_bounded_too() -> None:
 
 
 def test_the_peak_by_hand() -> None:
-    # wanda is kept for two trials, rtn for two others after wanda has gone: the larger of the two.
+    # Two trials go on from wanda, two others from rtn.
     also = ["wanda@0.5 > ft", "wanda@0.5 > gd", "rtn@4 > ft", "rtn@4 > gd"]
     spec = make(compose={"singles": False, "also": also}, recompress="never")
     planner = Planner(spec, Names(spec))
     footprint = Footprint(Workload(sketch("testbed").subject))
     wanda, rtn = (footprint.stage_bytes(planner.chain(text)) for text in ("wanda@0.5", "rtn@4"))
     assert wanda != rtn
-    ordered = plan.Plan(spec, tuple(planner.trial(text, 0 if "ft" in text else None, 0) for text in also))
-    assert footprint.peak(ordered, planner) == max(wanda, rtn)
-    mixed = plan.Plan(spec, tuple(ordered.trials[index] for index in (0, 2, 1, 3)))
-    assert footprint.peak(mixed, planner) == wanda + rtn
-    assert footprint.peak(plan.Plan(spec, ordered.trials[:1]), planner) == 0
-    assert {footprint.peak(p, planner, Keep.SHARED) for p in (ordered, mixed)} == {wanda + rtn}
+    whole = plan.Plan(spec, tuple(planner.trial(text, 0 if "ft" in text else None, 0) for text in also))
+
+    def peak(workers: int, slow: str) -> int:
+        seconds: dict[str, float] = {slow: 10.0}
+        return footprint.peaks(whole, planner, workers, lambda stage: seconds.get(stage.chain, 1.0))[Keep.NONE]
+
+    # What is built for a trial that takes long is used up before the other begins; two workers build both.
+    assert peak(1, "wanda@0.5 > gd") == max(wanda, rtn)
+    assert peak(2, "wanda@0.5 > gd") == peak(1, "rtn@4") == wanda + rtn
+    assert footprint.peaks(plan.Plan(spec, whole.trials[:2]), planner)[Keep.NONE] == wanda
+    assert footprint.peaks(plan.Plan(spec, whole.trials[:1]), planner)[Keep.NONE] == 0
+    assert footprint.peaks(whole, planner)[Keep.SHARED] == wanda + rtn
     ends = sum(footprint.stage_bytes(planner.chain(text)) for text in also)
-    assert {footprint.peak(p, planner, Keep.ALL) for p in (ordered, mixed)} == {wanda + rtn + ends}
+    assert footprint.peaks(whole, planner)[Keep.ALL] == wanda + rtn + ends
 
 
 def test_the_peak_counts_what_is_built_from_stages() -> None:
-    # One batch after another: C of a model goes with the last trial that goes on from it, whatever weights are kept.
+    # C of a model goes with the last trial that goes on from it, whatever weights are kept.
     also = ["rtn@4 > memit", "rtn@3 > memit", "memit"]
     spec = make(compose={"singles": False, "also": also}, recompress="never", replicates=2)
     planner, work = Planner(spec, Names(spec)), Workload(sketch("testbed").subject)
@@ -124,9 +130,12 @@ def test_the_peak_counts_what_is_built_from_stages() -> None:
     size = planner.chain("memit")[0].intervention.built_bytes(work)
     assert size == 4 * 128**2
     wider, narrower = (Footprint(work).stage_bytes(planner.chain(text)) for text in ("rtn@4", "rtn@3"))
-    peaks = {keep: Footprint(work).peak(plan.Plan(spec, tuple(trials)), planner, keep) for keep in Keep}
-    assert peaks[Keep.NONE] == wider + size, "of one compressed model at a time"
-    assert peaks[Keep.SHARED] == wider + narrower + size
+    peaks = Footprint(work).peaks(plan.Plan(spec, tuple(trials)), planner)
+    assert peaks[Keep.NONE] == peaks[Keep.SHARED] == wider + narrower + 3 * size, (
+        "the longest first: all models at once"
+    )
+    of_one = Footprint(work).peaks(plan.Plan(spec, tuple(trials[:2])), planner)
+    assert of_one[Keep.NONE] == of_one[Keep.SHARED] == wider + size
 
 
 def test_what_keeping_every_stage_takes() -> None:
@@ -137,8 +146,9 @@ def test_what_keeping_every_stage_takes() -> None:
     links = planner.chain("wanda@0.5 > ft")
     alone = plan.Plan(spec, (planner.trial("wanda@0.5 > ft", 0, 0),))
     assert len(links) == 3
-    assert footprint.peak(alone, planner, Keep.ALL) == sum(footprint.stage_bytes(links[:depth]) for depth in (1, 2, 3))
-    assert footprint.peak(alone, planner, Keep.SHARED) == footprint.peak(alone, planner, Keep.NONE) == 0
+    peaks = footprint.peaks(alone, planner)
+    assert peaks[Keep.ALL] == sum(footprint.stage_bytes(links[:depth]) for depth in (1, 2, 3))
+    assert peaks[Keep.SHARED] == peaks[Keep.NONE] == 0
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)

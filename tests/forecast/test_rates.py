@@ -12,7 +12,7 @@ import torch
 from rayci.forecast.rates import PROBE, Rates, measure, save, saved
 from rayci.storage import entries
 
-HERE = Rates("a CPU", "cpu", 8 * 10**9, 2e10, 2e10, 1e10, 5e9, 1e-6, 1e9, 5e8, 8 * 10**9, 10**12)
+HERE = Rates("a CPU", "cpu", 8 * 10**9, 2e10, 2e10, 1e10, 5e9, 5e-4, 1e9, 5e8, 8 * 10**9, 10**12)
 """Rates by hand."""
 
 
@@ -21,7 +21,7 @@ def test_a_cpu_is_measured_and_leaves_nothing_behind(tmp_path: Path) -> None:
     rates = measure("cpu", tmp_path / "run")
     assert rates.kind == "cpu" and rates.device
     assert rates.bf16 == rates.fp32 > rates.fp64 > 1e8
-    assert 1e-8 < rates.call_seconds < 1e-3
+    assert 1e-6 < rates.block_seconds < 1e-1
     assert min(rates.moved, rates.read, rates.written) > 1e6
     assert rates.memory_bytes == rates.host_bytes > 2**28 and rates.disk_free_bytes > 0
     assert list((tmp_path / "run").iterdir()) == [] and torch.get_num_threads() == threads

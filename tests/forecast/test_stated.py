@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from rayci import registry
+from rayci.effort import Effort
+from rayci.forecast.clock import told
 from rayci.forecast.estimator import Estimate, Estimator
+from rayci.forecast.probe import Probe
 from rayci.forecast.stage_times import Times
 from rayci.forecast.stated import states
 from rayci.intervention import Intervention
@@ -16,6 +19,7 @@ from rayci.planning.plan import Names, Planner
 from rayci.planning.spec import Spec
 from rayci.workload import BATCH_TOKENS, Workload
 from tests.forecast.plug_ins import MEMORY, OPERATIONS, Silent, SilentCriterion
+from tests.forecast.test_rates import HERE
 from tests.test_layers import MODULES, own
 
 PARAMETERS = 689_280
@@ -30,30 +34,31 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def estimate_of(method: str, criterion: str, *times: Times) -> Estimate:
-    """On one core of 2e10 operations a second."""
+    """On one core of the rates in `HERE`."""
     spec = Spec.model_validate({"name": "t", "interventions": {method: {}}, "criteria": [criterion]})
     planner = Planner(spec, Names(spec))
-    return Estimator(planner, lambda parameters, device: times).of(planner.plan())
+    return Estimator(planner, lambda parameters, device: times, Probe((HERE,), "here")).of(planner.plan())
 
 
 @pytest.mark.usefixtures("installed")
 def test_a_plug_in_is_forecast_with_what_it_states() -> None:
     estimate = estimate_of("stated", "sparsity")
-    looks = 2 * 100 * PARAMETERS  # sparsity of the untouched model and of the stage
-    assert estimate.cpu_hours == pytest.approx((OPERATIONS + looks) / 2e10 / 3600)
+    looks = 2 * told(Workload(sketch("testbed").subject).looking_operations(), HERE, 4)  # both stages' sparsity
+    assert estimate.cpu_hours == pytest.approx((OPERATIONS / 2e10 + looks) / 3600)
     assert estimate.memory_bytes == 4 * PARAMETERS + MEMORY
-    assert estimate.notes == ("times of stated, sparsity: estimated from operations at 0.02 TFLOP/s",)
+    assert estimate.notes == ("times of stated, sparsity: estimated from operations on a CPU (here)",)
 
 
 @pytest.mark.usefixtures("installed")
 def test_a_plug_in_that_states_nothing_gets_defaults_and_a_note() -> None:
     work = Workload(sketch("testbed").subject)
-    training, reading = Silent().operations(work), SilentCriterion().operations(work)
-    assert training == 100 * PARAMETERS + 6 * PARAMETERS * 1000 * work.context  # 1000 documents, once
-    assert reading == 2 * PARAMETERS * 14_042 * 256
+    training, reading = Effort.of(Silent().operations(work)), Effort.of(SilentCriterion().operations(work))
+    each = 4 * PARAMETERS + 2 * work.elements(work.changed_by(Silent()))  # all blocks are trained
+    assert float(training) == pytest.approx(100 * PARAMETERS + each * 1000 * work.context)  # 1000 documents, once
+    assert float(reading) == 2 * PARAMETERS * 14_042 * 256
     assert Silent().memory(work) == work.training_bytes(Silent().changes(work.subject), BATCH_TOKENS)
     estimate = estimate_of("silent", "silent_criterion")
-    assert estimate.cpu_hours == pytest.approx((training + 2 * reading) / 2e10 / 3600)
+    assert estimate.cpu_hours == pytest.approx(told(training + 2 * reading, HERE, 4) / 3600)
     times, memory = estimate.notes
     assert times.startswith("times of silent, silent_criterion: assumed, they state no operations")
     assert memory == "memory of silent, silent_criterion: assumed, they state none"

@@ -33,6 +33,7 @@ from rayci.criteria.harness.task_data import data_files, loaded
 from rayci.criteria.harness.task_files import Index, digest, files, index
 from rayci.criteria.harness.undisturbed import undisturbed
 from rayci.criterion import Criterion, Reading
+from rayci.effort import Effort
 from rayci.errors import RequestError, caught
 from rayci.kinds import Direction, Scale
 from rayci.settings import ForwardBatch, Speed
@@ -134,7 +135,7 @@ class HarnessTask(Criterion):
     def _loaded(self) -> dict[str, Any]:
         return loaded(self.task, self._folder, tuple(self._content), self.shots)
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         questions = min(self.limit or work.texts.items, work.texts.items) * len(list(leaves(self.task, self.entries)))
         return work.forward_operations(questions * self._longest(work))
 

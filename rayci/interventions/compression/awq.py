@@ -29,6 +29,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rayci.context import Context
+from rayci.effort import Effort
 from rayci.errors import InterventionError, MeasurementError, RequestError, caught
 from rayci.intervention import Receipt, Strength
 from rayci.interventions.compression.awq_clip import CHUNK, clip, clip_bounds
@@ -84,7 +85,7 @@ class AWQ(Quantiser, Calibrated):
         scales = len(subject.blocks) * sum(4 * weight.shape[1] for weight in scaled)
         return super().kept_bytes(subject) + bounds + scales
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         """Calibration, whose two passes become as many more as there are ratios to try."""
         return super().operations(work) * (1 + len(RATIOS) / 2)
 

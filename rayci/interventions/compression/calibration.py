@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rayci.context import Context
+from rayci.effort import Effort
 from rayci.errors import RequestError, caught
 from rayci.intervention import Compressor, Preset
 from rayci.settings import ForwardBatch
@@ -35,10 +36,10 @@ class Calibrated(Compressor):
         """Tokens of a sequence on a model with this context."""
         return self.length or min(context, self.longest)
 
-    def operations(self, work: Workload) -> float:
-        """Two passes of the text through every linear: the dense one and the compressed one."""
-        weights = sum(rows * columns * share for rows, columns, share in work.inputs)
-        return 2 * 2.0 * weights * self.sequences * self.window(work.context)
+    def operations(self, work: Workload) -> Effort:
+        """Two passes of the text through every linear, the dense one and the compressed one; one over the weights."""
+        tokens, passes = self.sequences * self.window(work.context), self.sequences / self.forward_batch
+        return 2 * work.forward_operations(tokens, passes=passes, logits=False) + work.pass_operations()
 
     def memory(self, work: Workload) -> int:
         return self.held_bytes(work) + max(self.batch_bytes(work), work.pass_bytes())

@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rayci.context import Context
+from rayci.effort import Effort
 from rayci.errors import InterventionError
 from rayci.intervention import Receipt
 from rayci.interventions.compression.alike import Group, alike
@@ -132,6 +133,10 @@ def factors(curvatures: list[Curvature], orders: Tensor | None = None) -> Tensor
     return torch.stack([curvature.factor(order) for curvature, order in ordered])
 
 
+COLUMN_CALLS = 0.1
+"""What the calls of a column of a linear take, in those of a decoder block: some dozen small ones."""
+
+
 class SecondOrder(Calibrated):
     """A compressor that replaces weights column by column and makes up for it in later columns."""
 
@@ -144,14 +149,18 @@ class SecondOrder(Calibrated):
     """Groups of linears with equal shapes, as routed experts are, that are solved together; changes speed and
     memory only."""
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         """Calibration, then for every input a Hessian, its factors, and errors passed on to every later column."""
         tokens = self.sequences * self.window(work.context)
         own = (
-            2 * tokens * share * columns**2 + 2.0 * columns**3 + rows * columns**2
+            Effort(
+                loaded=2.0 * tokens * share * columns**2,
+                fp32=2.0 * columns**3 + rows * columns**2,
+                blocks=COLUMN_CALLS * columns,
+            )
             for rows, columns, share in work.inputs
         )
-        return super().operations(work) + sum(own)
+        return sum(own, super().operations(work))
 
     def memory(self, work: Workload) -> int:
         """A block's Hessians; a batch and its products, or what is solved together in fp32: five matrices of

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from rayci.context import Context
+from rayci.effort import Effort
 from rayci.errors import InterventionError
 from rayci.intervention import Receipt
 from rayci.interventions.compression import masks
@@ -46,7 +47,7 @@ class Magnitude(Pruner):
             return dict.fromkeys(("scope", "parity"), f"pattern {self.pattern} takes n of each group, exactly")
         return {"parity": "scope = row prunes the exact count in every row"} if self.scope == "row" else {}
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         return work.pass_operations()
 
     def memory(self, work: Workload) -> int:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rayci.context import Context
+from rayci.effort import Effort
 from rayci.errors import InterventionError
 from rayci.intervention import Receipt
 from rayci.interventions.compression.grid import Grid, absmax, asymmetric
@@ -44,7 +45,7 @@ class RoundToNearest(Quantiser):
     def nominal_bits(self) -> float:
         return float(self.bits) if self.range == "absmax_tensor" else super().nominal_bits()
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         return work.pass_operations()
 
     def memory(self, work: Workload) -> int:

@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rayci.context import Context
+from rayci.effort import Effort
 from rayci.errors import RequestError, caught
 from rayci.intervention import Intervention, Preset, Receipt
 from rayci.interventions.editing.targets import empty_targets, encoded_edits
@@ -76,8 +77,10 @@ class FineTuning(Intervention):
         """What `apply` will change; the subject's weights are not read."""
         return tuple(projection_weights(subject, self.layers))
 
-    def operations(self, work: Workload) -> float:
-        return self.steps * work.training_operations(work.tokens("edits"))
+    def operations(self, work: Workload) -> Effort:
+        names = work.changed_by(self)
+        training = work.training_operations(work.tokens("edits"), names, passes=1)
+        return self.steps * training + work.step_operations(names, self.steps)
 
     def memory(self, work: Workload) -> int:
         names = work.changed_by(self)

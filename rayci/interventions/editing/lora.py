@@ -25,6 +25,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from rayci.context import Context
+from rayci.effort import Effort
 from rayci.errors import DataError, RequestError, caught
 from rayci.intervention import Intervention, Preset, Receipt
 from rayci.interventions.editing.lora_adapters import adapted, attention_targets, is_transposed, orthogonality, parts
@@ -120,10 +121,13 @@ class LowRank(Intervention):
         """What `apply` will change; the subject's weights are not read."""
         return tuple(f"{target}.weight" for target in attention_targets(subject))
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
+        """Adapters of every block: no weight of the model takes a gradient, but states do all the way down."""
         retain = self._retain_tokens(work)
-        training = work.training_operations(work.tokens("edits") + retain)
-        return self.steps * (training + work.forward_operations(retain))
+        training = work.training_operations(work.tokens("edits"), (), passes=1)
+        if retain:
+            training += work.training_operations(retain, (), passes=1) + work.forward_operations(retain, passes=1)
+        return self.steps * training
 
     def memory(self, work: Workload) -> int:
         """Adapters of every block with gradients and moments, the larger of both batches; then the merged weights."""

@@ -27,6 +27,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from rayci.context import Context
+from rayci.effort import Effort
 from rayci.errors import InterventionError, RequestError, caught
 from rayci.intervention import Intervention, Preset, Receipt
 from rayci.interventions.editing.memit_contexts import (
@@ -145,13 +146,19 @@ class Memit(Intervention):
         """Prompts that are run for one edit: its contexts and the essence."""
         return len(self.contexts or (BARE, *STARTS)) + 1
 
-    def operations(self, work: Workload) -> float:
-        """C from the blocks up to the last layer, once for all edit batches; the search in the blocks above it."""
-        depth = work.depth(self.layers[-1])
-        text = self.documents * min(work.texts.calibration, self.max_tokens, work.context)
-        prompts = work.edits * self._prompts * (work.texts.edit + self.context_tokens)
-        search = work.training_operations(prompts * self.passes, 1 - depth)
-        return work.forward_operations(text, depth) / work.replicates + search
+    def operations(self, work: Workload) -> Effort:
+        """C from the blocks up to the last layer, once for all edit batches; the search in the blocks above it; A."""
+        depth, layers, prompts = work.depth(self.layers[-1]), len(self.layers), work.edits * self._prompts
+        documents = min(self.documents, work.count("covariance_text", self.documents))
+        text = documents * min(work.texts.calibration, self.max_tokens, work.context)
+        reading = work.forward_operations(text, depth, passes=documents / self.forward_batch, logits=False)
+        gram = Effort(2.0 * text * layers * work.inner**2)
+        keys = work.forward_operations(prompts * (work.texts.edit + self.context_tokens), layers * depth)
+        passes = self.passes * -(-work.edits // self.z_batch)
+        read = prompts * work.texts.edit // 2  # what follows the lookup token
+        search = work.forward_operations(read * self.passes, 1 - depth, passes=passes)
+        solved = Effort(fp64=layers * work.inner**2 * (work.inner / 3 + 2.0 * work.edits))
+        return (reading + gram) / work.replicates + keys + 3 * search + solved
 
     def memory(self, work: Workload) -> int:
         """The most of the search for z, the passes for C, and the solution in float64."""

@@ -23,6 +23,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rayci.context import Context
+from rayci.effort import Effort
 from rayci.errors import RequestError
 from rayci.intervention import Preset
 from rayci.interventions.predictions import predict
@@ -81,10 +82,12 @@ class LatentAdversarialMisdirection(RepresentationMisdirection):
     inner_lr: Annotated[float, Field(gt=0)] = 0.25
     """How far one step of the adversary moves a token, in units of the hidden states."""
 
-    def operations(self, work: Workload) -> float:
-        """And the adversary's steps, through the whole model."""
+    def operations(self, work: Workload) -> Effort:
+        """And the adversary's steps, through the whole model and back to the lowest perturbed block."""
         forget = self.batch * work.cut(self.max_tokens)
-        return super().operations(work) + self.max_batches * self.inner_steps * work.training_operations(forget)
+        back = min(1.0, (work.blocks - min(self.latent_layers)) / work.blocks)
+        adversary = work.forward_operations(forget, passes=1) + 2 * work.forward_operations(forget, back, passes=1)
+        return super().operations(work) + self.max_batches * self.inner_steps * adversary
 
     def activations(self, work: Workload) -> int:
         """Those of RMU, or before them the adversary's through the whole model, and its perturbations."""

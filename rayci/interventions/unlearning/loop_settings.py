@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from rayci.context import Context
+from rayci.effort import Effort
 from rayci.errors import RequestError, caught
 from rayci.interventions.unlearning.batches import (
     Drawn,
@@ -75,12 +76,21 @@ class LoopSettings(Unlearner):
         item = self.item_tokens(work)
         return min(self.batch * item, max(item, self.micro_tokens))
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         """Training on every forget item, as often as epochs and `max_steps` let it."""
-        items = self.epochs * (self.samples or work.texts.items)
-        if self.max_steps:
-            items = min(items, self.max_steps * self.accumulation * self.batch)
-        return work.training_operations(items * self.item_tokens(work))
+        names = work.changed_by(self)
+        steps = self._trained_on(work) / self.batch / self.accumulation
+        return self._passing(work, names) + work.step_operations(names, steps)
+
+    def _passing(self, work: Workload, names: Collection[str]) -> Effort:
+        """All batches of forget items, there and back."""
+        tokens = self._trained_on(work) * self.item_tokens(work)
+        return work.training_operations(tokens, names, passes=tokens / self.forget_tokens(work))
+
+    def _trained_on(self, work: Workload) -> int:
+        """Forget items, each as often as it is trained on."""
+        items = self.epochs * (self.samples or work.count(min(self.reads()), work.texts.items))
+        return min(items, self.max_steps * self.accumulation * self.batch) if self.max_steps else items
 
     def drawn(self, part: str) -> int | None:
         """How many items of a part are drawn; None for all."""
@@ -131,10 +141,16 @@ class ForgetRetain(LoopSettings):
     def item_tokens(self, work: Workload) -> int:
         return work.cut(self.max_tokens) if self.loss_on == "text" else work.texts.question
 
-    def operations(self, work: Workload) -> float:
-        """As many retain items beside; the reference of a divergence is a third of a training pass, once."""
-        beside = {"none": 0.0, "ce": 1.0, "kl": 1 + 1 / (3 * self.epochs)}
-        return super().operations(work) * (1 + beside[self.retain_loss])
+    def operations(self, work: Workload) -> Effort:
+        """As many retain items beside, and for a divergence what the untouched model says of them, once."""
+        retain = {"none": 0.0, "ce": 1.0, "kl": 1.0}[self.retain_loss]
+        training = super().operations(work) + retain * self._passing(work, work.changed_by(self))
+        return training + self._compared(work) / self.epochs if self.retain_loss == "kl" else training
+
+    def _compared(self, work: Workload) -> Effort:
+        """A pass without gradients over all batches of one part."""
+        tokens = self._trained_on(work) * self.item_tokens(work)
+        return work.forward_operations(tokens, passes=tokens / self.forget_tokens(work))
 
     def training_memory(self, work: Workload, names: Collection[str]) -> int:
         """Forget and retain batches pass one after the other; a divergence has two distributions and an old head.

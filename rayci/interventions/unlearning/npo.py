@@ -25,11 +25,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from rayci.effort import Effort
 from rayci.intervention import Preset
 from rayci.interventions.unlearning.batches import Drawn
 from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, TESTBED, ForgetRetain
 from rayci.interventions.unlearning.terms import ForgetTerm, Preference
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 _TESTBED: dict[str, Any] = {
     **TESTBED,
@@ -67,6 +69,10 @@ class NegativePreference(ForgetRetain):
     """β: how soon the loss lets go of an item that has become less likely."""
     length_normalised: bool = False
     """Divide each sequence's log-ratio by its labelled tokens; a β that fits is larger then."""
+
+    def operations(self, work: Workload) -> Effort:
+        """And what the untouched model says of the forget items, once."""
+        return super().operations(work) + self._compared(work) / self.epochs
 
     def forget_term(self, subject: Subject, forget: Drawn) -> ForgetTerm:
         normalised = self.length_normalised

@@ -23,6 +23,7 @@ from rayci.interventions.unlearning.loop_settings import TESTBED, LoopSettings
 from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.terms import Fit
 from rayci.subject import Subject
+from rayci.workload import Workload
 
 Reply = Annotated[str, Field(min_length=1)]
 
@@ -50,6 +51,9 @@ class Refusal(LoopSettings):
         min_length=1,
     )
     """What the model learns to say; each question gets one of them."""
+
+    def item_tokens(self, work: Workload) -> int:
+        return work.texts.question + max(map(work.length, self.replies))
 
     def prepare(self, subject: Subject, context: Context) -> Training:
         names = self.changes(subject)

@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 
 from rayci.context import Context
 from rayci.data.records import Document
+from rayci.effort import Effort
 from rayci.errors import RequestError, caught
 from rayci.intervention import Preset
 from rayci.interventions.trainer import Trainer, projection_weights
@@ -99,11 +100,13 @@ class RepresentationMisdirection(Unlearner):
         """Tokens that pass at a time, of a batch of items of so many."""
         return min(self.batch * item, max(item, self.micro_tokens))
 
-    def operations(self, work: Workload) -> float:
+    def operations(self, work: Workload) -> Effort:
         """Both batches through the blocks up to ℓ and back, the retain batch also through the frozen ones."""
-        depth, retain = work.depth(self.layer), self.batch * work.cut(self.retain_tokens)
-        training = work.training_operations(self.batch * work.cut(self.max_tokens) + retain, depth)
-        return self.max_batches * (training + work.forward_operations(retain, depth))
+        names, depth, retain = work.changed_by(self), work.depth(self.layer), self.batch * work.cut(self.retain_tokens)
+        both = self.batch * work.cut(self.max_tokens) + retain
+        training = work.training_operations(both, names, depth, passes=2, logits=False)
+        frozen = work.forward_operations(retain, depth, passes=1, logits=False)
+        return self.max_batches * (training + frozen) + work.step_operations(names, self.max_batches)
 
     def training_memory(self, work: Workload, names: Collection[str]) -> int:
         """And a copy of the weights as they were."""

@@ -22,6 +22,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from rayci import registry
 from rayci.context import Context
+from rayci.effort import Effort
 from rayci.errors import InterventionError, RequestError
 from rayci.intervention import Intervention, Preset, Receipt, Strength
 from rayci.interventions.gradients import Gradients
@@ -210,8 +211,8 @@ class Sure(Intervention):
         count = math.ceil(len(sizes) * (1 - self.percentile / 100)) or 1
         return subject.weight_names(sorted(sizes, key=sizes.__getitem__, reverse=True)[:count])
 
-    def operations(self, work: Workload) -> float:
-        return self.inner.operations(work)
+    def operations(self, work: Workload) -> Effort:
+        return Effort.of(self.inner.operations(work))
 
     def memory(self, work: Workload) -> int:
         """Training of the chosen linears, or before it the gradients of all that the wrapped method would train."""
