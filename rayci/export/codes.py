@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rayci.codec.level_codes import level_codes
 from rayci.interventions.compression.grid import Grid
 
 
@@ -30,14 +31,12 @@ class Codes:
     def of(cls, weight: Tensor, grid: Grid, bits: int) -> Codes:
         """The codes of `weight [out, in]` on the grid that a quantiser laid, on the CPU.
 
-        Codes are read from the weights, which decides them: neighbours are a whole scale apart, and no
-        dtype rounds a product of at most 2^8 scales by half of one. Raises OffGridError where a weight is
-        off the grid (an edit moved it), or the format has no place for the grid.
+        Raises OffGridError where a weight is off the grid (an edit moved it), or the format has no place for the grid.
         """
         if grid.index is not None:
             raise OffGridError("its groups are no runs of columns (act_order)")
-        codes = grid.codes(weight)
-        if not bool((grid.values(codes).to(weight.dtype) == weight).all()):
+        codes = level_codes(weight, grid)
+        if codes is None:
             raise OffGridError("its weights are off the grid")
         half = 2 ** (bits - 1)
         offset = grid.low + half

@@ -11,15 +11,17 @@ from typing import Any
 
 import torch
 from compressed_tensors import __version__ as version
-from compressed_tensors.compressors import pack_to_int32
 from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 
+from rayci.codec import bit_fields
 from rayci.export.packing import Packing
 
 _FORMAT = "pack-quantized"
+_WORD = 32
+"""Bits of the whole numbers that codes are packed into."""
 
 
 def tensors(model: PreTrainedModel, packing: Packing) -> dict[str, Tensor]:
@@ -39,11 +41,19 @@ def tensors(model: PreTrainedModel, packing: Packing) -> dict[str, Tensor]:
 
 
 def _module(packing: Packing, codes: Tensor, scale: Tensor, zero: Tensor) -> Iterator[tuple[str, Tensor]]:
-    yield "packed", pack_to_int32(codes, packing.bits)
+    yield "packed", packed_rows(codes, packing.bits)
     yield "scale", scale
     yield "shape", torch.tensor(codes.shape)
     if not packing.symmetric:
-        yield "zero_point", pack_to_int32(zero, packing.bits, packed_dim=0)
+        yield "zero_point", packed_rows(zero.T, packing.bits).T
+
+
+def packed_rows(codes: Tensor, bits: int) -> Tensor:
+    """Each row of codes `[out, in]` from −2^(b−1) on side by side, as int32 `[out, ceil(in · b / 32)]`."""
+    rows, columns = codes.shape
+    levels = torch.nn.functional.pad(codes.int() + 2 ** (bits - 1), (0, -columns % _WORD))
+    words = bit_fields.pack(levels, bits).view(torch.int32).view(rows, -1)
+    return words[:, : -(-columns * bits // _WORD)]
 
 
 def needs_dequantising(model: PreTrainedModel, packing: Packing) -> bool:

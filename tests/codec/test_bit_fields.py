@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from compressed_tensors.compressors import pack_to_int32
 
 from rayci.codec.bit_fields import pack, unpack
+from rayci.export.layout import packed_rows
 from rayci.interventions.compression import masks
 
 
@@ -27,11 +29,13 @@ def test_bits_are_those_of_one_large_number_and_come_back(width: int) -> None:
 
 @pytest.mark.parametrize("width", range(1, 9))
 def test_rows_are_what_compressed_tensors_packs(width: int) -> None:
-    rows = numbers(3 * 64, width).view(3, 64)
-    theirs = pack_to_int32((rows.int() - 2 ** (width - 1)).to(torch.int8), width)
-    assert torch.equal(pack(rows, width).view(torch.int32).view(3, -1), theirs)
+    for columns in (64, 40):
+        codes = (numbers(3 * columns, width).view(3, columns).int() - 2 ** (width - 1)).to(torch.int8)
+        assert torch.equal(packed_rows(codes, width), pack_to_int32(codes, width))
+        assert torch.equal(packed_rows(codes, width).T, pack_to_int32(codes.T, width, packed_dim=0))
 
 
 def test_masks_are_numbers_of_one_bit() -> None:
-    mask = numbers(83, 1).bool()
-    assert torch.equal(pack(mask, 1), masks.pack(mask))
+    mask = numbers(83, 1).view(1, 83).bool()
+    assert masks.pack(mask).tolist() == np.packbits(mask.numpy(), bitorder="little").tolist()
+    assert torch.equal(masks.unpack(masks.pack(mask), mask.shape), mask)

@@ -7,26 +7,20 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from rayci.codec import bit_fields
 from rayci.intervention import Receipt
 from rayci.model import modules
 from rayci.subject import Subject
 
-_BITS = 8
-
 
 def pack(mask: Tensor) -> Tensor:
     """A bool mask as bits on the CPU, uint8 `[ceil(elements / 8)]`, least significant bit first."""
-    flat = mask.flatten().to(torch.uint8)
-    flat = torch.nn.functional.pad(flat, (0, -len(flat) % _BITS)).view(-1, _BITS)
-    powers = (1 << torch.arange(_BITS, device=flat.device)).to(torch.uint8)
-    return (flat * powers).sum(-1, dtype=torch.uint8).cpu()
+    return bit_fields.pack(mask, 1).cpu()
 
 
 def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
     """The bool mask of `shape` that `pack` packed."""
-    shifts = torch.arange(_BITS, dtype=torch.uint8, device=bits.device)
-    flat = (bits.unsqueeze(-1) >> shifts & 1).flatten()
-    return flat[: shape.numel()].view(shape).bool()
+    return bit_fields.unpack(bits, 1, shape.numel()).view(shape).bool()
 
 
 @torch.no_grad()
