@@ -11,7 +11,7 @@ on the weight as it is, whatever was applied since: what an edit moved is dense 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ Kept = Sequence[Mapping[str, Tensor]]
 """What the receipt of each step keeps: `<linear>` a packed mask, `<linear>.scale`, `.zero`, `.index` a grid."""
 Form = Mapping[str, Any]
 """JSON values: `form`, `step` (whose mask or grid; None: a mask of its own), `width` and `lowest` of codes."""
+Choice = tuple[Form | None, dict[str, Tensor]]
+"""A form, None for dense, and what it stores under the weight's name with these endings."""
 
 _CODES = (-128, 255)
 """Lowest and highest code of any grid of up to 8 bits."""
@@ -48,8 +50,7 @@ class Packed:
         tensors: dict[str, Tensor] = {}
         forms: dict[str, Form] = {}
         for name, weight in weights.items():
-            options = list(_options(name, weight, base.get(name), kept))
-            form, parts = min(options, key=lambda option: sum(part.nbytes for part in option[1].values()))
+            form, parts = _smallest(name, weight, base.get(name), kept)
             tensors |= {name + part: value.detach().cpu().contiguous() for part, value in parts.items()}
             forms |= {name: form} if form else {}
         return cls(tensors, forms, kept)
@@ -77,7 +78,7 @@ class Packed:
             bits = self.tensors[f"{name}:mask"] if form["step"] is None else self.kept[form["step"]][name]
             mask = _unpacked(bits, 1, place).bool()
             if values is not None:
-                place[~mask] = values.to(place.device)
+                place.masked_scatter_(~mask, values.to(place.device))
             place.masked_fill_(mask, 0)
 
 
@@ -86,24 +87,29 @@ def _unpacked(bits: Tensor, width: int, place: Tensor) -> Tensor:
     return bit_fields.unpack(bits.to(place.device), width, place.numel()).view(place.shape)
 
 
-def _options(
-    name: str, weight: Tensor, base: Tensor | None, kept: Kept
-) -> Iterator[tuple[Form | None, dict[str, Tensor]]]:
-    """Forms that give the weight back, and what each stores under the weight's name with these endings."""
+def _smallest(name: str, weight: Tensor, base: Tensor | None, kept: Kept) -> Choice:
+    """The smallest form that gives a weight back."""
     bits = bits_of(weight)
     zero = bits == 0
     if base is not None:
         moved = bits != bits_of(base.to(weight.device))
         if not bool(moved.any()):
-            yield {"form": "base", "step": None}, {}
-            return
+            return {"form": "base", "step": None}, {}
         if not bool((moved & ~zero).any()):
-            yield _masked(name, moved, zero, kept)
-            return
-    yield None, {"": weight}
-    if int(zero.sum()) * weight.element_size() > weight.numel() / 8:
+            return _masked(name, moved, zero, kept)
+    choice = _coded(name, weight, kept) or (None, {"": weight})
+    if int(torch.count_nonzero(bits)) * weight.element_size() < _size(choice):
         form, own = _masked(name, zero, zero, kept)
-        yield form, {**own, ":values": weight[~zero]}
+        choice = min(choice, (form, {**own, ":values": weight[~zero]}), key=_size)
+    return choice
+
+
+def _size(choice: Choice) -> int:
+    return sum(part.nbytes for part in choice[1].values())
+
+
+def _coded(name: str, weight: Tensor, kept: Kept) -> Choice | None:
+    """Codes on the last grid kept that gives the weight back."""
     for step in reversed(range(len(kept))):
         grid = _grid(kept[step], name, weight)
         codes = None if grid is None else level_codes(weight, grid)
@@ -111,11 +117,11 @@ def _options(
             lowest = int(codes.min())
             width = max(1, (int(codes.max()) - lowest).bit_length())
             form = {"form": "codes", "step": step, "width": width, "lowest": lowest}
-            yield form, {":codes": bit_fields.pack(codes.sub_(lowest), width)}
-            return
+            return form, {":codes": bit_fields.pack(codes.sub_(lowest), width)}
+    return None
 
 
-def _masked(name: str, needed: Tensor, allowed: Tensor, kept: Kept) -> tuple[Form, dict[str, Tensor]]:
+def _masked(name: str, needed: Tensor, allowed: Tensor, kept: Kept) -> Choice:
     """The last mask kept that says `needed` and nothing beyond `allowed`; where there is none, a mask of its own."""
     least, most = (bit_fields.pack(mask, 1) for mask in (needed, allowed))
     for step in reversed(range(len(kept))):

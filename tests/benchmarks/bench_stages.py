@@ -1,4 +1,4 @@
-"""Stages in the store, packed or dense as they were: bytes, seconds to write and to read.
+"""Stages in the store, packed or dense as they were: bytes, seconds of a core to write and to read.
 
 pytest tests/benchmarks/bench_stages.py -m bench --capture=no
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,52 +55,68 @@ def compressed(base: Tensor) -> Iterator[Case]:
 
 
 def seconds(work: Callable[[], Any], repeats: int = 3) -> float:
-    """The shortest of several runs."""
+    """Of a core, the shortest of several runs."""
     found = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        found.append(time.perf_counter() - start)
+        found.append(time.process_time() - start)
     return min(found)
 
 
-def test_a_wide_layer(tmp_path: Path) -> None:
+@dataclass
+class Layer:
+    """A compressed layer on a device, to be written to a folder and read from there in both ways."""
+
+    weight: Tensor
+    kept: Mapping[str, Tensor]
+    base: Tensor
+    """On the CPU."""
+    folder: Path
+    digest: str = ""
+    """Of the dense file."""
+
+    def __post_init__(self) -> None:
+        self.place = torch.empty_like(self.weight)
+
+    def write_dense(self) -> None:
+        kept = {f"kept/{key}": value for key, value in self.kept.items()}
+        tensors = {LINEAR: self.weight.cpu(), **kept}
+        self.digest = tensor_files.write(open_files(self.folder / "dense"), "weights", tensors)
+
+    def write(self) -> None:
+        receipts = [Receipt((LINEAR,), kept=self.kept)]
+        StageStore(self.folder / "packed").put_weights(STAGE, {LINEAR: self.weight}, receipts, {LINEAR: self.base})
+
+    def read_dense(self) -> None:
+        entry = {"sha256": self.digest, "bytes": 0}
+        found = tensor_files.read(open_files(self.folder / "dense"), "weights", entry)
+        assert found is not None
+        self.place.copy_(found[LINEAR])
+
+    def read(self) -> None:
+        found = StageStore(self.folder / "packed").weights(STAGE)
+        assert found is not None
+        found[0].write_into({LINEAR: self.place}, {LINEAR: self.base})
+
+    def size(self, kind: str) -> int:
+        """Bytes of the weights' file."""
+        return max(path.stat().st_size for path in (self.folder / kind).rglob("*") if path.is_file())
+
+
+GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
+def test_a_wide_layer(device: str, tmp_path: Path) -> None:
     base = (torch.randn(WIDTH, WIDTH, generator=torch.Generator().manual_seed(0)) * 0.02).to(torch.bfloat16)
-    place = torch.empty_like(base)
-    files, store = open_files(tmp_path / "dense"), StageStore(tmp_path / "packed")
     print(f"\n{'':14} times smaller   write, s: dense packed   read, s: dense packed")
     for name, weight, kept in compressed(base):
-        dense, receipts = (
-            {LINEAR: weight, **{f"kept/{key}": value for key, value in kept.items()}},
-            [Receipt((LINEAR,), kept=kept)],
-        )
-        digest = tensor_files.write(files, "dense", dense)
-        entry = {"sha256": digest, "bytes": 0}
-
-        def put(weight: Tensor = weight, receipts: list[Receipt] = receipts) -> None:
-            store.put_weights(STAGE, {LINEAR: weight}, receipts, {LINEAR: base})
-
-        def read_dense(entry: Mapping[str, Any] = entry) -> None:
-            found = tensor_files.read(files, "dense", entry)
-            assert found is not None
-            place.copy_(found[LINEAR])
-
-        def read() -> None:
-            found = StageStore(tmp_path / "packed").weights(STAGE)
-            assert found is not None
-            found[0].write_into({LINEAR: place}, {LINEAR: base})
-
-        times = [
-            seconds(work) for work in (lambda d=dense: tensor_files.write(files, "dense", d), put, read_dense, read)
-        ]
-        assert same_bits(place, weight)
-        sizes = [
-            max(path.stat().st_size for path in (tmp_path / kind).rglob("*") if path.is_file())
-            for kind in ("dense", "packed")
-        ]
-        print(
-            f"{name:14} {sizes[0] / sizes[1]:13.1f}   {times[0]:15.2f} {times[1]:6.2f} {times[2]:16.2f} {times[3]:6.2f}"
-        )
+        layer = Layer(weight.to(device), kept, base, tmp_path)
+        times = [seconds(work) for work in (layer.write_dense, layer.write, layer.read_dense, layer.read)]
+        assert same_bits(layer.place.cpu(), weight)
+        smaller = layer.size("dense") / layer.size("packed")
+        print(f"{name:14} {smaller:13.1f}   {times[0]:15.2f} {times[1]:6.2f} {times[2]:16.2f} {times[3]:6.2f}")
 
 
 @pytest.mark.parametrize("chain", TESTBED)
