@@ -143,6 +143,10 @@ class Intervention(Settings, ABC):
             return work.training_bytes(work.changed_by(self))
         return max(work.pass_bytes(), work.reading_bytes() if self.needs else 0)
 
+    def host_memory(self, work: Workload) -> int:
+        """Bytes that `apply` keeps in host memory beside a GPU, at most; beside a CPU they are part of `memory`."""
+        return 0
+
     @classmethod
     def configure(
         cls, preset: str | Preset = "published", strength: float | str | None = None, settings: Preset | None = None

@@ -135,19 +135,19 @@ class Estimator:
     def host_memory(self, plan: Plan) -> int | None:
         """The most that any trial needs of its host, bytes; None where the model's size is not known.
 
-        Beside a GPU that is the copy of the untouched model.
+        Beside a GPU that is the copy of the untouched model, and what steps keep there.
         """
         resources = self.spec.resources
         if self._known is None or resources.gpus == 0 or resources.device == "cpu":
             return self.memory(plan)
-        return self._known.memory.most((), ())
+        return self._known.memory.host(self._links(plan))
 
     def share(self, composition: str, gpu_memory: float) -> float | None:
         """GPUs of `gpu_memory` bytes that a trial of this composition needs; None where that is not known."""
         if self._known is None:
             return None
         memory, links, criteria = self._known.memory, self._planner.chain(composition), self.spec.measured()
-        return fitting(lambda gpus: RESERVE * memory.on(gpus).most(links, criteria), gpu_memory)
+        return fitting(lambda gpus: RESERVE * memory.on(gpus, gpu_memory).most(links, criteria), gpu_memory)
 
     def seconds(self, steps: Iterable[Link], readings: Iterable[Criterion]) -> float | None:
         """Seconds of single steps and measurements; None where the model's size is not known."""

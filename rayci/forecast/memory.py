@@ -24,10 +24,22 @@ class Memory:
         """`peaks` holds measured bytes by method and by criterion."""
         self._work, self._peaks = work, peaks or {}
         self._steps: dict[str, int] = {}
+        self._elsewhere: dict[tuple[int, float], Memory] = {}
 
-    def on(self, gpus: int) -> Memory:
-        """The same where the model is spread over so many GPUs; what was measured on one tells nothing then."""
-        return self if gpus == self._work.gpus else Memory(replace(self._work, gpus=gpus))
+    def on(self, gpus: int, gpu_memory: float) -> Memory:
+        """The same where the model is spread over so many GPUs of this size; what one held tells nothing of several."""
+        if (gpus, gpu_memory) not in self._elsewhere:
+            work = replace(self._work, gpus=gpus, device_memory=gpu_memory)
+            self._elsewhere[gpus, gpu_memory] = Memory(work, self._peaks if gpus == 1 else None)
+        return self._elsewhere[gpus, gpu_memory]
+
+    def host(self, links: Iterable[Link]) -> int:
+        """Bytes of host memory that a trial of these steps takes beside a GPU, with the copy of the untouched model.
+
+        Putting a mask or grid back takes none.
+        """
+        applied = (link.intervention for link in links if link.recompression != "reproject")
+        return self._work.weight_bytes + max((method.host_memory(self._work) for method in applied), default=0)
 
     def step(self, link: Link) -> int:
         """Of applying a step; putting a mask or grid back takes no more than the weights."""

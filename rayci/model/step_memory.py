@@ -72,6 +72,10 @@ class StepMemory(Sizes):
         held = self.fullest_bytes + self.most_elements(names) * (4 + self.state_bytes(storage))
         return RESERVE * (held + PASSING) > self.device_memory
 
+    def waiting_bytes(self, names: Collection[str], storage: Storage) -> int:
+        """What waits of them in host memory, of all GPUs together."""
+        return self.elements(names) * self.state_bytes(storage) if self.waits_on_host(names, storage) else 0
+
     def step_bytes(self, names: Collection[str], passing: int, storage: Storage = "float32") -> int:
         """Training of these parameters; `passing` bytes are held by one pass forward and back.
 

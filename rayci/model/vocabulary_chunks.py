@@ -62,7 +62,8 @@ def hidden_states(model: PreTrainedModel, ids: Tensor, mask: Tensor | None = Non
         return given[0][:1, :1], *given[1:]
 
     with _hooked(head, before=keep, after=lambda _, given, found: _probe(found)):
-        logits: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        masked = {} if mask is None else {"attention_mask": mask}
+        logits: Tensor = model(input_ids=ids, use_cache=False, **masked).logits
     if not seen:
         return logits.flatten(0, 1), Projection(model, None)
     return seen[0], Projection(model, head, plain=logits.equal(_probe(logits)))

@@ -11,7 +11,9 @@ import torch
 from rayci import registry
 from rayci.context import Context
 from rayci.forecast.memory import Memory
+from rayci.model import likelihood
 from rayci.model.shapes import sketch
+from rayci.model.step_memory import StepMemory
 from rayci.planning.chain import Link
 from rayci.planning.composition import Step, parse
 from rayci.planning.spec import Spec
@@ -86,6 +88,20 @@ def test_steps(method: str, settings: dict[str, Any]) -> None:
     foreseen = Memory(Workload(subject, texts=texts())).step(Link(Step(method), made, None))
     measured = weights(subject) + peak_of(subject.model, lambda: subject.apply(made, Context(collection())))
     assert measured <= foreseen <= 2 * measured
+
+
+@pytest.mark.parametrize("method", ["gd", "npo_klr"])
+def test_steps_that_make_blocks_and_logits_again(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a large model: no more than one block's graph, and the logits of a few tokens."""
+    subject = llama()
+    made = registry.intervention(method).configure(settings={**TRAINING, "last_layers": 1})
+    kept = made.memory(Workload(subject, texts=texts()))
+    monkeypatch.setattr(StepMemory, "kept_graph", 0)
+    monkeypatch.setattr(likelihood, "LOGIT_BYTES", 16 * 1152 * 4)
+    foreseen = made.memory(Workload(subject, texts=texts()))
+    measured = peak_of(subject.model, lambda: subject.apply(made, Context(collection())))
+    assert foreseen < 0.8 * kept
+    assert measured <= foreseen <= 2.2 * measured
 
 
 @pytest.mark.parametrize(("method", "settings"), [case for case in CASES if case[0] in ("gptq", "gd", "lora", "rmu")])

@@ -21,7 +21,7 @@ WORK = Workload(sketch("meta-llama/Meta-Llama-3-8B", dtype="bfloat16").subject)
 
 
 def needed(made: Intervention, gpus: int = 1) -> int:
-    return Memory(WORK).on(gpus).step(Link(Step(made.name), made, None))
+    return Memory(WORK).on(gpus, GPU).step(Link(Step(made.name), made, None))
 
 
 @pytest.mark.parametrize("method", registry.INTERVENTIONS)
@@ -51,6 +51,20 @@ def test_all_weights_train_with_their_moments_on_the_host() -> None:
     assert 0 <= needed(made) - (2 + 4) * WORK.parameters < 9e9
     large = Workload(WORK.subject, device_memory=200e9)
     assert made.memory(large) > made.memory(WORK) + 7 * WORK.parameters  # where there is room they stay
+
+
+def test_the_host_is_told_what_waits_there() -> None:
+    def waiting(name: str, **settings: object) -> int:
+        made = registry.intervention(name).configure("muse_news", None, settings)
+        return Memory(WORK).host([Link(Step(name), made, None)]) - WORK.weight_bytes
+
+    assert waiting("gd") == 8 * WORK.parameters
+    assert waiting("gd", storage="float32") == 12 * WORK.parameters
+    states = 100 * 2048 * 4096 * 2
+    assert waiting("npo_klr", samples=100) - waiting("npo_gdr", samples=100) == states
+    assert waiting("task_vector") == (8 + 2) * WORK.parameters
+    assert waiting("rmu") == waiting("sure", method="npo_gdr") == 0
+    assert Memory(WORK).host([]) == WORK.weight_bytes
 
 
 def test_a_second_gpu_takes_no_half_of_blocks_that_it_holds_alone() -> None:

@@ -58,6 +58,21 @@ def test_micro_batches_give_the_gradient_of_the_batch(method: str) -> None:
     assert far(whole, parts, names) < 2e-3
 
 
+@pytest.mark.parametrize(("method", "rounding"), [("rmu", 1e-5), pytest.param("npo_klr", 1e-2, marks=pytest.mark.slow)])
+def test_micro_batches_leave_the_testbeds_table(method: str, rounding: float) -> None:
+    """Counts are the same; sums of gradients in another order move the other values by little."""
+    counts, others = ("hazard", "utility", "forget_recall", "retain_recall"), ("perplexity", "kl_to_base")
+    tables = []
+    for given in ({}, {"micro_tokens": 1}):
+        subject = testbed()
+        subject.remember_base()
+        subject.apply(registry.intervention(method).configure("testbed", None, given), CONTEXT)
+        tables.append({name: registry.criterion(name)().measure(subject, CONTEXT).value for name in (*counts, *others)})
+    whole, parts = tables
+    assert [whole[name] for name in counts] == [parts[name] for name in counts]
+    assert [parts[name] for name in others] == pytest.approx([whole[name] for name in others], rel=rounding)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_blocks_that_run_again_leave_every_bit(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kept, names = trained(method)

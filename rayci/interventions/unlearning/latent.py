@@ -109,7 +109,7 @@ class LatentAdversarialMisdirection(RepresentationMisdirection):
     def shifts(self, subject: Subject, batch: Batch) -> dict[int, Tensor]:
         def cross_entropy(shifts: Mapping[int, Tensor]) -> Tensor:
             with shifted(subject, shifts):
-                return -predict(subject, batch).log_probs().sum() / batch.labelled.sum()
+                return -predict(subject, batch).log_probs().sum() / int(batch.labelled.sum())
 
         zeros = torch.zeros(*batch.input_ids.shape, subject.hidden_size, device=subject.device)
         starts = dict.fromkeys(self.latent_layers, zeros)

@@ -164,6 +164,12 @@ class ForgetRetain(LoopSettings):
         head = work.vocabulary * work.hidden * work.element
         return work.training_bytes(names, tokens, second, self.storage) + head
 
+    def waiting_memory(self, work: Workload, names: Collection[str]) -> int:
+        """And the hidden states that a divergence compares with."""
+        items = (self.samples or work.texts.items) if self.retain_loss == "kl" else 0
+        states = items * self.item_tokens(work) * work.hidden * work.element
+        return super().waiting_memory(work, names) + states
+
     def forget_term(self, subject: Subject, forget: Drawn) -> ForgetTerm:
         """The forget loss on these items: ascent, unless a subclass says otherwise."""
         return Ascent()

@@ -79,6 +79,13 @@ class Unlearner(Intervention, ABC):
         """Bytes of training these parameters alone, as `sure` does."""
         return work.training_bytes(names, self.forget_tokens(work), storage=self.storage)
 
+    def host_memory(self, work: Workload) -> int:
+        return self.waiting_memory(work, work.changed_by(self))
+
+    def waiting_memory(self, work: Workload, names: Collection[str]) -> int:
+        """Bytes in host memory of training these parameters alone, as `sure` does."""
+        return work.waiting_bytes(names, self.storage)
+
     def forget_tokens(self, work: Workload) -> int:
         """Most tokens of forget items that pass at a time."""
         return BATCH_TOKENS

@@ -222,6 +222,9 @@ class Sure(Intervention):
         saliency = 4 * work.most_elements(names) + passing + (8 + 2 * work.element) * work.largest
         return max(inner.training_memory(work, work.changed_by(self)), saliency)
 
+    def host_memory(self, work: Workload) -> int:
+        return self.inner.waiting_memory(work, work.changed_by(self))
+
     def check(self, subject: Subject, context: Context) -> Iterable[RequestError]:
         return self.inner.check(subject, context)
 

@@ -9,7 +9,7 @@ the untouched ones, which wait in host memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -61,6 +61,10 @@ class TaskVector(LoopSettings):
 
     def item_tokens(self, work: Workload) -> int:
         return work.cut(self.max_tokens)
+
+    def waiting_memory(self, work: Workload, names: Collection[str]) -> int:
+        """And the weights as they were."""
+        return super().waiting_memory(work, names) + work.element * work.elements(names)
 
     def prepare(self, subject: Subject, context: Context) -> Training:
         names = self.changes(subject)
