@@ -87,9 +87,8 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
     plan = sweep.planner.plan()
     wanted = selection.indices(plan)
     asked = Plan(plan.spec, tuple(plan.trials[index] for index in wanted))
-    estimator = Estimator(sweep.planner, known_times(spec.model, folder.root), Probe.of_run(folder.root), sweep.data)
     nothing_done = knobs.store is knobs.storage is None and not folder.root.exists()
-    ready = partial(session, Prepared(sweep, plan, estimator, knobs, folder, Blame(source)))
+    ready = partial(session, Prepared(sweep, plan, _estimator(sweep, folder), knobs, folder, Blame(source)))
     with ExitStack() as stack:
         ray = stack.enter_context(ready(wanted)) if nothing_done else None  # refused before anything is written
         folder.open_store().check()
@@ -110,7 +109,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
         ray.preflight.save(folder.root)
         assignment = _assignment(sweep, folder, knobs)
         experiments = Experiments(
-            estimator,
+            _estimator(sweep, folder),  # which knows by now how fast the nodes are
             plan,
             assignment,
             folder,
@@ -137,6 +136,11 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
             experiments.left,
             (*sweep.notes, *ray.preflight.notes, *folder.notes, *notes),
         )
+
+
+def _estimator(sweep: Sweep, folder: RunFolder) -> Estimator:
+    times = known_times(sweep.spec.model, folder.root)
+    return Estimator(sweep.planner, times, Probe.of_run(folder.root), sweep.data)
 
 
 def _assignment(sweep: Sweep, folder: RunFolder, knobs: Knobs) -> Assignment:

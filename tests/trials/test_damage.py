@@ -16,6 +16,7 @@ from rayci.forecast.estimator import Estimator
 from rayci.forecast.stage_times import known_times
 from rayci.kinds import Status
 from rayci.model import loading
+from rayci.planning.faults import Blame
 from rayci.planning.plan import Plan
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
@@ -24,10 +25,12 @@ from rayci.running.runner import Runner
 from rayci.storage.parts import Parts
 from rayci.storage.stages import Outcome, StageStore
 from rayci.trials.assignment import Assignment
+from rayci.trials.capacity import Capacity
 from rayci.trials.experiments import Experiments
 from rayci.trials.knobs import DEFAULT, Knobs
 from rayci.trials.reservations import reservations_of
 from rayci.trials.run_folder import RunFolder
+from rayci.trials.session import Session
 from rayci.trials.settle import forget_failures, settle
 
 SPEC = Spec.model_validate(
@@ -50,8 +53,8 @@ def experiments(sweep: Sweep, plan: Plan, folder: RunFolder, done: set[str], kno
     todo = [i for i, trial in enumerate(plan.trials) if any(stage.fingerprint not in done for stage in trial.stages)]
     assignment = Assignment(sweep.spec, folder.workers_results, folder.store, knobs)
     estimator = Estimator(sweep.planner, known_times(SPEC.model, folder.root))
-    reservations = reservations_of(plan, estimator)
-    return Experiments(estimator, plan, assignment, folder, reservations, todo, done, total=len(plan.trials))
+    session = Session(reservations_of(plan, estimator), Capacity([]), Blame(None), unplaced={})
+    return Experiments(estimator, plan, assignment, folder, session, todo, done, total=len(plan.trials))
 
 
 @pytest.mark.parametrize("weights", ["whole", "set aside", "of a writer that died"])
