@@ -24,9 +24,9 @@ def time_split(table: ResultTable) -> pd.DataFrame:
 
     last = pl.col("steps").list.last().struct
     kind = pl.coalesce(last.field("recompression"), last.field("kind"), pl.lit(UNTOUCHED)).alias("kind")
-    rows = table.columns([*TIMES, "steps"])
+    rows = table.columns([*TIMES, "steps"]).select(*TIMES, kind, last.field("method").alias("method"))
     split = (
-        visits(rows, kind, last.field("method").alias("method"))
+        visits(rows, "kind", "method")
         .group_by("kind", "method", maintain_order=True)
         .agg(
             pl.col("stage_fingerprint").n_unique().cast(pl.Int64).alias("stages"),

@@ -10,8 +10,8 @@ a worker, from its start to its last rows, counts once in one visit:
     store_seconds     weights, outcomes and readings written, and the rows of the visit before
     idle_seconds      the rest: waiting for work, looking up what there is
 
-All but `measure_seconds` are the visit's, and stand in each of its rows. Null: nobody measured them (a paper's table,
-a row that was skipped, one that the driver wrote from the store). Work of a worker that was killed is in no row.
+All but `measure_seconds` are the visit's, and stand in each of its rows. Null: no worker came (a paper's table, a row
+that the driver wrote from the store), or nothing was measured. Work of a worker that was killed is in no row.
 
 **Operations.** `apply_operations` and `measure_operations` are what the method and the criterion say that those seconds
 were spent on (`rayci.workload`); null where it says nothing. `device_rate`: operations a second of what the worker had,

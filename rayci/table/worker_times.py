@@ -21,8 +21,8 @@ TIMES = (
 """Columns of the table that `visits` reads."""
 
 
-def visits(rows: pl.LazyFrame, *beside: pl.Expr) -> pl.LazyFrame:
-    """One row a visit, from `TIMES` of each row: the stage, `SECONDS`, the peak, and what is asked for `beside`.
+def visits(rows: pl.LazyFrame, *beside: str) -> pl.LazyFrame:
+    """One row a visit, from `TIMES` of each row: the stage, `SECONDS`, the peak, and what `beside` names of the stage.
 
     `apply_done` and `measure_done` are operations, `apply_possible` and `measure_possible` those that the device could
     have done in the same seconds: both null where a method does not say what it does, or nobody knows the rate.
@@ -39,7 +39,9 @@ def visits(rows: pl.LazyFrame, *beside: pl.Expr) -> pl.LazyFrame:
             told = pl.when(known).then(value).alias(f"{name}_{what}")
             of_step += [told.max()] if name == "apply" else [told.sum()]
     stages = rows.group_by("stage_fingerprint", mark, maintain_order=True)
-    return stages.agg(*of_step, *of_readings, pl.col("peak_memory_bytes").max(), *(one.first() for one in beside))
+    return stages.agg(
+        *of_step, *of_readings, pl.col("peak_memory_bytes").max(), *(pl.col(name).first() for name in beside)
+    )
 
 
 def times_in(folder: Path) -> pl.LazyFrame:
