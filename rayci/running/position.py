@@ -19,7 +19,7 @@ from rayci.planning.plan import Stage, Trial
 from rayci.planning.sweep import Sweep
 from rayci.running.out_of_memory import ran_out, release_memory, smaller
 from rayci.running.reasons import out_of_memory_for_good, reason_of, traceback_of
-from rayci.running.stated_operations import stated_operations
+from rayci.running.stated_operations import StatedOperations
 from rayci.running.timesheet import Activity, Span, Timesheet
 from rayci.storage.stages import Outcome, StageStore
 from rayci.subject import Applied, Subject
@@ -52,6 +52,7 @@ class Position:
         if self.subject.base is None:
             self.subject.remember_base()
         self._at = self.sweep.planner.root.fingerprint
+        self._stated = StatedOperations(self.sweep, self.subject)
 
     def take_notes(self) -> list[str]:
         """What happened on the way since the last call."""
@@ -180,7 +181,7 @@ class Position:
         else:  # with the settings as asked for, so that a later step knows it again
             self.subject.applied[-1] = replace(self.subject.applied[-1], intervention=link.intervention)
             if link.recompression != "reproject":  # which no method speaks of
-                operations = stated_operations(link.intervention, self.sweep, self.subject)
+                operations = self._stated.of(link.intervention)
             receipt = self.subject.receipts[-1]
             self._notes += [f"{link}: {said}" for said in (*receipt.retries, *receipt.notes)]
         self.sheet.applied(operations)

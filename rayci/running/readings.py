@@ -22,7 +22,7 @@ from rayci.running.batch_budget import fitted, free_memory
 from rayci.running.out_of_memory import ran_out, release_memory, smaller
 from rayci.running.reasons import NO_MORE, out_of_memory_for_good, reason_of, traceback_of
 from rayci.running.rows import Measured
-from rayci.running.stated_operations import stated_operations
+from rayci.running.stated_operations import StatedOperations
 from rayci.running.timesheet import Activity, Timesheet
 from rayci.storage.parts import Reading as Held
 from rayci.storage.stages import StageStore
@@ -50,6 +50,9 @@ class Readings:
     """Criteria with batches that fit here, smaller ones where they ran out of memory."""
     _notes: list[str] = field(default_factory=list, init=False)
 
+    def __post_init__(self) -> None:
+        self._stated = StatedOperations(self.sweep, self.subject)
+
     def known(self, stage: Stage, held: Collection[Held] = ()) -> list[Measured] | None:
         """All readings of a stage but those `held` from the store, or None where one is missing."""
         return stored_readings(self.sweep, self.store, stage, held)
@@ -73,7 +76,7 @@ class Readings:
             reading = None if anew else _stored(self.store, stage, criterion, replicate, fingerprint)
             if reading is None:
                 entry = self._measure(stage, criterion, replicate, fingerprint, no_more)
-                operations = stated_operations(criterion, self.sweep, self.subject)
+                operations = self._stated.of(criterion)
                 reading = replace(_from_entry(criterion, replicate, entry), operations=operations)
             readings.append(reading)
         return readings
