@@ -101,6 +101,24 @@ def test_a_small_model_or_a_node_without_room_has_copies(
     assert not list(tiny_disk.rglob("*.safetensors"))
 
 
+def test_files_of_models_that_nobody_uses_make_room(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = loading.load(saved(tmp_path / "model", half=True))
+    expected = copied(subject.model)
+    size = sum(value.nbytes for value in expected.values())
+    monkeypatch.setattr(base_weights, "_most", lambda _: 5 * size // 2)
+    held = untouched(tmp_path / "model", "one", subject.model)
+    (first,) = cache.glob("*.safetensors")
+    untouched(tmp_path / "model", "two", subject.model)
+    untouched(tmp_path / "model", "one", subject.model)
+    untouched(tmp_path / "model", "three", subject.model)
+    assert first.exists() and len(list(cache.glob("*.safetensors"))) == 2, "the second was used least recently"
+    first.unlink()
+    assert same(held, expected), "who has it mapped keeps it"
+    assert same(untouched(tmp_path / "model", "one", subject.model), expected) and first.exists()
+
+
 def test_a_stage_is_reached_with_one_copy_of_every_tensor() -> None:
     subject = tiny()
     names = subject.weight_names()[:2]
