@@ -37,6 +37,12 @@ def work() -> Workload:
     [
         (make("rtn", bits=4), 100 * P),
         (make("wanda", sparsity=0.5, sequences=3, length=7), 2 * 2 * 3 * 7 * LINEARS + 100 * P),
+        (
+            make("gptq", bits=4, sequences=3, length=7),  # and for each of four inputs a Hessian, its factor, its sweep
+            2 * 2 * 21 * LINEARS
+            + 100 * P
+            + 4 * (4 * (2 * 21 * 128**2 + 4 / 3 * 128**3) + (256 + 128 + 256 + 128) * 128**2),
+        ),
         (make("awq", bits=4, sequences=3, length=7), (1 + 10) * (2 * 2 * 3 * 7 * LINEARS + 100 * P)),  # and 20 ratios
         (make("ft", steps=5), 5 * 10 * 20 * (2 * P + 2 * P * 3 / BLOCKS + 2 * 2 * 128 * 128)),  # layers 1 and 2
         (make("lora", steps=40, retain_weight=0), 40 * 4 * P * 10 * 20),  # no weight of the model has a gradient

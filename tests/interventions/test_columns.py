@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rayci import registry
 from rayci.context import Context
+from rayci.interventions.compression.alike import together
 from rayci.interventions.compression.columns import Rule, replace, sweep
 from rayci.interventions.compression.gptq import Rounding
 from rayci.interventions.compression.grid import Grid, including_zero
@@ -79,6 +80,20 @@ def test_experts_are_solved_together_as_one_by_one(method: str, strength: Any) -
     for values, kept in found[1:]:
         assert all(values[name].equal(value) for name, value in found[0][0].items())
         assert all(kept[name].equal(value) for name, value in found[0][1].items())
+
+
+@pytest.mark.parametrize(
+    ("shapes", "most", "expected"),
+    [
+        ([(1536, 2048)], 16, 16),  # Qwen3-30B-A3B
+        ([(28672, 4096)], 16, 2),  # Mixtral-8x7B
+        ([(4096, 14336)], 16, 1),
+        ([(4096, 14336)] * 2, 16, 1),
+        ([(8, 8), (8, 8)], 3, 3),
+    ],
+)
+def test_large_ones_are_solved_fewer_at_a_time(shapes: list[tuple[int, int]], most: int, expected: int) -> None:
+    assert together(shapes, most) == expected
 
 
 def test_only_the_one_that_needs_it_gets_more_damping() -> None:

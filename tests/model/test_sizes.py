@@ -17,6 +17,7 @@ def test_the_testbed_by_hand() -> None:
     assert (sizes.parameters, sizes.weight_bytes, sizes.element) == (689_280, 2 * 689_280, 2)
     assert sizes.groups == [[(128, 128), (64, 128), (64, 128)], [(128, 128)], [(128, 128)] * 2, [(128, 128)]]
     assert sizes.linears == [shape for group in sizes.groups for shape in group] * 4
+    assert sizes.inputs == [(256, 128, 1.0), (128, 128, 1.0), (256, 128, 1.0), (128, 128, 1.0)] * 4
     assert (sizes.largest, sizes.widest, sizes.gram) == (128 * 128, 2 * 128 * 128, 4 * 128 * 128)
 
 
@@ -32,6 +33,7 @@ def test_every_expert_counts(kind: str) -> None:
     sizes = Sizes(tiny(kind))
     out = [group for group in sizes.groups if group == [(HIDDEN, EXPERT_INNER)]]
     assert len(out) == EXPERTS
+    assert sizes.inputs.count((HIDDEN, EXPERT_INNER, CHOSEN / EXPERTS)) >= EXPERTS * (LAYERS - 1)
 
 
 def test_a_token_passes_the_experts_that_are_picked_for_it() -> None:

@@ -1,9 +1,10 @@
 """Compress a model with llm-compressor; runs in that library's own environment.
 
-    compress.py MODEL_FOLDER TOKENS.safetensors METHOD DEVICE [OUT.safetensors]
+    compress.py MODEL_FOLDER TOKENS.safetensors METHOD DEVICE BATCH [OUT.safetensors]
 
 Prints the seconds of the compression alone and, on a GPU, the most memory that tensors took. There the model is in
-bf16 and stays on the device, as do the states between its layers; on a CPU it is in fp32.
+bf16 and stays on the device; so do the states between its layers where BATCH, the sequences of a forward pass, is not
+1, the library's default. On a CPU the model is in fp32.
 """
 
 from __future__ import annotations
@@ -29,11 +30,9 @@ RECIPES = {
     "gptq": lambda: GPTQModifier(targets="Linear", scheme="W4A16", actorder=None, dampening_frac=0.01, ignore=[HEAD]),
     "awq": lambda: [AWQModifier(), QuantizationModifier(targets="Linear", scheme="W4A16_ASYM", ignore=[HEAD])],
 }
-GPU_BATCH = 8
-"""Sequences in a forward pass on a GPU, as many as ours."""
 
 
-def main(folder: str, tokens_file: str, method: str, device: str, out: str | None = None) -> None:
+def main(folder: str, tokens_file: str, method: str, device: str, batch: str, out: str | None = None) -> None:
     torch.set_num_threads(1)
     gpu = device != "cpu"
     model = AutoModelForCausalLM.from_pretrained(
@@ -42,7 +41,7 @@ def main(folder: str, tokens_file: str, method: str, device: str, out: str | Non
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokens = load_file(tokens_file)["tokens"]
     data = Dataset.from_dict({"input_ids": tokens.tolist(), "attention_mask": torch.ones_like(tokens).tolist()})
-    where: dict[str, Any] = {"batch_size": GPU_BATCH, "sequential_offload_device": device} if gpu else {}
+    asked: dict[str, Any] = {"batch_size": int(batch), "sequential_offload_device": device} if int(batch) > 1 else {}
     start = time.perf_counter()
     oneshot(
         model=model,
@@ -52,7 +51,7 @@ def main(folder: str, tokens_file: str, method: str, device: str, out: str | Non
         max_seq_length=tokens.shape[1],
         num_calibration_samples=len(tokens),
         shuffle_calibration_samples=False,
-        **where,
+        **asked,
     )
     if gpu:
         torch.cuda.synchronize()

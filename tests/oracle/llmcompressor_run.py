@@ -23,12 +23,19 @@ class Compressed:
 
 
 def compress(
-    folder: Path, tokens: Tensor, method: str, scratch: Path, device: str = "cpu", out: Path | None = None
+    folder: Path,
+    tokens: Tensor,
+    method: str,
+    scratch: Path,
+    *,
+    device: str = "cpu",
+    batch: int = 1,
+    out: Path | None = None,
 ) -> Compressed:
-    """Compress the model of a folder; its weights go to `out`, where that is given."""
+    """Compress the model of a folder, `batch` sequences at a time; its weights go to `out`, where that is given."""
     save_file({"tokens": tokens}, scratch / "tokens.safetensors")
     script = Path(__file__).with_name("compress.py")
-    given = [folder, scratch / "tokens.safetensors", method, device, *([out] if out else [])]
+    given = [folder, scratch / "tokens.safetensors", method, device, batch, *([out] if out else [])]
     command = [str(PYTHON), str(script), *map(str, given)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -15,14 +15,26 @@ Group = tuple[str, ...]
 """Paths of linears with one input."""
 
 
+AT_ONCE = 2**28
+"""Elements of Hessians and weights that are solved together, at most: 16 experts of Qwen3-30B-A3B have 117 million,
+which leaves launches few; one of Mixtral-8x7B has 264 million, and rows enough."""
+
+
+def together(shapes: Iterable[tuple[int, ...]], most: int) -> int:
+    """How many groups with linears of these shapes, `[out, in]` each, are solved at a time."""
+    known = list(shapes)
+    elements = known[0][1] ** 2 + sum(rows * columns for rows, columns in known)
+    return max(1, min(most, AT_ONCE // elements))
+
+
 def alike(inputs: BlockInputs, most: int) -> Iterator[list[Group]]:
-    """The groups of a block, at most `most` of equal shapes at a time."""
+    """The groups of a block, at most `most` of equal shapes at a time, and no more than memory suffices for."""
     by_shapes: dict[tuple[torch.Size, ...], list[Group]] = {}
     for group in inputs.groups:
         shapes = tuple(modules.weight(modules.linear(inputs.block, path)).shape for path in group)
         by_shapes.setdefault(shapes, []).append(group)
-    for groups in by_shapes.values():
-        yield from map(list, chunks(groups, most))
+    for shapes, groups in by_shapes.items():
+        yield from map(list, chunks(groups, together(shapes, most)))
 
 
 def stacked(weights: Collection[Tensor], groups: int) -> Tensor:

@@ -23,7 +23,7 @@ from rayci.context import Context
 from rayci.effort import Effort
 from rayci.errors import InterventionError
 from rayci.intervention import Receipt
-from rayci.interventions.compression.alike import Group, alike
+from rayci.interventions.compression.alike import Group, alike, together
 from rayci.interventions.compression.calibration import Calibrated
 from rayci.interventions.compression.replay import Replays, Run
 from rayci.interventions.compression.walk import BlockInputs, walk
@@ -146,8 +146,8 @@ class SecondOrder(Calibrated):
     """Columns that are updated at once; thresholds and group ranges are read at block borders, so
     it changes the result. Published: 128."""
     solve_batch: Annotated[int, Speed(), Field(ge=1)] = 16
-    """Groups of linears with equal shapes, as routed experts are, that are solved together; changes speed and
-    memory only."""
+    """Groups of linears with equal shapes, as routed experts are, that are solved together, large ones fewer at
+    a time; changes speed and memory only."""
 
     def operations(self, work: Workload) -> Effort:
         """Calibration, then for every input a Hessian, its factors, and errors passed on to every later column."""
@@ -155,22 +155,24 @@ class SecondOrder(Calibrated):
         own = (
             Effort(
                 loaded=2.0 * tokens * share * columns**2,
-                fp32=2.0 * columns**3 + rows * columns**2,
-                blocks=COLUMN_CALLS * columns,
+                fp32=4 / 3 * columns**3 + rows * columns**2,
+                # Experts, which see a share of the tokens each, are swept together.
+                blocks=COLUMN_CALLS * columns / (together([(rows, columns)], self.solve_batch) if share < 1 else 1),
             )
             for rows, columns, share in work.inputs
         )
         return sum(own, super().operations(work))
 
     def memory(self, work: Workload) -> int:
-        """A block's Hessians; a batch and its products, or what is solved together in fp32: five matrices of
-        a factor and six copies of the weights, of which a recorded loop takes less than two."""
-        observing = self.batch_bytes(work) + 8 * work.inner**2
-        solving = max(
-            min(count, self.solve_batch)
-            * (20 * shapes[0][1] ** 2 + 24 * sum(rows * columns for rows, columns in shapes))
-            for shapes, count in Counter(map(tuple, work.groups)).items()
-        )
+        """A block's Hessians; a batch, a sequence in fp32 and its product, or what is solved together in fp32: five
+        matrices of a factor and six copies of the weights, of which a recorded loop takes less than two."""
+        window = self.window(work.context)
+        observing = work.forward_bytes(self.forward_batch * window) + 8 * window * work.inner + 8 * work.inner**2
+        solving = 0
+        for shapes, count in Counter(map(tuple, work.groups)).items():
+            weights = sum(rows * columns for rows, columns in shapes)
+            at_once = min(count, together(shapes, self.solve_batch))
+            solving = max(solving, at_once * (20 * shapes[0][1] ** 2 + 24 * weights))
         return self.held_bytes(work) + 4 * work.gram + max(observing, solving)
 
     @abstractmethod
