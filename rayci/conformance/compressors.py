@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from safetensors.torch import load, save
 
+from rayci.codec.exact_forms import Packed
 from rayci.conformance.bench import Snapshot, once_a_class
 from rayci.conformance.interventions import InterventionConformance
 from rayci.intervention import Compressor, Receipt
@@ -75,6 +76,17 @@ class CompressorConformance(InterventionConformance):
         self.edited(subject)
         dense = self.measured(subject, made, receipt)
         assert dense > measured, f"after an edit of all weights still {dense:g} bits"
+
+    def test_stages_take_no_more_than_is_said(self) -> None:
+        """`stored_share` and `keeps_values` tell the forecast what a stage takes on disk."""
+        subject, made, receipt = self.compressed()
+        names = subject.weight_names()
+        weights = subject.matrices(subject.parameters_of(names))
+        base = subject.matrices(self.subject().parameters_of(names))
+        taken = sum(value.nbytes for value in Packed.of(weights, base, [receipt.kept]).tensors.values())
+        said = made.stored_share(8 * subject.model.dtype.itemsize, untouched=True)
+        share = taken / sum(value.nbytes for value in weights.values())
+        assert share <= said * (1 + self.bits_tolerance), f"takes {share:.3f} of a dense stage, said {said:.3f}"
 
     def test_reproject_changes_nothing_directly_after_apply(self) -> None:
         """The weights are on the mask or grid already."""

@@ -47,6 +47,11 @@ class ClaimsTooLittle(Halve):
         return 4.0
 
 
+class TakesMore(Halve):
+    def stored_share(self, bits: int, untouched: bool) -> float:
+        return 0.5
+
+
 class MeasuresNothing(Halve):
     def measured_bits(self, linear: str, weight: Tensor, receipt: Receipt) -> Tensor:
         return torch.full_like(weight, self.nominal_bits())
@@ -117,6 +122,7 @@ class WrongKind(Halve):
 COMPRESSORS: dict[type[Halve], set[str]] = {
     Halve: set(),
     ClaimsTooLittle: {"test_measured_bits_are_what_is_claimed"},
+    TakesMore: {"test_stages_take_no_more_than_is_said"},
     MeasuresNothing: {"test_measured_bits_are_what_is_claimed"},
     NeverReprojects: {"test_reproject_brings_the_bits_back_after_an_edit"},
     Shrinks: {
