@@ -137,7 +137,8 @@ class Intervention(Settings, ABC):
     def memory(self, work: Workload) -> int:
         """Bytes that `apply` takes on the device beyond the model's weights, at most.
 
-        A method that does not say: training of what it changes, or a forward pass if it takes no gradients.
+        A method that does not say: training of what it changes, as `Trainer` does it, or a forward pass if it takes no
+        gradients.
         """
         if self.gradients:
             return work.training_bytes(work.changed_by(self))

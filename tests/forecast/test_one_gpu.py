@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rayci import registry
+from rayci.forecast.estimator import GIB, Estimator
 from rayci.forecast.memory import Memory
 from rayci.forecast.share import fitting
 from rayci.intervention import Intervention
@@ -13,6 +14,8 @@ from rayci.model.sizes import Sizes
 from rayci.model.step_memory import RESERVE
 from rayci.planning.chain import Link
 from rayci.planning.composition import Step
+from rayci.planning.plan import Names, Planner
+from rayci.planning.spec import Spec
 from rayci.workload import Workload
 from tests.models import tiny
 
@@ -65,6 +68,18 @@ def test_the_host_is_told_what_waits_there() -> None:
     assert waiting("task_vector") == (8 + 2) * WORK.parameters
     assert waiting("rmu") == waiting("sure", method="npo_gdr") == 0
     assert Memory(WORK).host([]) == WORK.weight_bytes
+
+
+def test_a_sweep_reserves_one_gpu_and_the_host_memory_of_its_largest_trial() -> None:
+    methods = ("ga", "gd", "npo_klr", "sure", "task_vector", "refusal")
+    given = {"name": "t", "model": "meta-llama/Meta-Llama-3-8B", "dtype": "bfloat16", "criteria": ["avg_bits"]}
+    reserved = {"resources": {"gpus": "auto", "gpu_memory": 80}}
+    listed = {"interventions": {method: {} for method in methods}, "compose": {"pairs": "none"}}
+    planner = Planner(spec := Spec.model_validate({**given, **reserved, **listed}), Names(spec))
+    estimator = Estimator(planner, lambda parameters, device: [])
+    assert {text: estimator.share(text, 80 * GIB) for text in methods} == dict.fromkeys(methods, 1.0)
+    states = 1000 * 2048 * 4096 * 2  # of NPO_KLR's retain documents, beside the base weights and the moments
+    assert estimator.host_memory(planner.plan()) == (2 + 8) * WORK.parameters + states
 
 
 def test_a_second_gpu_takes_no_half_of_blocks_that_it_holds_alone() -> None:
