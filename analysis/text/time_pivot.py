@@ -17,7 +17,9 @@ _LEGEND = (
     "Load to idle are shares of a line's time. Load: the way to the stage before, with what had to be done again."
     " Store: weights, readings and rows. Idle: waiting for work."
 )
-_USE = "Use: share of the operations that the device could have done in that time, as the preflight measured it."
+_USE = (
+    "Use is FLOP utilisation: the share of what the device could have done in that time, as the preflight measured it."
+)
 
 
 def time_pivot(split: pd.DataFrame) -> Pivot:

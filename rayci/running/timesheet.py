@@ -112,4 +112,5 @@ def _finish() -> None:
     torch = sys.modules.get("torch")  # a worker keeps time before torch is loaded
     if torch is not None and torch.cuda.is_initialized():
         for gpu in range(torch.cuda.device_count()):
-            torch.cuda.synchronize(gpu)
+            if torch.cuda.memory_reserved(gpu):  # on any other, asking would take memory for a context
+                torch.cuda.synchronize(gpu)

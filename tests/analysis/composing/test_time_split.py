@@ -54,7 +54,7 @@ def test_a_line_for_each_method_then_all(results: ResultTable) -> None:
     assert lines["ft"] | {"apply use": "50 %", "measure use": "100 %", "peak GPU memory": "3.0 GiB"} == lines["ft"]
     assert lines["wanda"] | {"apply": "<1 %", "median step": "0.00 s", "apply use": "–"} == lines["wanda"]
     assert lines["all"]["stages"] == "6" and lines["all"]["of all"] == "100 %"
-    assert "Use: " in told.notes[1]
+    assert "FLOP utilisation" in told.notes[1]
 
 
 def test_what_nobody_knows_has_no_column() -> None:
