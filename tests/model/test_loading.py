@@ -244,7 +244,7 @@ def test_a_hashed_folder_is_hashed_again_only_where_it_is_a_copy(llama: Path, mo
     hashes = hash_files(llama)
     hashed: list[str] = []
     monkeypatch.setattr(
-        "rayci.model.folder.hash_file", lambda path: hashed.append(path.name) or hashes[path.name].digest
+        "rayci.model.folder.hash_once", lambda path: hashed.append(path.name) or hashes[path.name].digest
     )
     verify(llama, hashes)
     assert not hashed

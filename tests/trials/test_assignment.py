@@ -52,7 +52,7 @@ def test_a_worker_does_not_hash_the_weights_again(assignment: Assignment, monkey
     def refuse(path: Path) -> str:
         raise AssertionError(f"{path} is hashed")
 
-    monkeypatch.setattr("rayci.model.folder.hash_file", refuse)
+    monkeypatch.setattr("rayci.model.folder.hash_once", refuse)
     runner = assignment.runner(0, Timesheet())
     assert runner.sweep.content == assignment.content
 
