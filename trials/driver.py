@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from rayci.trials.limits import Limits
 from rayci.trials.process import put_back
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.selection import Selection
-from rayci.trials.session import Prepared, session
+from rayci.trials.session import Prepared, Session, session
 from rayci.trials.settle import rows_at_hand, settle, skip
 
 if TYPE_CHECKING:
@@ -88,9 +88,10 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
     wanted = selection.indices(plan)
     asked = Plan(plan.spec, tuple(plan.trials[index] for index in wanted))
     nothing_done = knobs.store is knobs.storage is None and not folder.root.exists()
-    ready = partial(session, Prepared(sweep, plan, _estimator(sweep, folder), knobs, folder, Blame(source)))
+    prepared = Prepared(sweep, plan, _estimator(sweep, folder), knobs, folder, Blame(source))
     with ExitStack() as stack:
-        ray = stack.enter_context(ready(wanted)) if nothing_done else None  # refused before anything is written
+        # Refused before anything is written.
+        ray = stack.enter_context(session(prepared, wanted)) if nothing_done else None
         folder.open_store().check()
         stack.enter_context(folder.locked())
         folder.describe(sweep, plan, asked)
@@ -102,40 +103,49 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
             folder.report_progress(counts)
             folder.compact(plan)
             return Run(asked, folder, True, False, counts, notes=(*sweep.notes, *folder.notes))
-        from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
-
         folder.tidy()
-        ray = ray or stack.enter_context(ready(todo))
+        ray = ray or stack.enter_context(session(prepared, todo))
         ray.preflight.save(folder.root)
-        assignment = _assignment(sweep, folder, knobs)
-        experiments = Experiments(
-            _estimator(sweep, folder),  # which knows by now how fast the nodes are
-            plan,
-            assignment,
-            folder,
-            ray,
-            todo,
-            done,
-            total=len(wanted),
-            limits=limits,
-            callbacks=callbacks,
-        )
-        counts, notes = experiments.run()
-        folder.fetch(plan)
-        if counts["given_up"]:
-            settle(sweep, plan, folder, folder.done(sweep, plan), ended=True)
-        skip(sweep, plan, folder, wanted, experiments.unplaced)
-        complete = asked.stages.keys() <= folder.held()
-        folder.compact(plan)
-        return Run(
-            asked,
-            folder,
-            complete,
-            True,
-            counts,
-            experiments.left,
-            (*sweep.notes, *ray.preflight.notes, *folder.notes, *notes),
-        )
+        for note in () if knobs.quiet else ray.preflight.notes:  # while there is time to act on them
+            print(f"note: {note}", file=sys.stderr, flush=True)
+        return _run(prepared, ray, wanted, asked, todo, done, limits, callbacks)
+
+
+def _run(
+    prepared: Prepared,
+    ray: Session,
+    wanted: Sequence[int],
+    asked: Plan,
+    todo: list[int],
+    done: Collection[str],
+    limits: Limits,
+    callbacks: Sequence[Callback],
+) -> Run:
+    """Run what is left, `todo`, of the trials that are wanted, and settle what was lost or skipped."""
+    from rayci.trials.experiments import Experiments  # Ray loads only where there is something to run
+
+    sweep, plan, folder = prepared.sweep, prepared.plan, prepared.folder
+    experiments = Experiments(
+        _estimator(sweep, folder),  # which knows by now how fast the nodes are
+        plan,
+        _assignment(sweep, folder, prepared.knobs),
+        folder,
+        ray,
+        todo,
+        done,
+        total=len(wanted),
+        limits=limits,
+        callbacks=callbacks,
+    )
+    counts, notes = experiments.run()
+    folder.fetch(plan)
+    if counts["given_up"]:
+        settle(sweep, plan, folder, folder.done(sweep, plan), ended=True)
+    skip(sweep, plan, folder, wanted, experiments.unplaced)
+    complete = asked.stages.keys() <= folder.held()
+    folder.compact(plan)
+    told = (*sweep.notes, *ray.preflight.notes, *folder.notes, *notes)
+    return Run(asked, folder, complete, True, counts, experiments.left, told)
 
 
 def _estimator(sweep: Sweep, folder: RunFolder) -> Estimator:

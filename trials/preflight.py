@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rayci.errors import RequestError, refuse
+from rayci.errors import RayciError, RequestError, refuse
 from rayci.fingerprint import fingerprint
 from rayci.forecast.rates import PROBE, Rates, save, saved
 from rayci.running.machine_checks import Finding, standing
@@ -102,10 +103,10 @@ def preflight(capacity: Capacity, needs: Needs, reservation: Mapping[str, float]
     for answer in answers:
         rates = answer.report.rates if answer.report else None
         if rates is not None:
-            save([rates], _folder(_key(answer.of, needs)))
+            _remember(_key(answer.of, needs), rates)
         known[answer.of.name] = rates or known[answer.of.name]
-    absent = [f"{place.name} is not up yet, and was not checked" for place in capacity.types or ()] if not types else []
-    return Preflight([rates for rates in known.values() if rates is not None], [*notes(answers), *absent])
+    measured = [rates for rates in known.values() if rates is not None]
+    return Preflight(measured, [*notes(answers), *_not_up(capacity, types, reservation)])
 
 
 def faults(answers: Iterable[Answer]) -> Iterator[RequestError]:
@@ -135,6 +136,18 @@ def notes(answers: Iterable[Answer]) -> Iterator[str]:
         for finding in _findings(answer):
             if finding.state == "note":
                 yield f"{finding.subject} on {name}: {'; '.join(filter(None, (finding.found, finding.advice)))}"
+
+
+def _not_up(capacity: Capacity, types: Sequence[NodeType], reservation: Mapping[str, float]) -> Iterator[str]:
+    """Of types that the autoscaler can start for such a trial, and that no node is of."""
+    up = [_size(each.nodes[0]) for each in types]
+    for place in capacity.types or ():
+        if place.gives(reservation) and _size(place) not in up:
+            yield f"{place.name} was not up before the first trial: it was not checked"
+
+
+def _size(place: Place) -> tuple[float, float]:
+    return place.resources.get("CPU", 0.0), place.resources.get("GPU", 0.0)
 
 
 def _findings(answer: Answer) -> Iterator[Finding]:
@@ -198,13 +211,15 @@ def _key(of: NodeType, needs: Needs) -> str:
     return fingerprint({**facts, "gpu": needs.gpu, "versions": versions()})
 
 
-def _folder(key: str) -> Path:
-    return node_folder() / "rates" / key
+def _remember(key: str, rates: Rates) -> None:
+    with suppress(RayciError, OSError):  # they are measured again
+        save([rates], node_folder() / "rates" / key)
 
 
 def _remembered(key: str) -> Rates | None:
     """Rates that were measured lately."""
-    path = _folder(key) / PROBE
-    if not path.is_file() or time.time() - path.stat().st_mtime > FRESH:
-        return None
-    return next(iter(saved(path.parent)), None)
+    with suppress(RayciError, OSError):
+        path = node_folder() / "rates" / key / PROBE
+        if time.time() - path.stat().st_mtime <= FRESH:
+            return next(iter(saved(path.parent)), None)
+    return None

@@ -133,5 +133,7 @@ def test_what_was_measured_lately_is_not_measured_again(fresh: Path, monkeypatch
     assert preflight.preflight(here, needs, {"CPU": 1, "GPU": 0}).rates == [rates]
     assert asked == [True, False, True]
     assert preflight.preflight(Capacity([HEAD], [SMALL]), needs, {"CPU": 1, "GPU": 0}).notes == [
-        "node 10.0.0.1 is not up yet, and was not checked"
+        "node 10.0.0.1 was not up before the first trial: it was not checked"
     ]
+    types = [Place("a node of type small", {"CPU": 2}), Place("a node of type tiny", {"CPU": 0.5})]
+    assert preflight.preflight(replace(here, types=types), needs, {"CPU": 1, "GPU": 0}).notes == []
