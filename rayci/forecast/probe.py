@@ -58,7 +58,9 @@ class Probe:
     def source(self, kind: str) -> str:
         """Where the rates come from, in words."""
         rates = self.rates(kind)
-        return f"{rates.device} ({self.place})" if self.measured(kind) else f"{rates.device}, assumed: --probe measures"
+        return (
+            f"{rates.device} ({self.place})" if self.measured(kind) else f"{rates.device}, not measured: --probe does"
+        )
 
     def row(self, kind: str) -> dict[str, Any] | None:
         """What was measured, by name, for a plan's record; None where nothing was."""

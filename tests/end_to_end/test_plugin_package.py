@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from rayci import registry, table
+from rayci.forecast.probe import SHIPPED
+from rayci.forecast.rates import saved
 from tests.command_line import rayci
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
@@ -54,12 +56,15 @@ def test_it_is_listed() -> None:
 
 @pytest.mark.usefixtures("known_here")
 def test_it_is_forecast_with_what_it_says(tmp_path: Path) -> None:
-    """3 operations for each of 128·128 weights, on a core of 2e10 a second."""
+    """3 operations for each of 128·128 weights, on a core of the machine whose times ship."""
     spec = tmp_path / "flip.yaml"
     spec.write_text("interventions: {sign_flip: {share: 0.2}}\ncriteria: [avg_bits_nominal]\n")
     plan = json.loads(rayci("plan", str(spec), "--format", "json").stdout)
-    assert plan["cpu_hours"] == pytest.approx(3 * 128 * 128 / 2e10 / 3600)
-    assert "times of sign_flip: estimated from operations at 0.02 TFLOP/s" in plan["notes"]
+    core = saved(SHIPPED)[0]
+    assert plan["cpu_hours_by_kind"]["sign_flip"] == pytest.approx(3 * 128 * 128 / core.fp32 / 3600)
+    assert (
+        f"times of sign_flip: estimated from operations on {core.device}, not measured: --probe does" in plan["notes"]
+    )
     assert not any("assumed" in note for note in plan["notes"])
 
 

@@ -83,7 +83,7 @@ def test_operations_alone_are_near_what_was_measured() -> None:
 
 def test_the_slowest_node_of_a_run_counts(tmp_path: Path) -> None:
     assert Probe.of_run(tmp_path).row("cpu") is None
-    assert Probe.of_run(tmp_path).rates("cuda") is A100 and "assumed" in Probe.of_run(tmp_path).source("cuda")
+    assert Probe.of_run(tmp_path).rates("cuda") is A100 and "not measured" in Probe.of_run(tmp_path).source("cuda")
     save([HERE, replace(HERE, bf16=1e9), replace(HERE, kind="cuda")], tmp_path)
     probe = Probe.of_run(tmp_path)
     assert probe.rates("cpu").bf16 == 1e9 and probe.rates("cuda").kind == "cuda"
