@@ -82,7 +82,7 @@ def readable(values: Mapping[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("_", " ")
-        if key == "notes" or (key.startswith("gpu_hours") and not value):
+        if key == "notes" or (key.startswith("gpu_hours") and not values["gpu_hours"] and value is not None):
             continue
         if key == "probe":
             shown[key] = "none, rates are assumed" if value is None else f"{value['device']}, {value['place']}"
