@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+GIB = 2**30
+"""Bytes."""
+HOUR = 3600.0
+"""Seconds."""
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -15,8 +19,8 @@ def size(count: float) -> str:
 
 def hours(count: float) -> str:
     """Hours: 0 h, 40 s, 12 min, 3.5 h, 1,200 h."""
-    if 0 < count * 3600 < 100:
-        return f"{count * 3600:.3g} s"
+    if 0 < count * HOUR < 100:
+        return f"{count * HOUR:.3g} s"
     if 0 < count < 2:
         return f"{count * 60:.3g} min"
     return f"{count:,.1f} h" if 0 < count < 100 else f"{count:,.0f} h"

@@ -16,7 +16,8 @@ from rayci.planning.plan import Plan, Trial
 from rayci.planning.spec import Spec
 from rayci.running.reasons import NO_MORE
 from rayci.storage.user_paths import path_of
-from rayci.trials.knobs import DEFAULT, GIB, Knobs
+from rayci.trials.knobs import DEFAULT, Knobs
+from rayci.units import GIB
 
 if TYPE_CHECKING:
     from rayci.planning.sweep import Sweep

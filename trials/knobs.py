@@ -12,8 +12,7 @@ from rayci.errors import RequestError
 from rayci.kinds import Keep
 from rayci.trials.address import check_address
 from rayci.trials.loggers import known_loggers
-
-GIB = 2**30
+from rayci.units import GIB
 
 
 @dataclass(frozen=True, kw_only=True)

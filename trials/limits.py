@@ -15,8 +15,7 @@ from datetime import time as time_of_day
 from rayci.errors import RequestError
 from rayci.planning.resources import Resources
 from rayci.trials.knobs import Knobs
-
-HOUR = 3600.0
+from rayci.units import HOUR
 
 Clock = Callable[[], float]
 """Seconds since 1970."""

@@ -18,10 +18,11 @@ from rayci.running.node_report import Needs, NodeReport, report
 from rayci.running.rows import versions
 from rayci.storage.prepared import node_folder
 from rayci.trials.capacity import Capacity, Place
+from rayci.units import HOUR
 
 PATIENCE = 120.0
 """Seconds that nodes are given to answer: torch loads there, and files of a gigabyte are written and read."""
-FRESH = 24 * 3600.0
+FRESH = 24 * HOUR
 """Seconds for which measured rates are taken as they are, on the same type of node and the same versions."""
 SKEW = 60.0
 """Seconds by which a node's clock may differ: whether a file's writer is dead is told by the file's age."""

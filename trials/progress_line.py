@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column
 
-from rayci.units import hours
+from rayci.units import HOUR, hours
 
 
 class ProgressLine:
@@ -38,7 +38,7 @@ class ProgressLine:
 
 def time_left(seconds: float | None) -> str:
     """`about 12 min left`, or nothing."""
-    return "" if seconds is None else f"about {hours(seconds / 3600)} left"
+    return "" if seconds is None else f"about {hours(seconds / HOUR)} left"
 
 
 def counters(counts: Mapping[str, int], stages: Mapping[str, int], gpus: Mapping[str, float]) -> str:

@@ -12,8 +12,8 @@ from rayci.forecast.estimator import Estimator
 from rayci.forecast.share import STEPS
 from rayci.model.step_memory import RESERVE
 from rayci.planning.plan import Plan
+from rayci.units import GIB
 
-GIB = 2**30
 PROCESS = 2 * GIB
 """Host memory of a worker beside its model: Python, torch, CUDA's own, the data sets."""
 

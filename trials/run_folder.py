@@ -31,8 +31,9 @@ from rayci.storage.parts import ITEMS, ROWS, Parts, Reading
 from rayci.storage.stages import StageStore, located
 from rayci.storage.user_paths import folder_to_write, path_of
 from rayci.trials.whole_stages import WholeStages
+from rayci.units import HOUR
 
-DEAD_AFTER = 3600.0
+DEAD_AFTER = HOUR
 """Seconds without a change after which a half-written part is nobody's."""
 
 FEW = 100

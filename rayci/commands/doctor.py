@@ -9,8 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rayci.running.machine_checks import Check, Finding, disk, gpus, hub, look, memory
-
-_GIB = 1 << 30
+from rayci.units import GIB
 
 
 def examine() -> list[Finding]:
@@ -20,8 +19,8 @@ def examine() -> list[Finding]:
         ("torch", _torch),
         ("GPU", lambda: gpus("note", "the testbed needs none; for 7B models use a machine with one")),
         ("Ray", _ray),
-        ("memory", lambda: memory(4 * _GIB, "note", "run with --workers 1")),
-        ("disk", lambda: disk(Path.cwd(), 5 * _GIB, "problem", "make room, or use --out and --store elsewhere")),
+        ("memory", lambda: memory(4 * GIB, "note", "run with --workers 1")),
+        ("disk", lambda: disk(Path.cwd(), 5 * GIB, "problem", "make room, or use --out and --store elsewhere")),
         ("hub", hub),
         ("old packages", _predecessors),
         ("testbed", _testbed),

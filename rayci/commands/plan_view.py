@@ -9,11 +9,10 @@ from typing import Any
 from rayci.data.records import Collection
 from rayci.errors import RequestError
 from rayci.forecast.estimator import Estimator
-from rayci.forecast.hours import HOUR
 from rayci.forecast.probe import Probe
 from rayci.forecast.stage_times import known_times
 from rayci.planning.plan import Plan, Planner
-from rayci.units import hours, size
+from rayci.units import HOUR, hours, size
 
 
 def foresee(

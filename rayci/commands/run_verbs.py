@@ -151,7 +151,7 @@ def run(
     """Run a sweep, or the rest of it, then print the composability table and write the report."""
     from rayci.commands.summary import print_debug, print_end
     from rayci.trials import Knobs, launch
-    from rayci.trials.knobs import GIB
+    from rayci.units import GIB
 
     if debug:
         raise typer.Exit(SOME_FAILED if print_debug(spec, set or [], only or [], replicate, seed) else OK)

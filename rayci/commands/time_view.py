@@ -9,8 +9,7 @@ from typing import Any
 
 from rayci.analysis.text.time_pivot import percent, spent
 from rayci.commands.console import Format, out, pairs, print_json, show
-
-HOUR = 3600.0
+from rayci.units import HOUR
 
 
 def time_so_far(parts: Path) -> list[dict[str, Any]]:

@@ -25,9 +25,8 @@ from rayci.model.step_memory import RESERVE
 from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner, Stage
 from rayci.planning.spec import Spec
+from rayci.units import GIB
 from rayci.workload import Workload
-
-GIB = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,7 @@ from rayci.forecast.clock import Clock
 from rayci.forecast.stage_times import timed_name
 from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner, Stage
-
-HOUR = 3600
+from rayci.units import HOUR
 
 
 class Hours:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from rayci.errors import RequestError
+from rayci.units import GIB
 
-LEAST_MARGIN = 1 << 30
+LEAST_MARGIN = GIB
 """Bytes that stay free beside the weights at least; a quarter of the weights where that is more.
 They hold a batch's activations, a block's statistics and the calibration's hidden states."""
 
@@ -109,7 +110,7 @@ class Streaming:
 
     def refuse(self, method: str) -> RequestError:
         """The error of a method that needs the whole model on the device."""
-        needed, free = (f"{size / 2**30:.1f} GiB" for size in (self.needed, self.free))
+        needed, free = (f"{count / GIB:.1f} GiB" for count in (self.needed, self.free))
         return RequestError(
             f"{method} trains with gradients, which needs the whole model on {self.device}: {needed} with the margin "
             f"for forward passes, and more for gradients and optimiser state; {free} were free",

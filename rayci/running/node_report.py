@@ -22,9 +22,8 @@ from rayci.running.machine_checks import Check, Finding, State, look, standing
 from rayci.running.rows import versions
 from rayci.storage import hub_cache
 from rayci.storage.prepared import node_folder
-from rayci.units import size
+from rayci.units import GIB, size
 
-GIB = 2**30
 AS_SAID = 0.9
 """Share of `gpu_memory` that a GPU must have: makers count in other units, and keep some for themselves."""
 _GIVE_DATA = "a folder that every node sees, or a hub that every node reaches"

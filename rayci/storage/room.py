@@ -13,11 +13,12 @@ import time
 from dataclasses import dataclass
 
 from rayci.storage.files import Files
+from rayci.units import HOUR
 
 INDEX = "index"
 _COUNTED = f"{INDEX}/counted"
 """There where every stage has its claim; stores made before there was an index have none."""
-_DEAD_AFTER = 3600.0
+_DEAD_AFTER = HOUR
 """Seconds after which what a writer began and did not finish is nobody's."""
 DAMAGED = "damaged"
 """How the labels of damaged copies begin."""

@@ -37,11 +37,12 @@ from rayci.intervention import Intervention
 from rayci.model import loading
 from rayci.subject import Subject
 from rayci.testbed import collection
+from rayci.units import GIB
 from rayci.workload import Workload
 from tests.models import tokenizer
 from tests.oracle.llmcompressor_run import PYTHON, Compressed, compress
 
-EDITS, SEED, GIB = 50, 0, 2**30
+EDITS, SEED = 50, 0
 METHODS: dict[str, float | None] = {
     "magnitude": 0.5,
     "rtn": 4,

@@ -22,6 +22,7 @@ from rayci import registry
 from rayci.context import Context
 from rayci.data.records import Document
 from rayci.testbed import collection
+from rayci.units import GIB
 from rayci.workload import Workload
 from tests.benchmarks.bench_gpu import CUDA, DEVICE, DTYPE, NAME, model
 
@@ -30,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(not CUDA and NAME != "tiny", reason="needs a GPU, or RAYCI_BENCH_SHAPE=tiny"),
 ]
 TINY = NAME == "tiny"
-STEPS, GIB = 2, 2**30
+STEPS = 2
 LOOP: dict[str, Any] = {"max_steps": STEPS, **({"last_layers": 2, "samples": 16} if TINY else {})}
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ga": ("ga", "published", LOOP),

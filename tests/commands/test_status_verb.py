@@ -14,9 +14,8 @@ from typer.testing import CliRunner
 from rayci.commands import cli
 from rayci.storage.entries import encode
 from rayci.table import write_part
+from rayci.units import HOUR
 from tests.analysis.synthetic_table import SCALES, row
-
-HOUR = 3600.0
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rayci import registry
-from rayci.forecast.estimator import GIB, Estimator
+from rayci.forecast.estimator import Estimator
 from rayci.forecast.memory import Memory
 from rayci.forecast.share import fitting
 from rayci.intervention import Intervention
@@ -16,6 +16,7 @@ from rayci.planning.chain import Link
 from rayci.planning.composition import Step
 from rayci.planning.plan import Names, Planner
 from rayci.planning.spec import Spec
+from rayci.units import GIB
 from rayci.workload import Workload
 from tests.models import tiny
 

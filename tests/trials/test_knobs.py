@@ -12,7 +12,8 @@ import typer
 from rayci.commands.cli import app
 from rayci.errors import RequestError
 from rayci.trials import launch
-from rayci.trials.knobs import GIB, Knobs
+from rayci.trials.knobs import Knobs
+from rayci.units import GIB
 
 COMMAND = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
 

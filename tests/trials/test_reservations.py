@@ -11,8 +11,7 @@ from rayci.forecast.share import fitting
 from rayci.planning.plan import Names, Planner
 from rayci.planning.spec import Spec
 from rayci.trials.reservations import PROCESS, Reservations, reservations_of
-
-GIB = 2**30
+from rayci.units import GIB
 
 
 @pytest.mark.parametrize(
