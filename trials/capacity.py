@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rayci.forecast.host import cores, host_bytes
 from rayci.planning.resources import Resources
 from rayci.trials import machine, ray_internals
 from rayci.trials.knobs import Knobs
@@ -61,7 +62,7 @@ def of_machine(knobs: Knobs, resources: Resources, reservations: Reservations) -
     if knobs.address is not None or ray_runs():
         return None
     gpus = machine.gpus(resources, reservations, machine.workers(knobs, resources))
-    return Capacity([Place("this machine", {"CPU": machine.cores(), "GPU": gpus, "memory": machine.memory()})])
+    return Capacity([Place("this machine", {"CPU": cores(), "GPU": gpus, "memory": host_bytes()})])
 
 
 def of_cluster() -> Capacity:

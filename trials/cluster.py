@@ -11,8 +11,9 @@ from contextlib import chdir, contextmanager
 from typing import Any
 
 from rayci.errors import RayciError
+from rayci.forecast.host import host_bytes
 from rayci.planning.resources import Resources
-from rayci.trials import machine, ray_internals
+from rayci.trials import ray_internals
 from rayci.trials.address import resolved, unreachable
 from rayci.trials.auth_token import make_private_token
 from rayci.trials.knobs import Knobs
@@ -62,7 +63,7 @@ def connected(knobs: Knobs, resources: Resources, *, workers: int, gpus: int = 0
     if knobs.address is None:  # None joins any Ray that runs on this machine
         cpus = max(1, math.ceil(workers * resources.cpus))
         options = {"address": "local", "num_cpus": cpus, "num_gpus": gpus, "include_dashboard": False}
-        options["_memory"] = machine.memory()  # what capacity counts on; Ray takes what happens to be free
+        options["_memory"] = host_bytes()  # what capacity counts on; Ray takes what happens to be free
     # Workers look for modules where the driver stands: in an empty folder, so that a user's own `trials/`
     # or `analysis/` cannot shadow ours. As a `working_dir` it would be shipped to every node, and on a
     # host with several nodes one that goes takes the others' copy with it.

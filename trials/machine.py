@@ -1,10 +1,10 @@
-"""What this machine has for trials."""
+"""How many trials run on this machine at a time, and the GPUs that it has for them."""
 
 from __future__ import annotations
 
 import math
-import os
 
+from rayci.forecast.host import cores
 from rayci.planning.resources import Resources
 from rayci.trials.knobs import Knobs
 from rayci.trials.reservations import Reservations
@@ -13,18 +13,6 @@ from rayci.trials.reservations import Reservations
 def workers(knobs: Knobs, resources: Resources) -> int:
     """Trials at a time: as the knobs say, else as many as fit without their threads fighting over cores."""
     return knobs.workers or max(1, int(cores() // max(resources.cpus, resources.threads)))
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def memory() -> int:
-    """Bytes of this machine, or of the container that this process runs in."""
-    from rayci.forecast.rates import host_bytes
-
-    return host_bytes()
 
 
 def gpus(resources: Resources, reservations: Reservations, workers: int) -> int:

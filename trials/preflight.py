@@ -13,10 +13,11 @@ from typing import Any
 from rayci.errors import RayciError, RequestError, refuse
 from rayci.fingerprint import fingerprint
 from rayci.forecast.rates import PROBE, Rates, save, saved
-from rayci.running.machine_checks import Finding, standing
+from rayci.running.machine_checks import Finding
 from rayci.running.node_report import Needs, NodeReport, report
 from rayci.running.rows import versions
 from rayci.storage.prepared import node_folder
+from rayci.storage.user_paths import standing
 from rayci.trials.capacity import Capacity, Place
 from rayci.units import HOUR
 

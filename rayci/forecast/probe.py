@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rayci.forecast.rates import Rates, measure, saved
+from rayci.storage.user_paths import standing
 
 A100 = Rates(
     device="NVIDIA A100-SXM4-80GB",
@@ -38,8 +39,7 @@ class Probe:
     @classmethod
     def here(cls, kind: str, folder: Path) -> Probe:
         """Measure this machine, and the disk of the folder or of the nearest one above it that is there."""
-        there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-        return cls((measure(kind, there),), "this machine")
+        return cls((measure(kind, standing(folder)),), "this machine")
 
     @classmethod
     def of_run(cls, run: Path) -> Probe:

@@ -23,6 +23,7 @@ from typing import Any, Self
 import torch
 
 from rayci.errors import CorruptionError
+from rayci.forecast.host import cpu_name, host_bytes
 from rayci.storage import entries
 from rayci.storage.atomic import no_full_disk, replacing
 
@@ -103,7 +104,7 @@ def measure(device: str, folder: Path) -> Rates:
 
 def device_name(device: torch.device) -> str:
     """What the maker calls a device: tells apart those whose rates differ."""
-    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else _cpu_name()
+    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else cpu_name()
 
 
 def save(rates: Iterable[Rates], folder: Path) -> None:
@@ -190,21 +191,3 @@ def _of_disk(folder: Path, size: int) -> tuple[float, float]:
         return count / (time.perf_counter() - start), count / written
     finally:
         path.unlink(missing_ok=True)
-
-
-def host_bytes() -> int:
-    """The machine's memory, or the limit of the container that this process runs in."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-    except OSError:
-        limit = "max"
-    return min(total, int(limit)) if limit.isdecimal() else total
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")

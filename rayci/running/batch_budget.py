@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from rayci.criterion import Criterion
+from rayci.model.streaming import free_bytes
 from rayci.workload import Workload
 
 C = TypeVar("C", bound=Criterion)
@@ -29,9 +30,8 @@ def free_memory(device: torch.device, share: float) -> int | None:
         return None
     free = []
     for gpu in range(torch.cuda.device_count()):
-        left, total = torch.cuda.mem_get_info(gpu)
-        held, used = torch.cuda.memory_reserved(gpu), torch.cuda.memory_allocated(gpu)
-        free.append(min(left + held - used, int(share * total) - used))
+        own = share * torch.cuda.get_device_properties(gpu).total_memory - torch.cuda.memory_allocated(gpu)
+        free.append(min(free_bytes(torch.device("cuda", gpu)), int(own)))
     return max(min(free), 0)
 
 

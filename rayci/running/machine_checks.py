@@ -10,6 +10,8 @@ from typing import Literal
 from urllib.request import Request, urlopen
 
 from rayci.errors import RequestError
+from rayci.forecast.host import host_bytes
+from rayci.storage.user_paths import standing
 from rayci.units import size
 
 State = Literal["ok", "note", "problem"]
@@ -55,8 +57,6 @@ def gpus(lacking: State, advice: str) -> Finding:
 
 def memory(needed: float, lacking: State, advice: str) -> Finding:
     """Memory of the host, or of the container; `lacking` is what it is to have less than the bytes that are needed."""
-    from rayci.forecast.rates import host_bytes
-
     total = host_bytes()
     if total < needed:
         return Finding("memory", lacking, f"{size(total)}, less than {size(needed)}", advice)
@@ -84,8 +84,3 @@ def hub() -> Finding:
         advice = "use `model: <folder>` and `data: <folder>`; the testbed ships with rayci"
         return Finding("hub", "note", f"not reached ({type(error).__name__})", advice)
     return Finding("hub", "ok", "reached")
-
-
-def standing(place: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return next(path for path in (place, *place.absolute().parents) if path.is_dir())

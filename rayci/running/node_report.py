@@ -18,10 +18,11 @@ from rayci.forecast.rates import Rates, measure
 from rayci.model import folder
 from rayci.planning.spec import Spec
 from rayci.running import machine_checks
-from rayci.running.machine_checks import Check, Finding, State, look, standing
+from rayci.running.machine_checks import Check, Finding, State, look
 from rayci.running.rows import versions
 from rayci.storage import hub_cache
 from rayci.storage.prepared import node_folder
+from rayci.storage.user_paths import standing
 from rayci.units import GIB, size
 
 AS_SAID = 0.9

@@ -56,12 +56,17 @@ def unreadable(path: Path) -> str | None:
 def folder_to_write(text: Path | str, at: str) -> Path:
     """The absolute path of a folder that is there or can be made; RequestError for any other. Writes nothing."""
     path = path_of(text, at)
-    standing = next(place for place in (path, *path.parents) if place.exists())
-    if not standing.is_dir():
-        raise RequestError(f"{standing} is a file", at=at, hint="a folder that does not exist yet")
-    if not os.access(standing, os.W_OK | os.X_OK):
-        raise RequestError(f"{standing} cannot be written to", at=at, hint="a folder of your own")
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if not there.is_dir():
+        raise RequestError(f"{there} is a file", at=at, hint="a folder that does not exist yet")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RequestError(f"{there} cannot be written to", at=at, hint="a folder of your own")
     return path
+
+
+def standing(place: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (place, *place.absolute().parents) if path.is_dir())
 
 
 def _unfit(status: os.stat_result, limit: int) -> str | None:

@@ -29,12 +29,12 @@ import psutil
 import pytest
 
 from rayci import registry
+from rayci.forecast.host import cores
 from rayci.kinds import Recompress
 from rayci.planning import composition, spec
 from rayci.planning.plan import Plan
 from rayci.planning.spec import Spec
 from rayci.trials import launch
-from rayci.trials.machine import cores
 
 pytestmark = pytest.mark.bench
 

@@ -81,7 +81,7 @@ def test_weights_that_cannot_be_read(needs: Needs, tmp_path: Path) -> None:
 
 
 def test_trials_that_fit_alone_and_not_together_are_a_note(needs: Needs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rayci.forecast.rates.host_bytes", lambda: 10 * FEW)
+    monkeypatch.setattr("rayci.running.machine_checks.host_bytes", lambda: 10 * FEW)
     assert found(replace(needs, host_bytes=4 * FEW))["memory"].state == "ok"  # two workers are all there will be
     several = found(replace(needs, host_bytes=4 * FEW, workers=None))["memory"]
     assert several.state == "note" and "8 trials at once" in several.advice

@@ -13,11 +13,12 @@ import pytest
 import ray
 from ray import tune
 
+from rayci.forecast.host import host_bytes
 from rayci.planning.plan import make
 from rayci.planning.resources import Resources
 from rayci.planning.schedule import Schedule
 from rayci.planning.spec import Spec
-from rayci.trials import free_workers, machine
+from rayci.trials import free_workers
 from rayci.trials.cluster import NAMESPACE, QUIET, connected
 from rayci.trials.free_workers import FreeWorkers
 from rayci.trials.knobs import Knobs
@@ -76,7 +77,7 @@ def test_both_workers_come_up(tmp_path: Path) -> None:
     before = {name: os.environ.get(name) for name in QUIET}
     with put_back(), connected(Knobs(), Resources(), workers=2):
         assert ray.get_runtime_context().namespace == NAMESPACE
-        assert ray.cluster_resources()["memory"] == machine.memory()
+        assert ray.cluster_resources()["memory"] == host_bytes()
         tune.Tuner(
             tune.with_resources(short(), {"cpu": 1}),
             tune_config=tune.TuneConfig(
