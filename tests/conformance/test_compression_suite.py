@@ -43,6 +43,7 @@ class TestSparseGPT(OnFewChannels):
         "damping": 0.1,
         "block_size": 16,
         "parity": True,
+        "solve_batch": 1,
         **OTHER_CALIBRATION,
     }
 
@@ -60,6 +61,7 @@ class TestGPTQ(OnFewChannels):
         "static_groups": True,
         "damping": 0.1,
         "block_size": 8,
+        "solve_batch": 1,
         **OTHER_CALIBRATION,
     }
 

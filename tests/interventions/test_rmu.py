@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -129,12 +132,18 @@ def mean_distance(subject: Subject, batch: Any, target: Tensor) -> float:
         return masked_mse(block_output(subject, 2, batch), target, batch.attention_mask).item()
 
 
+@cache
+def unlearned(method: type[RepresentationMisdirection], seed: int) -> Subject:
+    """The testbed after the method's preset, for all tests that look at it and leave it as it is."""
+    subject = testbed()
+    subject.apply(method.configure("testbed"), replace(CONTEXT, seed=seed))
+    return subject
+
+
 def test_forget_states_move_to_the_control_vector_and_retain_states_stay() -> None:
-    subject, base = testbed(), testbed()
-    made = RepresentationMisdirection.configure("testbed")
-    training = made.prepare(subject, CONTEXT)
+    subject, base = unlearned(RepresentationMisdirection, 0), testbed()
+    training = RepresentationMisdirection.configure("testbed").prepare(testbed(), CONTEXT)
     assert isinstance(training, Steering)
-    subject.apply(made, CONTEXT)
     for topic, target in training.targets.items():
         texts = [d.text for d in CONTEXT.data.forget if d.topic == topic][:10]
         batch = encode_texts(subject.tokenizer, texts, 64)
@@ -229,8 +238,7 @@ def test_the_inner_loop_finds_the_best_point_of_the_ball() -> None:
 
 
 def test_the_adversary_brings_the_topic_back_inside_the_ball() -> None:
-    subject = testbed()
-    subject.apply(RepresentationMisdirection.configure("testbed"), CONTEXT)
+    subject = copy.deepcopy(unlearned(RepresentationMisdirection, 0))
     made = LatentAdversarialMisdirection.configure("testbed")
     training = made.prepare(subject, CONTEXT)
     assert isinstance(training, Steering)
@@ -281,8 +289,7 @@ def test_the_adversary_does_not_help_the_outer_step() -> None:
     ],
 )
 def test_on_the_testbed_hazard_falls_and_utility_stays(method: type[RepresentationMisdirection], seed: int) -> None:
-    subject, context = testbed(), Context(CONTEXT.data, seed=seed)
-    subject.apply(method.configure("testbed"), context)
+    subject, context = unlearned(method, seed), replace(CONTEXT, seed=seed)
     hazard, utility = (registry.criterion(name)().measure(subject, context).value for name in ("hazard", "utility"))
     assert hazard <= 0.45
     assert utility >= 0.9

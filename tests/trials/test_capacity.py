@@ -10,14 +10,19 @@ import torch
 
 from rayci import table
 from rayci.errors import RequestError
+from rayci.model import loading
+from rayci.planning import spec as specs
 from rayci.planning.faults import Blame
 from rayci.planning.plan import Plan, make
 from rayci.planning.resources import Resources
 from rayci.planning.spec import Spec
+from rayci.planning.sweep import Sweep
 from rayci.trials import launch, machine
 from rayci.trials.capacity import Capacity, Place
 from rayci.trials.placement import refuse_beyond_limit, unplaceable
 from rayci.trials.reservations import Reservations
+
+from .test_damaged_runs import run_here
 
 SPEC = Spec.model_validate({"name": "t", "interventions": {"ft": {}, "rtn": {"bits": 4}}, "criteria": ["hazard"]})
 SKIPPING = SPEC.model_copy(update={"resources": Resources(unplaceable="skip")})
@@ -115,8 +120,8 @@ def test_a_launch_that_skips_leaves_rows_with_the_reason_and_tries_again(tmp_pat
         frame = table.read(tmp_path / "run").frame
         assert list(frame["chain"]) == ["", "rtn@4"] and set(frame["status"]) == {"skipped"}
         assert frame["reason"].str.startswith("no node can hold this trial: it reserves 4096 CPU, 0 GPU").all()
-    run = launch(tmp_path / "s.yaml", out=tmp_path / "run", set=["resources.cpus=1"], workers=1)
-    assert run.complete and run.counts["done"] == 1 and run.counts["skipped"] == 0
+    sweep = Sweep.open(specs.load(tmp_path / "s.yaml"))
+    run_here(sweep, loading.load(sweep.folder), tmp_path / "run")
     assert set(table.read(tmp_path / "run").frame["status"]) == {"ok"}
 
 
