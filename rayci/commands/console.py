@@ -51,7 +51,7 @@ def show(
     elif format is Format.CSV:
         writer = csv.DictWriter(sys.stdout, fieldnames=columns or (list(rows[0]) if rows else []), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in rows)
+        writer.writerows({key: csv_cell(_flat(value)) for key, value in row.items()} for row in rows)
     else:
         table(rows, title)
 
@@ -91,6 +91,11 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return plain(str(value))
+
+
+def _flat(value: Any) -> Any:
+    """What has parts of its own as JSON, for a cell that programs read."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping | list | tuple) else value
 
 
 def print_json(value: Any) -> None:

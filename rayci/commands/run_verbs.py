@@ -69,6 +69,7 @@ def plan(
     from rayci.commands.plan_view import foresee, readable
     from rayci.planning import plan as plans
     from rayci.planning.faults import Examination
+    from rayci.planning.schedule import in_turn
     from rayci.trials.asked_spec import read_spec
 
     sweep, source = read_spec(spec, set or ())
@@ -80,9 +81,9 @@ def plan(
     if trials:
         rows = [
             {"trial": t.id, "composition": t.composition, "replicate": t.replicate, "seed": t.seed}
-            for t in trial_plan.trials
+            for t in in_turn(trial_plan)
         ]
-        show(rows, format, title=f"{sweep.name}: trials in the order in which they start")
+        show(rows, format, title=f"{sweep.name}: trials in the order in which one worker starts them")
         return
     rate = None if price is None else finite(price, "--price")
     values = foresee(

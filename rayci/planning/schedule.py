@@ -11,10 +11,10 @@ these, the one with the longest way still ahead (its own stages, or those of a t
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 
-from rayci.planning.plan import Plan, Stage
+from rayci.planning.plan import Plan, Stage, Trial
 
 Seconds = Callable[[Stage], float]
 """How long a stage takes to apply and measure; only ratios matter."""
@@ -164,6 +164,14 @@ class Schedule:
         """Stages that others get from this trial."""
         own = (stage.fingerprint for stage in self._plan.trials[index].stages[self.first(index) :])
         return [stage for stage in own if self._builder.get(stage) == index]
+
+
+def in_turn(plan: Plan, seconds: Seconds = equally_long) -> Iterator[Trial]:
+    """The trials of a plan of which nothing is done, in the order in which a single worker starts them."""
+    schedule = Schedule(plan, range(len(plan.trials)), seconds=seconds)
+    while (index := schedule.next()) is not None:
+        yield plan.trials[index]
+        schedule.end(index)
 
 
 def at_hand(plan: Plan, todo: Iterable[int], done: Collection[str], stored: Callable[[str], bool]) -> set[str]:

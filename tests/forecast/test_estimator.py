@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sys
 from pathlib import Path
@@ -160,7 +162,8 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert set(plan) >= KEYS
     assert plan["cost"] == pytest.approx(2 * plan["gpu_hours"])
     assert plan["disk_keeping_all_bytes"] > plan["disk_bytes"] >= plan["disk_keeping_none_bytes"] > 0
-    assert call("--format", "csv").count("\n") == 2
+    (row,) = csv.DictReader(io.StringIO(call("--format", "csv")))
+    assert json.loads(row["gpu_hours_by_kind"]) == plan["gpu_hours_by_kind"] != {}
     assert "MiB" in call() and "not known" in call()
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from rayci.errors import RequestError
+from rayci.planning import plan as plans
 from rayci.planning import spec as specs
 from rayci.planning.faults import Examination
 from rayci.planning.priorities import priorities
+from rayci.planning.schedule import in_turn
 from rayci.planning.sweep import Sweep
 from rayci.planning.yaml_source import parse
 
@@ -46,3 +48,11 @@ def test_the_order_is_no_part_of_the_sweep() -> None:
     some, other = (Sweep.open(specs.from_source(parse(TEXT % first, "s.yaml"))) for first in ("", "rtn"))
     assert some.fingerprint == other.fingerprint
     assert some.planner.plan().stages.keys() == other.planner.plan().stages.keys()
+
+
+def test_what_is_named_first_starts_first() -> None:
+    """But for what it waits for: the untouched model's trial, and the one that builds its first stage."""
+    plain, asked = (plans.make(specs.from_source(parse(TEXT % first, "s.yaml"))) for first in ("", "ft > rtn@8"))
+    before, after = ([trial.composition for trial in in_turn(plan)] for plan in (plain, asked))
+    assert before[:3] == ["rtn@4 > ft", "rtn@8 > ft", "ft > rtn@4"]
+    assert after[:3] == ["rtn@4 > ft", "ft > rtn@4", "ft > rtn@8"] and sorted(before) == sorted(after)
