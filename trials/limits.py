@@ -17,9 +17,6 @@ from rayci.planning.resources import Resources
 from rayci.trials.knobs import Knobs
 from rayci.units import HOUR
 
-Clock = Callable[[], float]
-"""Seconds since 1970."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -80,7 +77,8 @@ class Budget:
     """Seconds that a trial is thought to take, by its index in the plan."""
     gpus: Callable[[int], float]
     """GPUs that it reserves."""
-    clock: Clock = time.time
+    now: Callable[[], float] = time.time
+    """Seconds since 1970."""
     spent: float = field(default=0.0, init=False)
     """GPU-seconds of trials that have ended."""
     _running: set[int] = field(default_factory=set, init=False)
@@ -89,12 +87,12 @@ class Budget:
     """Seconds foreseen, and seconds taken, of the trials that have ended."""
 
     def __post_init__(self) -> None:
-        self._start = self.clock()
+        self._start = self.now()
 
     def admits(self, index: int) -> bool:
         """Whether a trial that is handed out now stays within every limit."""
         seconds, limits = self._expected(index), self.limits
-        if self._end is not None and self.clock() + seconds > self._end:
+        if self._end is not None and self.now() + seconds > self._end:
             return False
         if limits.cost is None or limits.price is None:
             return True

@@ -50,66 +50,62 @@ class Session:
 
 
 @contextmanager
-def session(asked: Prepared, trials: Sequence[int]) -> Iterator[Session]:
+def session(prepared: Prepared, trials: Sequence[int]) -> Iterator[Session]:
     """Ray is there inside, if any of these `trials` can run.
 
     RequestError where one fits on no node, see `Resources.unplaceable`, or where a node lacks what trials need.
     """
-    knobs, resources = asked.knobs, asked.plan.spec.resources
-    with asked.blame("resources"):
-        reservations = reservations_of(asked.plan, asked.estimator)
-    refuse_beyond_limit(asked.plan, trials, reservations, knobs.gpu_limit)
+    knobs, resources = prepared.knobs, prepared.plan.spec.resources
+    with prepared.blame("resources"):
+        reservations = reservations_of(prepared.plan, prepared.estimator)
+    refuse_beyond_limit(prepared.plan, trials, reservations, knobs.gpu_limit)
     workers = machine.workers(knobs, resources)
     own = capacity.of_machine(knobs, resources, reservations)
     # On one machine it is told before Ray starts, which takes seconds; a GPU is looked at by another process, which
     # gives its memory back.
-    at_once = own is not None and device_for(asked.plan.spec, reservations.largest()) == "cpu"
+    at_once = own is not None and device_for(prepared.plan.spec, reservations.largest()) == "cpu"
     if own is not None:
-        found = _placed(asked, trials, reservations, own)
-        found = _looked_at(asked, trials, found, own, workers) if at_once else found
+        found = _placed(prepared, trials, reservations, own)
+        found = _looked_at(prepared, trials, found, own, workers) if at_once else found
         if len(found.unplaced) == len(trials):
             yield found
             return
     with connected(knobs, resources, workers=workers, gpus=machine.gpus(resources, reservations, workers)):
         if own is None:
-            found = _placed(asked, trials, reservations, capacity.of_cluster())
+            found = _placed(prepared, trials, reservations, capacity.of_cluster())
         if not at_once:
-            found = _looked_at(asked, trials, found, found.capacity.now(), workers if own else None)
+            found = _looked_at(prepared, trials, found, found.capacity.now(), workers if own else None)
         yield found
 
 
-def _placed(asked: Prepared, trials: Sequence[int], reservations: Reservations, places: Capacity) -> Session:
-    unplaced = unplaceable(asked.plan, trials, reservations, places, asked.blame)
-    return Session(reservations, places, asked.blame, unplaced)
+def _placed(prepared: Prepared, trials: Sequence[int], reservations: Reservations, places: Capacity) -> Session:
+    unplaced = unplaceable(prepared.plan, trials, reservations, places, prepared.blame)
+    return Session(reservations, places, prepared.blame, unplaced)
 
 
 def _looked_at(
-    asked: Prepared, trials: Sequence[int], found: Session, places: Capacity, workers: int | None
+    prepared: Prepared, trials: Sequence[int], found: Session, places: Capacity, workers: int | None
 ) -> Session:
     placed = [found.reservations.of(index) for index in trials if index not in found.unplaced]
-    if not asked.knobs.preflight or not placed:
+    if not prepared.knobs.preflight or not placed:
         return found
-    needs = _needs(asked, found.reservations.largest(), workers)
+    needs = _needs(prepared, found.reservations.largest(), workers)
     return replace(found, preflight=preflight(places, needs, min(placed, key=lambda amounts: amounts["GPU"])))
 
 
-def _needs(asked: Prepared, share: float, workers: int | None) -> Needs:
-    estimate, downloads = asked.estimator.of(asked.plan, workers=workers or 1), downloaded_files.folder()
-    disk = {
-        Keep.SHARED: estimate.disk_bytes,
-        Keep.ALL: estimate.disk_keeping_all_bytes,
-        Keep.NONE: estimate.disk_keeping_none_bytes,
-    }[Keep(asked.knobs.keep)]
-    limits = [size for size in (disk, asked.knobs.store_limit) if size is not None]
+def _needs(prepared: Prepared, share: float, workers: int | None) -> Needs:
+    estimate, downloads = prepared.estimator.of(prepared.plan, workers=workers or 1), downloaded_files.folder()
+    disk = estimate.disk(Keep(prepared.knobs.keep))
+    limits = [size for size in (disk, prepared.knobs.store_limit) if size is not None]
     return Needs(
-        asked.sweep.spec,
-        asked.sweep.commit,
-        asked.folder.store,
-        gpu=device_for(asked.plan.spec, share) != "cpu",
+        prepared.sweep.spec,
+        prepared.sweep.commit,
+        prepared.folder.store,
+        gpu=device_for(prepared.plan.spec, share) != "cpu",
         share=share,
         workers=workers,
         device_bytes=estimate.memory_bytes,
-        host_bytes=asked.estimator.host_memory(asked.plan),
-        disk_bytes=None if disk is None else max(0, min(limits) - asked.folder.open_store().taken()),
+        host_bytes=prepared.estimator.host_memory(prepared.plan),
+        disk_bytes=None if disk is None else max(0, min(limits) - prepared.folder.open_store().taken()),
         downloads=None if downloads is None else str(downloads),
     )

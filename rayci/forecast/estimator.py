@@ -61,6 +61,14 @@ class Estimate:
         """The fields by name."""
         return asdict(self)
 
+    def disk(self, keep: Keep) -> int | None:
+        """Peak of the stage store, bytes, where so much is kept."""
+        return {
+            Keep.SHARED: self.disk_bytes,
+            Keep.ALL: self.disk_keeping_all_bytes,
+            Keep.NONE: self.disk_keeping_none_bytes,
+        }[keep]
+
 
 @dataclass(frozen=True)
 class _Known:

@@ -11,7 +11,8 @@ import pytest
 from rayci.errors import RequestError
 from rayci.planning.resources import Resources
 from rayci.trials import Knobs, launch
-from rayci.trials.limits import HOUR, Budget, Limits, time_of
+from rayci.trials.limits import Budget, Limits, time_of
+from rayci.units import HOUR
 from tests.command_line import rayci
 
 from .conftest import comparable
