@@ -219,6 +219,27 @@ class Intervention(Settings, ABC):
         return None if self.strength is None else float(getattr(self, self.strength.name))
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One step that has been applied, with its receipt."""
+
+    intervention: Intervention
+    receipt: Receipt
+    recompression: str | None = None
+    """`refit` or `reproject` where the step is the re-compression of an earlier one."""
+
+    def __str__(self) -> str:
+        """`wanda@0.5`, or `refit(wanda@0.5)`."""
+        gamma = self.intervention.gamma
+        name = self.intervention.name if gamma is None else f"{self.intervention.name}@{gamma:g}"
+        return f"{self.recompression}({name})" if self.recompression else name
+
+    def is_of(self, intervention: Intervention) -> bool:
+        """Whether the step did the same as this, be it at another speed: with smaller batches, say."""
+        own = self.intervention
+        return own.name == intervention.name and own.effective() == intervention.effective()
+
+
 class Compressor(Intervention):
     """An intervention whose effect a later edit undoes, so that it may have to be applied again."""
 

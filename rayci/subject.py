@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rayci.context import Context, token_faults
 from rayci.errors import InterventionError, RequestError, refuse
-from rayci.intervention import Compressor, Intervention, Receipt
+from rayci.intervention import Applied, Compressor, Intervention, Receipt
 from rayci.model import modules
 from rayci.model.base_weights import copied
 from rayci.model.experts import Expert
@@ -32,16 +32,6 @@ class Stored(Protocol):
         """Write them into their places; `base` holds the untouched model's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """One step that has been applied, with its receipt."""
-
-    intervention: Intervention
-    receipt: Receipt
-    recompression: str | None = None
-    """`refit` or `reproject` where the step is the re-compression of an earlier one."""
-
-
 @dataclass
 class Subject:
     """A causal language model in eval mode, its tokenizer and the steps applied so far."""
@@ -57,7 +47,7 @@ class Subject:
 
     def __repr__(self) -> str:
         parameters = sum(value.numel() for value in self.model.parameters())
-        steps = " > ".join(_step_name(step) for step in self.applied) or "nothing"
+        steps = " > ".join(map(str, self.applied)) or "nothing"
         kind = f"{type(self.model).__name__}, {parameters:,} parameters, {self.model.dtype} on {self.device}"
         return f"Subject({kind}\n  applied: {steps})"
 
@@ -271,7 +261,7 @@ class Subject:
 
     def _last(self, intervention: Intervention) -> Receipt:
         for step in reversed(self.applied):
-            if _the_same(step.intervention, intervention):
+            if step.is_of(intervention):
                 return step.receipt
         raise InterventionError(f"{intervention.name} cannot be re-projected: it was not applied before")
 
@@ -279,18 +269,6 @@ class Subject:
     def pruned(self) -> bool:
         """Whether an applied compressor left exact zeros that a quantiser should keep."""
         return any(compressor.prunes for compressor, _ in self.compressors())
-
-
-def _the_same(one: Intervention, other: Intervention) -> bool:
-    """Whether two interventions do the same, be it at another speed: with smaller batches, say."""
-    return one.name == other.name and one.effective() == other.effective()
-
-
-def _step_name(step: Applied) -> str:
-    """`wanda@0.5`, or `refit(wanda@0.5)`."""
-    gamma = step.intervention.gamma
-    name = step.intervention.name if gamma is None else f"{step.intervention.name}@{gamma:g}"
-    return f"{step.recompression}({name})" if step.recompression else name
 
 
 @contextmanager

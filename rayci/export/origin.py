@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rayci.intervention import Applied
 from rayci.kinds import Direction
 from rayci.model.folder import on_the_hub
 from rayci.planning.composition import Step, join
-from rayci.subject import Applied, Subject
+from rayci.subject import Subject
 from rayci.testbed import checkpoint
 
 FINGERPRINT_SHOWN = 16

@@ -12,7 +12,7 @@ from functools import partial
 
 from rayci.context import Context
 from rayci.errors import OutOfMemory, gathered, refuse
-from rayci.intervention import Intervention
+from rayci.intervention import Applied, Intervention
 from rayci.model.peak_memory import PeakMemory
 from rayci.planning.chain import Link
 from rayci.planning.plan import Stage, Trial
@@ -22,7 +22,7 @@ from rayci.running.reasons import out_of_memory_for_good, reason_of, traceback_o
 from rayci.running.stated_operations import StatedOperations
 from rayci.running.timesheet import Activity, Span, Timesheet
 from rayci.storage.stages import Outcome, StageStore
-from rayci.subject import Applied, Subject
+from rayci.subject import Subject
 
 
 @dataclass

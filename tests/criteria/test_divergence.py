@@ -13,9 +13,9 @@ import torch
 from rayci.context import Context
 from rayci.criteria.divergence import Divergence, divergence
 from rayci.errors import MeasurementError, RequestError
-from rayci.intervention import Receipt
+from rayci.intervention import Applied, Receipt
 from rayci.interventions.compression.rtn import RoundToNearest
-from rayci.subject import Applied, Subject
+from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.criteria.evaluation.test_text_likelihoods import capped, headless
 from tests.models import differing, testbed, tiny, weights

@@ -11,14 +11,14 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.criteria.update_survival import UpdateSurvival
 from rayci.errors import Inapplicable, MeasurementError
-from rayci.intervention import Receipt
+from rayci.intervention import Applied, Receipt
 from rayci.interventions.compression.awq import AWQ
 from rayci.interventions.compression.gptq import GPTQ
 from rayci.interventions.compression.quantiser import Quantiser
 from rayci.interventions.compression.rtn import RoundToNearest
 from rayci.interventions.compression.wanda import Wanda
 from rayci.interventions.editing.finetuning import FineTuning
-from rayci.subject import Applied, Subject
+from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import testbed, tiny
 

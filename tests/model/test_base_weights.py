@@ -13,11 +13,11 @@ from torch import Tensor
 
 from rayci.codec.exact_forms import Packed
 from rayci.context import Context
-from rayci.intervention import Receipt
+from rayci.intervention import Applied, Receipt
 from rayci.interventions.compression.magnitude import Magnitude
 from rayci.model import base_weights, loading
 from rayci.model.base_weights import copied, untouched
-from rayci.subject import Applied, Subject
+from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import random_model, tiny, tokenizer
 
