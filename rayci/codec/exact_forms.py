@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from rayci.codec import bit_fields
-from rayci.codec.level_codes import bits_of, level_codes
+from rayci.codec.level_codes import level_codes
 from rayci.interventions.compression.grid import Grid
+from rayci.model.weight_bits import bits_of
 
 Kept = Sequence[Mapping[str, Tensor]]
 """What the receipt of each step keeps: `<linear>` a packed mask, `<linear>.scale`, `.zero`, `.index` a grid."""

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from rayci.interventions.compression.grid import Grid
-
-_BITS_OF = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
+from rayci.model.weight_bits import same_bits
 
 _AT_ONCE = 2**20
 """Weights of the rows that are tried at a time: few enough for a cache, so many that a GPU is not asked too often."""
@@ -32,13 +30,3 @@ def level_codes(weight: Tensor, grid: Grid) -> Tensor | None:
             return None
         found.append(codes.to(torch.int16))
     return torch.cat(found) if found else None
-
-
-def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors of one shape and dtype are equal bit for bit: 0.0 is not −0.0, a NaN equals itself."""
-    return torch.equal(bits_of(one), bits_of(other))
-
-
-def bits_of(values: Tensor) -> Tensor:
-    """The bits of every value as a whole number of the same size; the same memory where that is contiguous."""
-    return values.contiguous().view(_BITS_OF[values.element_size()])

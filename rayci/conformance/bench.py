@@ -17,6 +17,7 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.data.records import PARTS, Collection
 from rayci.model import loading
+from rayci.model.weight_bits import same_bits
 from rayci.subject import Subject
 from rayci.testbed import checkpoint, collection
 
@@ -98,7 +99,8 @@ class Snapshot:
     def differing(self, other: Snapshot) -> list[str]:
         """Names of the tensors that are not bit for bit equal, or not in both, sorted."""
         names = self.tensors.keys() | other.tensors.keys()
-        return sorted(name for name in names if not _same_bits(self.tensors.get(name), other.tensors.get(name)))
+        both = self.tensors.keys() & other.tensors.keys()
+        return sorted(n for n in names if n not in both or not same_bits(self.tensors[n], other.tensors[n]))
 
     def distance(self, other: Snapshot) -> float:
         """Share of the elements that differ by more than rounding."""
@@ -107,12 +109,6 @@ class Snapshot:
             for name, value in self.tensors.items()
         )
         return far / sum(value.numel() for value in self.tensors.values())
-
-
-def _same_bits(left: Tensor | None, right: Tensor | None) -> bool:
-    if left is None or right is None or left.shape != right.shape or left.dtype != right.dtype:
-        return False
-    return torch.equal(left.flatten().view(torch.uint8), right.flatten().view(torch.uint8))
 
 
 @contextmanager

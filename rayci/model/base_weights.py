@@ -16,7 +16,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from rayci.errors import StorageError
 from rayci.fingerprint import fingerprint
 from rayci.model.folder import weight_files
+from rayci.model.weight_bits import same_bits
 from rayci.storage.prepared import once
 
 MAPPED_FROM = 1 << 26
@@ -58,7 +58,7 @@ def untouched(folder: Path, identity: str, model: nn.Module) -> dict[str, Tensor
 
 def _write(folder: Path, own: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     """Write what the folder does not hold as it was loaded; tells what it does."""
-    same = {name for name, stored in _stored(folder, own) if _equal(stored, own[name])}
+    same = {name for name, stored in _stored(folder, own) if _is_loaded(stored, own[name])}
     others = {name: value.detach().cpu().contiguous() for name, value in own.items() if name not in same}
     _make_room(path.parent, sum(value.nbytes for value in others.values()))
     save_file(others, path)
@@ -91,11 +91,6 @@ def _stored(folder: Path, names: Any) -> Iterator[tuple[str, Tensor]]:
             yield from ((name, file.get_tensor(name)) for name in sorted(wanted.intersection(file.keys())))
 
 
-def _equal(stored: Tensor, value: Tensor) -> bool:
-    """Whether two tensors are the same bit for bit; compared where the model lies."""
-    if (stored.dtype, stored.shape) != (value.dtype, value.shape):
-        return False
-    one, other = (
-        tensor.contiguous().view(-1).view(torch.uint8) for tensor in (stored.to(value.device), value.detach())
-    )
-    return torch.equal(one, other)
+def _is_loaded(stored: Tensor, value: Tensor) -> bool:
+    """Whether a parameter is what is stored, bit for bit; compared where the model lies."""
+    return stored.dtype == value.dtype and same_bits(stored.to(value.device), value.detach())

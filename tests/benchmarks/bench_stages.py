@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from rayci.codec.level_codes import same_bits
 from rayci.context import Context
 from rayci.intervention import Receipt
 from rayci.interventions.compression import masks
 from rayci.interventions.compression.grid import including_zero
 from rayci.interventions.compression.lowest import lowest_in_row
+from rayci.model.weight_bits import same_bits
 from rayci.planning.plan import Names, Planner
 from rayci.planning.spec import Spec
 from rayci.storage import tensor_files

@@ -10,9 +10,9 @@ from torch import Tensor
 
 import rayci
 from rayci.codec.exact_forms import Packed
-from rayci.codec.level_codes import same_bits
 from rayci.interventions.compression import masks
 from rayci.interventions.compression.grid import including_zero
+from rayci.model.weight_bits import same_bits
 from rayci.subject import Subject
 from tests.models import random_model
 
