@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rayci.fingerprint import fingerprint
+from rayci.units import GIB
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,7 @@ class Objects(Protocol):
 class InMemory:
     """Objects in this process, named by the weights' content; those used least recently go first."""
 
-    def __init__(self, most: int = 8 << 30) -> None:
+    def __init__(self, most: int = 8 * GIB) -> None:
         """`most`: bytes that are kept; the covariances of Llama-3-8B's five layers take 4 GiB."""
         self._most = most
         self._kept: OrderedDict[str, Mapping[str, Tensor]] = OrderedDict()

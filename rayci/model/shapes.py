@@ -35,16 +35,6 @@ class Sketch:
     guessed: str | None = None
     """Why the shapes are a guess; None where they are the model's own."""
 
-    @property
-    def parameters(self) -> int:
-        """Number of parameters."""
-        return sum(value.numel() for value in self.subject.model.parameters())
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all parameters."""
-        return sum(value.nbytes for value in self.subject.model.parameters())
-
 
 def sketch(
     source: str,

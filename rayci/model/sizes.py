@@ -105,7 +105,7 @@ class Sizes:
 
     @cached_property
     def groups(self) -> list[list[tuple[int, int]]]:
-        """The same of one block, linears with one input together."""
+        """Rows and columns of every linear of the first block, those with one input together."""
         block = self.subject.block(0)
         paths = self.subject.paths.groups(block)
         return [[_shape(modules.linear(block, path)) for path in group] for group in paths]

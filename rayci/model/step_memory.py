@@ -20,6 +20,7 @@ from typing import ClassVar, Literal
 
 from rayci.model.likelihood import rows_at_a_time
 from rayci.model.sizes import Sizes
+from rayci.units import GIB
 
 Storage = Literal["float32", "bfloat16"]
 """Precision in which weights are kept between steps. `bfloat16` loses updates below half a
@@ -36,7 +37,7 @@ PASSING = 8e9
 class StepMemory(Sizes):
     """Bytes of training steps on one model; of several GPUs, on the fullest."""
 
-    kept_graph: ClassVar[int] = 4 << 30
+    kept_graph: ClassVar[int] = 4 * GIB
     """Blocks whose graphs take at most so many bytes keep them; others are run again in the backward pass."""
 
     device_memory: float = field(default=80e9, kw_only=True)

@@ -11,6 +11,7 @@ import torch
 
 from rayci.errors import RequestError
 from rayci.model.shapes import sketch
+from rayci.model.sizes import Sizes
 from tests.models import ARCHITECTURES, testbed, tiny
 
 
@@ -19,7 +20,8 @@ def test_the_testbeds_shapes() -> None:
     real = {name: value.shape for name, value in testbed().model.named_parameters()}
     assert {name: value.shape for name, value in drawn.subject.model.named_parameters()} == real
     assert drawn.guessed is None
-    assert drawn.nbytes == 2 * drawn.parameters == 2 * 689280
+    sizes = Sizes(drawn.subject)
+    assert sizes.weight_bytes == 2 * sizes.parameters == 2 * 689280
     assert all(value.is_meta for value in drawn.subject.model.parameters())
 
 
@@ -29,7 +31,7 @@ def test_a_folder_of_any_architecture(kind: str, tmp_path: Path) -> None:
     subject.model.config.save_pretrained(tmp_path)  # a configuration is enough
     drawn = sketch(str(tmp_path))
     assert [name for name, _ in drawn.subject.linears()] == [name for name, _ in subject.linears()]
-    assert drawn.parameters == sum(value.numel() for value in subject.model.parameters())
+    assert Sizes(drawn.subject).parameters == sum(value.numel() for value in subject.model.parameters())
 
 
 def test_a_hub_model_that_is_not_here_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,10 +40,10 @@ def test_a_hub_model_that_is_not_here_is_told_by_its_name(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     drawn = sketch("meta-llama/Meta-Llama-3-8B", dtype="bfloat16")
-    assert drawn.parameters == 8_030_261_248  # Llama 3's proportions are the formula's
+    assert Sizes(drawn.subject).parameters == 8_030_261_248  # Llama 3's proportions are the formula's
     assert len(drawn.subject.blocks) == 32 and next(drawn.subject.model.parameters()).dtype == torch.bfloat16
     assert drawn.guessed is not None and "name" in drawn.guessed
-    assert sketch("someone/model-410m").parameters == pytest.approx(410e6, rel=0.5)
+    assert Sizes(sketch("someone/model-410m").subject).parameters == pytest.approx(410e6, rel=0.5)
 
 
 @pytest.mark.parametrize("name", ["owner/model", "owner/mix-8x7B", "owner/v2.5b2"])
