@@ -109,7 +109,7 @@ class Intervention(Settings, ABC):
         return tuple(name for name, _ in subject.model.named_parameters() if name.startswith(root))
 
     def kept_bytes(self, subject: Subject) -> int:
-        """Bytes of `Receipt.kept`, told from the subject's shapes."""
+        """Bytes of `Receipt.kept` at most, told from the subject's shapes."""
         return 0
 
     def stored_share(self, bits: int, untouched: bool) -> float:
@@ -121,7 +121,7 @@ class Intervention(Settings, ABC):
         return 1.0
 
     def built_bytes(self, work: Workload) -> int:
-        """Bytes of what `apply` leaves with `Context.built`."""
+        """Bytes of what `apply` leaves with `Context.built` at most; above 0 where it `builds`."""
         return 0
 
     def operations(self, work: Workload) -> Effort | float:

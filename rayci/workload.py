@@ -1,13 +1,20 @@
 """What a step or a measurement meets, as far as it is known before anything runs: shapes, data sizes, dtype.
 
-Interventions and criteria say in these words what they will cost (`operations`, `memory`):
+Interventions and criteria say in these words what they will cost, criteria the first two:
 
-    operations   forward 2·P·tokens, P = parameters that the tokens pass; as much again back through each block above
-                 the lowest trained one, and 2·tokens for every trained parameter; with bytes moved and calls beside,
-                 see `Effort`
-    memory       bytes on the device beyond the weights, at the moment that takes the most
+    operations    forward 2·P·tokens, P = parameters that the tokens pass; as much again back through each block above
+                  the lowest trained one, and 2·tokens for every trained parameter; with bytes moved and calls beside,
+                  see `Effort`
+    memory        bytes on the device beyond the weights, at the moment that takes the most
+    host_memory   bytes in host memory beside a GPU that waits for them
 
-Estimates, memory never below what is measured. Texts are as long as the settings allow, and as `Texts` says where
+and interventions, of the stage that they leave, what lies on disk:
+
+    changes       the parameters that are stored, as they are or by `stored_share` and `keeps_values` in less
+    kept_bytes    masks and grids of the receipt
+    built_bytes   what was built from the stage before (`builds`), once for all that start from it
+
+Estimates, bytes never below what is measured. Texts are as long as the settings allow, and as `Texts` says where
 these say nothing.
 """
 

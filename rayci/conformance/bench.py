@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,9 +17,13 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.data.records import PARTS, Collection
 from rayci.model import loading
+from rayci.model.built_objects import Build
 from rayci.model.weight_bits import same_bits
 from rayci.subject import Subject
 from rayci.testbed import checkpoint, collection
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 EDITS = 8
 """Edits of a batch in the default context: enough to train on, few enough to be quick."""
@@ -109,6 +113,18 @@ class Snapshot:
             for name, value in self.tensors.items()
         )
         return far / sum(value.numel() for value in self.tensors.values())
+
+
+class BuiltAnew:
+    """Objects for `Context.built` that are built at every call; their bytes are counted."""
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+
+    def built(self, model: PreTrainedModel, what: Any, build: Build) -> Mapping[str, Tensor]:
+        found = {name: value.detach().cpu() for name, value in build().items()}
+        self.nbytes += sum(value.nbytes for value in found.values())
+        return found
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 
 from rayci.conformance.bench import (
+    BuiltAnew,
     Snapshot,
     fresh_testbed,
     global_streams,
@@ -28,6 +29,10 @@ from rayci.intervention import Compressor, Intervention, Receipt
 from rayci.kinds import Kind
 from rayci.settings import Settings
 from rayci.subject import Subject
+from rayci.workload import Workload
+
+BESIDE = 1024
+"""Bytes that may lie there beside what is said: texts and counts, which no shape tells."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Application:
     receipt: Receipt
     others: tuple[Settings, ...] = ()
     """Other methods whose code ran."""
+    built: int = 0
+    """Bytes of what was left with `Context.built`."""
 
 
 class InterventionConformance(SettingsRules, CostRules, CheckRules):
@@ -76,9 +83,10 @@ class InterventionConformance(SettingsRules, CostRules, CheckRules):
         """What `make()` does as a step of a chain, through its subject."""
         subject = self.subject()
         before = Snapshot.of(subject)
-        made, context = self.make(), self.context()
+        made, objects = self.make(), BuiltAnew()
+        context = replace(self.context(), objects=objects)
         receipt, others = watching(made, lambda: subject.apply(made, context))
-        return replace(_application(subject, before, receipt), others=others)
+        return replace(_application(subject, before, receipt), others=others, built=objects.nbytes)
 
     @once_a_class
     def by_itself(self) -> Application:
@@ -125,6 +133,15 @@ class InterventionConformance(SettingsRules, CostRules, CheckRules):
         bad = {name: count for name, count in receipt.counts.items() if not math.isfinite(count)}
         assert not bad, f"counts are not finite: {bad}"
         assert all(isinstance(value, torch.Tensor) for value in receipt.kept.values()), "kept holds no tensors"
+
+    def test_what_it_leaves_on_disk_is_no_more_than_it_says(self) -> None:
+        """A plan of a sweep adds up `kept_bytes` and `built_bytes`; others wait for a trial whose method `builds`."""
+        made, step, subject = self.make(), self.as_a_step(), self.subject()
+        kept, said = sum(value.nbytes for value in step.receipt.kept.values()), made.kept_bytes(subject)
+        assert kept <= said + BESIDE, f"the receipt keeps {kept} bytes, kept_bytes says {said}"
+        assert made.builds == (step.built > 0), f"builds = {made.builds}, and {step.built} bytes were built"
+        foreseen = made.built_bytes(Workload(subject))
+        assert step.built <= foreseen + BESIDE, f"{step.built} bytes were built, built_bytes says {foreseen}"
 
     def test_the_weights_are_finite(self) -> None:
         """A stage with NaN or infinite weights measures nothing."""

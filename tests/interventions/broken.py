@@ -248,6 +248,28 @@ class CostsLessOnLongerTexts(Nudge):
         return 10**9 // work.tokens("edits")
 
 
+class KeepsMoreThanItSays(Nudge):
+    def apply(self, subject: Subject, context: Context) -> Receipt:
+        receipt = super().apply(subject, context)
+        return Receipt(receipt.changed, receipt.counts, kept={"noise": self.noise(subject, context)})
+
+
+class BuildsInSecret(Nudge):
+    def built_bytes(self, work: Workload) -> int:
+        return 4 * work.largest
+
+    def noise(self, subject: Subject, context: Context) -> Tensor:
+        drawn = super().noise
+        return context.built(subject, "noise", lambda: {"noise": drawn(subject, context)})["noise"]
+
+
+class BuildsMoreThanItSays(BuildsInSecret):
+    builds: ClassVar[bool] = True
+
+    def built_bytes(self, work: Workload) -> int:
+        return 0
+
+
 INTERVENTIONS: dict[type[Nudge], set[str]] = {
     Nudge: set(),
     Unread: {"test_every_setting_is_read"},
@@ -280,6 +302,9 @@ INTERVENTIONS: dict[type[Nudge], set[str]] = {
     WrongStrength: {"test_it_is_declared"},
     Idle: {"test_the_receipt_names_all_that_changed", "test_every_setting_is_read"},
     InfiniteCount: {"test_the_receipt_can_be_stored"},
+    KeepsMoreThanItSays: {"test_what_it_leaves_on_disk_is_no_more_than_it_says"},
+    BuildsInSecret: {"test_what_it_leaves_on_disk_is_no_more_than_it_says"},
+    BuildsMoreThanItSays: {"test_what_it_leaves_on_disk_is_no_more_than_it_says"},
     CostsEndless: {"test_what_it_costs_is_finite_positive_and_grows_with_the_texts"},
     CostsLessOnLongerTexts: {"test_what_it_costs_is_finite_positive_and_grows_with_the_texts"},
     Wraps: set(),

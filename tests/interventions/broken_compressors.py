@@ -35,6 +35,9 @@ class Halve(Compressor):
             modules.weight(module).mul_(receipt.kept[name])
         return receipt
 
+    def kept_bytes(self, subject: Subject) -> int:
+        return sum(module.weight.numel() for _, module in subject.linears())
+
     def nominal_bits(self) -> float:
         return 0.5 + 0.5 * DENSE_BITS
 

@@ -27,6 +27,7 @@ from rayci.interventions.compression.grid import Grid, including_zero
 from rayci.interventions.compression.hessian import Curvature, SecondOrder, factors
 from rayci.interventions.compression.quantiser import Quantiser, keep
 from rayci.interventions.compression.replay import Run
+from rayci.model import modules
 from rayci.subject import Subject
 
 
@@ -95,6 +96,12 @@ class GPTQ(Quantiser, SecondOrder):
     def void_settings(self) -> Mapping[str, str]:
         whole = "the levels of a whole row (group_size = -1) are laid on the dense weights anyway"
         return {"static_groups": whole} if self.group_size == -1 else {}
+
+    def kept_bytes(self, subject: Subject) -> int:
+        """And the group of every column, int64, where groups are runs in the order of the sweep."""
+        ordered = self.act_order and not self.static_groups and self.group_size != -1
+        columns = sum(modules.weight(module).shape[1] for _, module in subject.linears()) if ordered else 0
+        return super().kept_bytes(subject) + 8 * columns
 
     def compress(
         self, subject: Subject, weights: Mapping[str, Tensor], curvatures: list[Curvature], run: Run
