@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rayci.commands.console import Format, notes, pairs, print_json, say, show
 from rayci.data.records import Collection
 from rayci.errors import RequestError
 from rayci.forecast.estimator import Estimator
 from rayci.forecast.probe import Probe
 from rayci.forecast.stage_times import known_times
 from rayci.planning.plan import Plan, Planner
+from rayci.planning.schedule import in_turn
+from rayci.planning.spec import Spec
 from rayci.units import HOUR, hours, size
 
 
@@ -74,6 +77,27 @@ def _left(planner: Planner, plan: Plan, data: Collection, run: Path, estimator: 
         "readings_to_take": len(left.readings),
         "left_hours": None if seconds is None else seconds / HOUR,
     }
+
+
+def print_trials(plan: Plan, format: Format) -> None:
+    """Every trial, in the order in which one worker starts them."""
+    rows = [
+        {"trial": trial.id, "composition": trial.composition, "replicate": trial.replicate, "seed": trial.seed}
+        for trial in in_turn(plan)
+    ]
+    show(rows, format, title=f"{plan.spec.name}: trials in the order in which one worker starts them")
+
+
+def print_plan(spec: Spec, values: Mapping[str, Any], format: Format) -> None:
+    """What `foresee` says, with its notes."""
+    if format is Format.JSON:
+        print_json(values)
+    elif format is Format.CSV:
+        show([{**values, "notes": "; ".join(values["notes"])}], format)
+    else:
+        pairs({"model": spec.model, "recompress": spec.recompress, **readable(values)}, title=spec.name)
+        for note in values["notes"]:
+            say(f"· {note}", console=notes)
 
 
 def readable(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,26 +57,21 @@ def metrics(
     chosen = at or ("middle" if axis == "scaled" and not over else "area")
     sizes = [whole(text, "--size") for text in listed(size)] or None
     bounds, areas = numbers(within, "--within") or None, ranges(over, "--over") or None
+    criteria = listed(criterion) or None
     if wins:
-        counted = analysis.wins(table, chosen, criteria=listed(criterion) or None, along=along)
+        counted = analysis.wins(table, chosen, criteria=criteria, along=along)
         files.write(view.wins_beside(counted))
         view.print_wins(counted, chosen, format)
-        return
-    if rules:
+    elif rules:
         held = analysis.rules(table, at or "area")
         files.write(view.rules_beside(held))
         view.print_rules(held, folder, format)
-        return
-    if format is Format.TABLE and len(table.models()) > 1 and view.print_knowledge(table, listed(criterion)):
+    elif format is Format.TABLE and len(table.models()) > 1 and view.print_knowledge(table, criteria or ()):
         return  # no two models are compared, and the orders of each can be asked for
-    answer = analysis.which_order(table, chosen, axis, listed(criterion) or None, along, sizes, bounds, over=areas)
-    files.write(view.composability_beside(answer))
-    if format is not Format.TABLE:
-        view.print_frames(answer, format, wide=wide)
     else:
-        view.print_composability(answer, folder, wide=wide)
-        view.print_knowledge(table, listed(criterion))
-        view.print_answer(answer, wide=wide)
+        answer = analysis.which_order(table, chosen, axis, criteria, along, sizes, bounds, over=areas)
+        files.write(view.composability_beside(answer))
+        view.print_which_order(answer, table, folder, format, criteria or (), wide=wide)
 
 
 def compare(

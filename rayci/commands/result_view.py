@@ -36,6 +36,18 @@ def print_answer(answer: WhichOrder, *, wide: bool = False, most: int | None = N
         say("No composition to compare.")
 
 
+def print_which_order(
+    answer: WhichOrder, table: ResultTable, source: str, format: Format, criteria: Sequence[str], *, wide: bool
+) -> None:
+    """The composability behind an answer, and for people what quantisation brings back and the answer itself."""
+    if format is not Format.TABLE:
+        print_frames(answer, format, wide=wide)
+        return
+    print_composability(answer, source, wide=wide)
+    print_knowledge(table, criteria)
+    print_answer(answer, wide=wide)
+
+
 def print_composability(answer: WhichOrder, source: str, *, wide: bool = False) -> None:
     """Order-free error and order sensitivity of every set of methods that has one.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rayci.commands.console import Format, notes, pairs, print_json, say, show
+from rayci.commands.console import Format, say
 from rayci.commands.options import (
     OK,
     SOME_FAILED,
@@ -66,10 +66,9 @@ def plan(
 
     Of a run that was begun or finished, also what is left: a criterion that was added, say.
     """
-    from rayci.commands.plan_view import foresee, readable
+    from rayci.commands.plan_view import foresee, print_plan, print_trials
     from rayci.planning import plan as plans
     from rayci.planning.faults import Examination
-    from rayci.planning.schedule import in_turn
     from rayci.trials.asked_spec import read_spec
 
     sweep, source = read_spec(spec, set or ())
@@ -79,33 +78,14 @@ def plan(
     planner = plans.Planner(sweep, plans.Names(sweep))
     trial_plan = planner.plan()
     if trials:
-        rows = [
-            {"trial": t.id, "composition": t.composition, "replicate": t.replicate, "seed": t.seed}
-            for t in in_turn(trial_plan)
-        ]
-        show(rows, format, title=f"{sweep.name}: trials in the order in which one worker starts them")
+        print_trials(trial_plan, format)
         return
     rate = None if price is None else finite(price, "--price")
     values = foresee(
-        planner,
-        trial_plan,
-        examined.data,
-        run=out_folder,
-        times=times,
-        price=rate,
-        probe=probe,
-        workers=workers,
+        planner, trial_plan, examined.data, run=out_folder, times=times, price=rate, probe=probe, workers=workers
     )
     values["notes"] = [*examined.unknown(), *examined.notes, *values["notes"]]
-    if format is Format.JSON:
-        print_json(values)
-    elif format is Format.CSV:
-        show([{**values, "notes": "; ".join(values["notes"])}], format)
-    else:
-        facts = {"model": sweep.model, "recompress": sweep.recompress}
-        pairs(facts | readable(values), title=sweep.name)
-        for note in values["notes"]:
-            say(f"· {note}", console=notes)
+    print_plan(sweep, values, format)
 
 
 def run(
