@@ -2,56 +2,25 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rayci.errors import RayciError, RequestError, refuse
-from rayci.fingerprint import fingerprint
-from rayci.forecast.rates import PROBE, Rates, save, saved
+from rayci.errors import RequestError, refuse
+from rayci.forecast.rates import Rates, save
 from rayci.running.machine_checks import Finding
 from rayci.running.node_report import Needs, NodeReport, report
 from rayci.running.rows import versions
-from rayci.storage.prepared import node_folder
-from rayci.storage.user_paths import standing
 from rayci.trials.capacity import Capacity, Place
-from rayci.units import HOUR
+from rayci.trials.node_types import NodeType, remember, remembered, types_of
 
 PATIENCE = 120.0
 """Seconds that nodes are given to answer: torch loads there, and files of a gigabyte are written and read."""
-FRESH = 24 * HOUR
-"""Seconds for which measured rates are taken as they are, on the same type of node and the same versions."""
 SKEW = 60.0
 """Seconds by which a node's clock may differ: whether a file's writer is dead is told by the file's age."""
 _OK = "--no-preflight runs without these checks"
-
-
-@dataclass(frozen=True)
-class NodeType:
-    """Nodes with equal resources; the first stands for all of them."""
-
-    nodes: Sequence[Place]
-
-    @property
-    def name(self) -> str:
-        """In words."""
-        first, more = self.nodes[0], len(self.nodes) - 1
-        return f"{first.name} (and {more} like it)" if more else first.name
-
-    @property
-    def resources(self) -> dict[str, float]:
-        """What tells types apart: CPUs, GPUs and their make; memory differs a little from node to node."""
-        own = self.nodes[0].resources
-        return {key: own[key] for key in sorted(own) if key in ("CPU", "GPU") or key.startswith("accelerator_type:")}
-
-    def at_once(self, reservation: Mapping[str, float]) -> int:
-        """Trials that run on one of them at a time."""
-        own = self.nodes[0].resources
-        return int(min(own.get(name, 0.0) // amount for name, amount in reservation.items() if amount))
 
 
 @dataclass(frozen=True)
@@ -81,15 +50,6 @@ class Preflight:
             save(self.rates, run)
 
 
-def types_of(nodes: Iterable[Place], reservation: Mapping[str, float]) -> list[NodeType]:
-    """The types of those nodes that can hold a trial which reserves so much."""
-    alike: dict[str, list[Place]] = {}
-    for node in nodes:
-        if node.gives(reservation):
-            alike.setdefault(fingerprint(NodeType([node]).resources), []).append(node)
-    return [NodeType(same) for same in alike.values()]
-
-
 def preflight(capacity: Capacity, needs: Needs, reservation: Mapping[str, float]) -> Preflight:
     """Look at every type of node that can hold the smallest `reservation` of a trial.
 
@@ -97,7 +57,7 @@ def preflight(capacity: Capacity, needs: Needs, reservation: Mapping[str, float]
     Raises RequestError with everything that is wrong.
     """
     types = types_of(capacity.nodes, reservation)
-    known = {each.name: _remembered(_key(each, needs)) for each in types}
+    known = {each.name: remembered(each, needs) for each in types}
     here = not all(each.nodes[0].node for each in types)  # the driver has loaded torch already
     asking = _here if here else _on_nodes
     answers = list(asking(types, needs, reservation, {name for name, rates in known.items() if rates is None}))
@@ -105,7 +65,7 @@ def preflight(capacity: Capacity, needs: Needs, reservation: Mapping[str, float]
     for answer in answers:
         rates = answer.report.rates if answer.report else None
         if rates is not None:
-            _remember(_key(answer.of, needs), rates)
+            remember(answer.of, needs, rates)
         known[answer.of.name] = rates or known[answer.of.name]
     measured = [rates for rates in known.values() if rates is not None]
     return Preflight(measured, [*notes(answers), *_not_up(capacity, types, reservation)])
@@ -203,25 +163,3 @@ def _on_nodes(
     for found in left:
         ray.cancel(found, force=True)
         yield Answer(*asked[found], time.time(), None)
-
-
-def _key(of: NodeType, needs: Needs) -> str:
-    """What rates belong to; nodes at one address are taken to stay the same for a day."""
-    node = of.nodes[0]
-    disk = needs.store.partition("://")[0] if "://" in needs.store else standing(Path(needs.store)).stat().st_dev
-    facts = {"node": node.name if node.node else socket.gethostname(), "resources": of.resources, "disk": disk}
-    return fingerprint({**facts, "gpu": needs.gpu, "versions": versions()})
-
-
-def _remember(key: str, rates: Rates) -> None:
-    with suppress(RayciError, OSError):  # they are measured again
-        save([rates], node_folder() / "rates" / key)
-
-
-def _remembered(key: str) -> Rates | None:
-    """Rates that were measured lately."""
-    with suppress(RayciError, OSError):
-        path = node_folder() / "rates" / key / PROBE
-        if time.time() - path.stat().st_mtime <= FRESH:
-            return next(iter(saved(path.parent)), None)
-    return None

@@ -18,9 +18,10 @@ from rayci.planning.spec import Spec
 from rayci.running.machine_checks import Finding
 from rayci.running.node_report import Needs, NodeReport
 from rayci.running.rows import versions
-from rayci.trials import launch, preflight
+from rayci.trials import launch, node_types, preflight
 from rayci.trials.capacity import Capacity, Place
-from rayci.trials.preflight import Answer, NodeType, faults, notes, types_of
+from rayci.trials.node_types import NodeType, types_of
+from rayci.trials.preflight import Answer, faults, notes
 
 SMALL = Place("node 10.0.0.1", {"CPU": 8, "GPU": 1, "memory": 1e9, "node:10.0.0.1": 1}, "a")
 SAME = Place("node 10.0.0.2", {"CPU": 8, "GPU": 1, "memory": 1.1e9, "node:10.0.0.2": 1}, "b")
@@ -128,7 +129,7 @@ def test_what_was_measured_lately_is_not_measured_again(fresh: Path, monkeypatch
     for _ in range(2):
         assert preflight.preflight(here, needs, {"CPU": 1, "GPU": 0}).rates == [rates]
     (kept,) = (fresh / "cache" / "rates").glob("*/probe.json")
-    yesterday = time.time() - preflight.FRESH - 1
+    yesterday = time.time() - node_types.FRESH - 1
     os.utime(kept, (yesterday, yesterday))
     assert preflight.preflight(here, needs, {"CPU": 1, "GPU": 0}).rates == [rates]
     assert asked == [True, False, True]
