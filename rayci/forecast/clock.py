@@ -33,7 +33,7 @@ class Duration:
     """Where the figure comes from, in words."""
 
 
-def told(effort: Effort, rates: Rates, element: int, threads: int = 1, share: float = 1.0) -> float:
+def seconds_of(effort: Effort, rates: Rates, element: int, threads: int = 1, share: float = 1.0) -> float:
     """Seconds of so much work, of a model whose weights take `element` bytes each.
 
     `threads`: CPU cores of a trial, all of which make products; `share`: GPUs of a trial.
@@ -72,19 +72,19 @@ class Clock:
         return self._of(criterion.name, criterion, share)
 
     def _of(self, name: str, method: Intervention | Criterion, share: float) -> Duration:
-        seconds = self._told(method, self.work, share)
+        seconds = self._stated_seconds(method, self.work, share)
         for times in self.times:
             measured = (times.readings if isinstance(method, Criterion) else times.steps).get(name)
             if measured is not None and times.rates is None:
                 return Duration(measured, times.source)
             if measured is not None and times.rates is not None:
-                there = told(_stated(as_measured(method), reference_work()), times.rates, 4)
+                there = seconds_of(_stated(as_measured(method), reference_work()), times.rates, 4)
                 return Duration(seconds * measured / there, f"{times.source}, brought to {self.known}")
         assumed = "" if states(method, "operations") else "assumed, they state no operations: once over their data, "
         return Duration(seconds, assumed + self._estimated)
 
-    def _told(self, method: Intervention | Criterion, work: Workload, share: float) -> float:
-        return told(_stated(method, work), self.rates, work.element, self.threads, share)
+    def _stated_seconds(self, method: Intervention | Criterion, work: Workload, share: float) -> float:
+        return seconds_of(_stated(method, work), self.rates, work.element, self.threads, share)
 
     @property
     def _estimated(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from rayci import registry
 from rayci.effort import Effort
-from rayci.forecast.clock import Clock, told
+from rayci.forecast.clock import Clock, seconds_of
 from rayci.forecast.data_sizes import texts_of
 from rayci.forecast.probe import A100, SHIPPED, Probe
 from rayci.forecast.rates import save, saved
@@ -32,18 +32,20 @@ def test_efforts_add_up() -> None:
 
 def test_every_product_has_the_rate_of_its_precision() -> None:
     effort = Effort(loaded=A100.bf16, fp32=2 * A100.fp32, fp64=3 * A100.fp64, moved=4 * A100.moved)
-    assert told(effort, A100, element=2) == pytest.approx(1 + 2 + 3 + 4)
-    assert told(Effort(loaded=A100.fp32), A100, element=4) == pytest.approx(1)
+    assert seconds_of(effort, A100, element=2) == pytest.approx(1 + 2 + 3 + 4)
+    assert seconds_of(Effort(loaded=A100.fp32), A100, element=4) == pytest.approx(1)
     calls = Effort(blocks=100.0)
-    assert told(calls, A100, 2) == told(calls, A100, 2, share=0.25) == pytest.approx(100 * A100.block_seconds)
+    assert (
+        seconds_of(calls, A100, 2) == seconds_of(calls, A100, 2, share=0.25) == pytest.approx(100 * A100.block_seconds)
+    )
 
 
 def test_cores_make_products_and_half_a_gpu_half_as_many() -> None:
     effort = Effort(loaded=HERE.fp32, blocks=2.0)
     calls = 2 * HERE.block_seconds
-    assert told(effort, HERE, 4, threads=4) == pytest.approx(1 / 4 + calls)
+    assert seconds_of(effort, HERE, 4, threads=4) == pytest.approx(1 / 4 + calls)
     gpu = replace(HERE, kind="cuda")
-    shares = [told(effort, gpu, 4, share=share) for share in (0.5, 1.0, 2.0)]
+    shares = [seconds_of(effort, gpu, 4, share=share) for share in (0.5, 1.0, 2.0)]
     assert shares == pytest.approx([2 + calls, 1 + calls, 1 + calls])
 
 

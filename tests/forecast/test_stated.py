@@ -8,7 +8,7 @@ import pytest
 
 from rayci import registry
 from rayci.effort import Effort
-from rayci.forecast.clock import told
+from rayci.forecast.clock import seconds_of
 from rayci.forecast.estimator import Estimate, Estimator
 from rayci.forecast.probe import Probe
 from rayci.forecast.stage_times import Times
@@ -43,7 +43,7 @@ def estimate_of(method: str, criterion: str, *times: Times) -> Estimate:
 @pytest.mark.usefixtures("installed")
 def test_a_plug_in_is_forecast_with_what_it_states() -> None:
     estimate = estimate_of("stated", "sparsity")
-    looks = 2 * told(Workload(sketch("testbed").subject).looking_operations(), HERE, 4)  # both stages' sparsity
+    looks = 2 * seconds_of(Workload(sketch("testbed").subject).looking_operations(), HERE, 4)  # both stages' sparsity
     assert estimate.cpu_hours == pytest.approx((OPERATIONS / 2e10 + looks) / 3600)
     assert estimate.memory_bytes == 4 * PARAMETERS + MEMORY
     assert estimate.notes == ("times of stated, sparsity: estimated from operations on a CPU (here)",)
@@ -58,7 +58,7 @@ def test_a_plug_in_that_states_nothing_gets_defaults_and_a_note() -> None:
     assert float(reading) == 2 * PARAMETERS * 14_042 * 256
     assert Silent().memory(work) == work.training_bytes(Silent().changes(work.subject), BATCH_TOKENS)
     estimate = estimate_of("silent", "silent_criterion")
-    assert estimate.cpu_hours == pytest.approx(told(training + 2 * reading, HERE, 4) / 3600)
+    assert estimate.cpu_hours == pytest.approx(seconds_of(training + 2 * reading, HERE, 4) / 3600)
     times, memory = estimate.notes
     assert times.startswith("times of silent, silent_criterion: assumed, they state no operations")
     assert memory == "memory of silent, silent_criterion: assumed, they state none"
