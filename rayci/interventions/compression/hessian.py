@@ -35,6 +35,8 @@ from rayci.workload import Workload
 
 RETRIES = 3
 """Attempts with ten times the damping before the stage fails."""
+COLUMN_CALLS = 0.1
+"""What the calls of a column of a linear take, in those of a decoder block: some dozen small ones."""
 
 
 def inverse_factor(hessian: Tensor, damping: float) -> Tensor | None:
@@ -127,14 +129,10 @@ def factors(curvatures: list[Curvature], orders: Tensor | None = None) -> Tensor
     ordered = list(zip(curvatures, [None] * len(curvatures) if orders is None else orders, strict=True))
     if len(curvatures) > 1:
         stack = torch.stack([curvature.ordered(order) for curvature, order in ordered])
-        together = inverse_factor(stack, curvatures[0].damping)
-        if together is not None:
-            return together
+        found = inverse_factor(stack, curvatures[0].damping)
+        if found is not None:
+            return found
     return torch.stack([curvature.factor(order) for curvature, order in ordered])
-
-
-COLUMN_CALLS = 0.1
-"""What the calls of a column of a linear take, in those of a decoder block: some dozen small ones."""
 
 
 class SecondOrder(Calibrated):
