@@ -79,7 +79,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_machine_that_lacks_room_is_refused_before_ray_and_before_anything_is_written(
     fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rayci.forecast.rates.host_bytes", lambda: 1000)
+    monkeypatch.setattr("rayci.running.machine_checks.host_bytes", lambda: 1000)
     monkeypatch.setattr("rayci.trials.session.connected", lambda *_, **__: pytest.fail("Ray was started"))
     asked = spec(fresh, "{cpus: 1}")
     with pytest.raises(RequestError, match="memory on this machine: 1000 B, less than") as error:
