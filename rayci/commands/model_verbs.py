@@ -56,15 +56,8 @@ def apply(
     from rayci.commands import model_requests
     from rayci.export import building, from_run
     from rayci.export import hub as hubs
-    from rayci.export.whole_folder import refuse_occupied
 
-    if target is None:
-        raise RequestError("there is no folder for the checkpoint", at="--out", hint="--out FOLDER")
-    folder = refuse_occupied(target)
-    if private and hub is None:
-        raise RequestError("--private without --push-to-hub", hint="--push-to-hub owner/name")
-    if hub is not None:
-        hubs.refuse_name(hub)
+    folder = _folder_for(target, hub, private=private)
     own = {"data": data, "preset": preset, "recompress": recompress, "dtype": dtype}
     texts = model_requests.settings(settings, assigned or ())
     criteria = listed(measure)
@@ -102,6 +95,21 @@ def inspect(
             show([_line(one) for one in said if one.prompt == text], format, title=repr(text))
     else:
         show([row for one in said for row in _rows(one)], format)
+
+
+def _folder_for(target: Path | None, hub: str | None, *, private: bool) -> Path:
+    """The folder of the checkpoint; RequestError where it, or what the hub is to be told, cannot be."""
+    from rayci.export import hub as hubs
+    from rayci.export.whole_folder import refuse_occupied
+
+    if target is None:
+        raise RequestError("there is no folder for the checkpoint", at="--out", hint="--out FOLDER")
+    folder = refuse_occupied(target)
+    if private and hub is None:
+        raise RequestError("--private without --push-to-hub", hint="--push-to-hub owner/name")
+    if hub is not None:
+        hubs.refuse_name(hub)
+    return folder
 
 
 def _tell(wanted: Wanted, applied: int, packing: Packing | None, told: tuple[str, ...]) -> None:

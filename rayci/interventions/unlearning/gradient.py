@@ -91,7 +91,7 @@ class GradientDifference(GradientAscent):
 
 
 class GradientAscentKL(ForgetRetain):
-    """Gradient ascent on the forget text while retain predictions stay close to the untouched model's."""
+    """Gradient ascent on the forget text while retain predictions stay close to those before training."""
 
     name: ClassVar[str] = "ga_klr"
     parts: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})

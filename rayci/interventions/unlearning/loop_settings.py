@@ -142,7 +142,7 @@ class ForgetRetain(LoopSettings):
         return work.cut(self.max_tokens) if self.loss_on == "text" else work.texts.question
 
     def operations(self, work: Workload) -> Effort:
-        """As many retain items beside, and for a divergence what the untouched model says of them, once."""
+        """As many retain items beside, and for a divergence a pass over them before training."""
         retain = {"none": 0.0, "ce": 1.0, "kl": 1.0}[self.retain_loss]
         training = super().operations(work) + retain * self._passing(work, work.changed_by(self))
         return training + self._compared(work) / self.epochs if self.retain_loss == "kl" else training

@@ -71,7 +71,7 @@ class NegativePreference(ForgetRetain):
     """Divide each sequence's log-ratio by its labelled tokens; a β that fits is larger then."""
 
     def operations(self, work: Workload) -> Effort:
-        """And what the untouched model says of the forget items, once."""
+        """And a pass over the forget items before training."""
         return super().operations(work) + self._compared(work) / self.epochs
 
     def forget_term(self, subject: Subject, forget: Drawn) -> ForgetTerm:
@@ -100,7 +100,7 @@ class NegativePreferenceDescent(NegativePreference):
 
 
 class NegativePreferenceKL(NegativePreferenceDescent):
-    """Negative preference optimisation while retain predictions stay close to the untouched model's."""
+    """Negative preference optimisation while retain predictions stay close to those before training."""
 
     name: ClassVar[str] = "npo_klr"
     retain_loss: ClassVar[Literal["none", "ce", "kl"]] = "kl"

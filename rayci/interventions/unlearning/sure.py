@@ -1,6 +1,6 @@
 """SURE: another unlearning method, confined to the modules that matter most to its forget loss.
 
-    s_i = ‖∇_{θ_i} L_forget‖_F at the untouched weights;  trained: modules with s_i ≥ percentile γ of all s
+    s_i = ‖∇_{θ_i} L_forget‖_F before training;  trained: modules with s_i ≥ percentile γ of all s
 
 arXiv 2410.16454. A module is one linear (with its bias, where the wrapped method trains
 it) among the parameters that the wrapped method trains; L_forget is the mean over the batches of

@@ -4,7 +4,7 @@
 
 arXiv 2212.04089, as in MUSE (arXiv 2407.06460), whose scripts take a = 5. Differences are taken in
 fp32 between the weights as trained (under `storage: bfloat16` both ends are what bf16 holds) and
-the untouched ones, which wait in host memory.
+those before training, which wait in host memory.
 """
 
 from __future__ import annotations

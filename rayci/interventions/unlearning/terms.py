@@ -37,7 +37,7 @@ class ForgetTerm(Protocol):
     """The forget loss of one method on one model."""
 
     def begin(self) -> None:
-        """Take from the untouched model what the loss compares with; a second call changes nothing."""
+        """Take from the model what the loss compares with, before training; a second call changes nothing."""
 
     def of(self, places: tuple[int, ...], picked: Tensor, mask: Tensor, whole: Whole) -> Tensor:
         """A part's share, from the log-probabilities of its labelled tokens and their mask, `[items, tokens]`."""
@@ -47,7 +47,7 @@ class RetainTerm(Protocol):
     """The weighted retain loss of one method on one model."""
 
     def begin(self, names: tuple[str, ...]) -> None:
-        """Take from the untouched model what the loss compares with; `names` will be trained."""
+        """Take from the model what the loss compares with, before training; `names` will be trained."""
 
     def of(self, places: tuple[int, ...], part: Batch, whole: Whole) -> Tensor:
         """A part's share of the weighted loss."""
@@ -74,7 +74,7 @@ class Fit:
 
 
 class Preference:
-    """NPO: like ascent, but weaker the less likely an item already is than under the untouched model."""
+    """NPO: like ascent, but weaker the less likely an item already is than before training."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Divergence:
         self._reference: ReferenceDistributions | None = None
 
     def begin(self, names: tuple[str, ...]) -> None:
-        """The untouched model's hidden states, and its output embeddings where they will be trained."""
+        """The hidden states before training, and the output embeddings where they will be trained."""
         self._reference = ReferenceDistributions(self._subject, names, self._drawn, *self._sizes)
 
     def of(self, places: tuple[int, ...], part: Batch, whole: Whole) -> Tensor:
