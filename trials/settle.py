@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayci import table
@@ -14,7 +13,7 @@ from rayci.planning.sweep import Sweep
 from rayci.running.readings import lost_references, stored_readings
 from rayci.running.rows import Measured, blocked_by, publish, without_value
 from rayci.storage.compaction import READING, by_stage
-from rayci.storage.parts import Parts, Reading
+from rayci.storage.parts import Parts, Reading, readings_in
 from rayci.storage.stages import Outcome, StageStore
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.whole_stages import LOST
@@ -122,11 +121,7 @@ def forget_failures(sweep: Sweep, plan: Plan, folder: RunFolder) -> None:
     folder.forget(lost)
     for stage in lost:
         store.forget(stage)
-    single = {stage: _readings(rows) for stage, rows in failed.items() if stage in plan.stages and stage not in lost}
+    single = {stage: readings_in(rows) for stage, rows in failed.items() if stage in plan.stages and stage not in lost}
     folder.drop(single)
     for stage, readings in single.items():
         store.forget_readings(stage, (criterion for criterion, _ in readings))
-
-
-def _readings(rows: pa.Table) -> set[Reading]:
-    return set(zip(*(rows.column(name).to_pylist() for name in READING[1:]), strict=True))

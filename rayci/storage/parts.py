@@ -31,6 +31,11 @@ Reading = tuple[str, int | None]
 """Fingerprint of the criterion, and the replicate."""
 
 
+def readings_in(rows: pa.Table) -> set[Reading]:
+    """The readings that a table has rows of."""
+    return set(zip(*(rows.column(name).to_pylist() for name in READING[1:]), strict=True))
+
+
 class Parts:
     """Part files named by stage fingerprint. What is there is never written again: readings that a stage gets later,
     for a criterion that was added, stand in a file beside, named by what it holds."""
@@ -50,12 +55,7 @@ class Parts:
         # A worker that died may have written the first file since the others were listed.
         tables = [self._readings(name) for name in {self.name(stage), *self._names.get(stage, ())}]
         tables.append(self._compacted.get(stage))
-        return frozenset(
-            reading
-            for rows in tables
-            if rows is not None
-            for reading in zip(*(rows.column(name).to_pylist() for name in READING[1:]), strict=True)
-        )
+        return frozenset[Reading]().union(*(readings_in(rows) for rows in tables if rows is not None))
 
     def _readings(self, name: str) -> pa.Table | None:
         """Columns `READING` of a file; None where there is none that can be read."""
