@@ -18,7 +18,7 @@ from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner
 from rayci.planning.sweep import Sweep, stages_asked
 from rayci.running.asked_readings import lacking
-from rayci.storage.parts import Reading
+from rayci.storage.parts import ReadingKey
 from rayci.storage.stages import StageStore
 from rayci.trials.assignment import absolute
 from rayci.trials.run_folder import RunFolder
@@ -42,7 +42,7 @@ class _Held:
 
     stage: str
     """Its fingerprint: that of the run, which knows the model's weights."""
-    readings: frozenset[Reading]
+    readings: frozenset[ReadingKey]
     measured: bool
     """Whether the stage was there to be measured: its step did not fail, nor one before."""
 

@@ -27,7 +27,7 @@ from rayci.planning.plan import Plan
 from rayci.planning.sweep import Sweep
 from rayci.storage import compaction, entries, sealed
 from rayci.storage.atomic import replacing
-from rayci.storage.parts import ITEMS, ROWS, Parts, Reading
+from rayci.storage.parts import ITEMS, ROWS, Parts, ReadingKey
 from rayci.storage.stages import StageStore, located
 from rayci.storage.user_paths import folder_to_write, path_of
 from rayci.trials.whole_stages import WholeStages
@@ -91,7 +91,7 @@ class RunFolder:
             for place in self._places:
                 Parts(place).remove(stages)
 
-    def drop(self, readings: Mapping[str, Collection[Reading]]) -> None:
+    def drop(self, readings: Mapping[str, Collection[ReadingKey]]) -> None:
         """The same for single readings, by stage: all other rows stay as they are."""
         for place in self._places:
             Parts(place).drop(readings)

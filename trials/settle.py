@@ -13,7 +13,7 @@ from rayci.planning.sweep import Sweep
 from rayci.running.readings import lost_references, stored_readings
 from rayci.running.rows import Measured, blocked_by, publish, without_value
 from rayci.storage.compaction import READING, by_stage
-from rayci.storage.parts import Parts, Reading, readings_in
+from rayci.storage.parts import Parts, ReadingKey, readings_in
 from rayci.storage.stages import Outcome, StageStore
 from rayci.trials.run_folder import RunFolder
 from rayci.trials.whole_stages import LOST
@@ -85,7 +85,7 @@ def _rows(
     stage: Stage,
     blocked: str | None,
     outcome: Outcome | None,
-    held: Collection[Reading],
+    held: Collection[ReadingKey],
 ) -> list[Measured] | None:
     """What the store knows of a stage, or why there is nothing; None where it is still to be computed."""
     if blocked is not None:

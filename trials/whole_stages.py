@@ -18,7 +18,7 @@ from rayci.planning.sweep import Sweep
 from rayci.running.asked_readings import lacking, outdated, readings_of
 from rayci.running.rows import fault, items_fault
 from rayci.storage.compaction import COMPACTED, by_stage, files_of, stage_of
-from rayci.storage.parts import Reading
+from rayci.storage.parts import ReadingKey
 from rayci.table import Part
 
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ class WholeStages:
                     faults.setdefault((named or [items[name][0][0]])[0], reason)
         return faults
 
-    def _drop(self, intact: Held[Part]) -> dict[str, dict[Reading, str]]:
+    def _drop(self, intact: Held[Part]) -> dict[str, dict[ReadingKey, str]]:
         """Delete the rows that are to be measured anew, by stage; a file with some of other settings is kept aside."""
         old: dict[Path, set[str]] = {}
-        dropped: dict[str, dict[Reading, str]] = {}
+        dropped: dict[str, dict[ReadingKey, str]] = {}
         for name, parts in intact.items():
             for path, part in parts:
                 found = outdated(self.sweep, self.plan.stages[name], part)
@@ -111,7 +111,7 @@ class WholeStages:
             self.folder.drop(dropped)
         return dropped
 
-    def _lacks(self, name: str, parts: Sequence[tuple[Path, Part]], dropped: Collection[Reading]) -> bool:
+    def _lacks(self, name: str, parts: Sequence[tuple[Path, Part]], dropped: Collection[ReadingKey]) -> bool:
         """Whether a stage has not all of its rows."""
         held = {reading for _, part in parts for reading in readings_of(part)} - set(dropped)
         return bool(lacking(self.sweep, self.plan.stages[name], held))
@@ -165,7 +165,7 @@ class WholeStages:
         self._aside.append(f"{where}{reason}; it was set aside as {target.relative_to(self.folder.root)}")
 
 
-def _with_reason(part: Part, words: str) -> dict[Reading, str]:
+def _with_reason(part: Part, words: str) -> dict[ReadingKey, str]:
     """Readings without a value for a reason in which these words stand, also those of stages after it."""
     reasons = part.rows.column("reason").to_pylist()
     if not any(reason and words in reason for reason in reasons):

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from rayci.criterion import Criterion
 from rayci.planning.plan import Stage
 from rayci.planning.sweep import Sweep
-from rayci.storage.parts import Reading
+from rayci.storage.parts import ReadingKey
 from rayci.table import Part
 
 Asked = tuple[Criterion, int | None, str]
@@ -32,18 +32,18 @@ def asked(sweep: Sweep, stage: Stage) -> Iterator[Asked]:
             yield criterion, replicate, sweep.criterion_fingerprint(criterion, replicate, stage.seed)
 
 
-def lacking(sweep: Sweep, stage: Stage, held: Collection[Reading]) -> list[Asked]:
+def lacking(sweep: Sweep, stage: Stage, held: Collection[ReadingKey]) -> list[Asked]:
     """Those of them that have no row, given those that have."""
     return [(criterion, k, digest) for criterion, k, digest in asked(sweep, stage) if (digest, k) not in held]
 
 
-def readings_of(part: Part) -> dict[Reading, str]:
+def readings_of(part: Part) -> dict[ReadingKey, str]:
     """The readings that a part has rows of, each with the name of its criterion."""
     columns = (part.rows.column(name).to_pylist() for name in ("criterion_fingerprint", "replicate", "criterion"))
     return {(digest, replicate): name for digest, replicate, name in zip(*columns, strict=True)}
 
 
-def outdated(sweep: Sweep, stage: Stage, part: Part) -> dict[Reading, str]:
+def outdated(sweep: Sweep, stage: Stage, part: Part) -> dict[ReadingKey, str]:
     """Readings of a part, by name of their criterion, that were taken with other settings, data or another version.
 
     A criterion that the sweep does not ask for, or not any more, keeps its rows.

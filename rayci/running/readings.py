@@ -24,7 +24,7 @@ from rayci.running.reasons import NO_MORE, out_of_memory_for_good, reason_of, tr
 from rayci.running.rows import Measured
 from rayci.running.stated_operations import StatedOperations
 from rayci.running.timesheet import Activity, Timesheet
-from rayci.storage.parts import Reading as Held
+from rayci.storage.parts import ReadingKey
 from rayci.storage.stages import StageStore
 from rayci.subject import Subject
 from rayci.workload import Workload
@@ -53,7 +53,7 @@ class Readings:
     def __post_init__(self) -> None:
         self._stated = StatedOperations(self.sweep, self.subject)
 
-    def known(self, stage: Stage, held: Collection[Held] = ()) -> list[Measured] | None:
+    def known(self, stage: Stage, held: Collection[ReadingKey] = ()) -> list[Measured] | None:
         """All readings of a stage but those `held` from the store, or None where one is missing."""
         return stored_readings(self.sweep, self.store, stage, held)
 
@@ -62,7 +62,7 @@ class Readings:
         return bool(lost_references(self.sweep, self.store, stage))
 
     def measure(
-        self, stage: Stage, held: Collection[Held] = (), *, no_more: str | None = NO_MORE, anew: bool = False
+        self, stage: Stage, held: Collection[ReadingKey] = (), *, no_more: str | None = NO_MORE, anew: bool = False
     ) -> list[Measured]:
         """Measure every criterion on the subject as it stands but those `held`, and store the readings.
 
@@ -154,7 +154,7 @@ class Readings:
         return self._references[fingerprint]
 
 
-def lost_references(sweep: Sweep, store: StageStore, stage: Stage) -> set[Held]:
+def lost_references(sweep: Sweep, store: StageStore, stage: Stage) -> set[ReadingKey]:
     """Readings of the untouched model whose records, which later stages compare with, are not stored."""
     if stage.depth:
         return set()
@@ -166,7 +166,7 @@ def lost_references(sweep: Sweep, store: StageStore, stage: Stage) -> set[Held]:
 
 
 def stored_readings(
-    sweep: Sweep, store: StageStore, stage: Stage, held: Collection[Held] = ()
+    sweep: Sweep, store: StageStore, stage: Stage, held: Collection[ReadingKey] = ()
 ) -> list[Measured] | None:
     """All readings of a stage but those `held` from the store, or None where one is missing."""
     readings = []

@@ -27,11 +27,11 @@ ROWS, ITEMS = "table", item_values.FOLDER
 _FOLDERS = (ITEMS, ROWS)
 """In the order in which they are written: a stage that has its rows has its items."""
 
-Reading = tuple[str, int | None]
+ReadingKey = tuple[str, int | None]
 """Fingerprint of the criterion, and the replicate."""
 
 
-def readings_in(rows: pa.Table) -> set[Reading]:
+def readings_in(rows: pa.Table) -> set[ReadingKey]:
     """The readings that a table has rows of."""
     return set(zip(*(rows.column(name).to_pylist() for name in READING[1:]), strict=True))
 
@@ -45,17 +45,17 @@ class Parts:
         self._files = open_files(root)
 
     @staticmethod
-    def name(stage: str, added: Iterable[Reading] = ()) -> str:
+    def name(stage: str, added: Iterable[ReadingKey] = ()) -> str:
         """The file name of a stage's parts; of readings that were `added` to others, that of theirs."""
         which = sorted((criterion, -1 if replicate is None else replicate) for criterion, replicate in added)
         return f"{stage}.{fingerprint(which)[:12]}.parquet" if which else f"{stage}.parquet"
 
-    def held(self, stage: str) -> frozenset[Reading]:
+    def held(self, stage: str) -> frozenset[ReadingKey]:
         """Which readings of a stage have their rows."""
         # A worker that died may have written the first file since the others were listed.
         tables = [self._readings(name) for name in {self.name(stage), *self._names.get(stage, ())}]
         tables.append(self._compacted.get(stage))
-        return frozenset[Reading]().union(*(readings_in(rows) for rows in tables if rows is not None))
+        return frozenset[ReadingKey]().union(*(readings_in(rows) for rows in tables if rows is not None))
 
     def _readings(self, name: str) -> pa.Table | None:
         """Columns `READING` of a file; None where there is none that can be read."""
@@ -125,7 +125,7 @@ class Parts:
         for folder in reversed(_FOLDERS):
             self._files.delete(f"{folder}/{name}")
 
-    def drop(self, readings: Mapping[str, Collection[Reading]]) -> None:
+    def drop(self, readings: Mapping[str, Collection[ReadingKey]]) -> None:
         """Delete single readings, by stage, so that they are taken again; all other rows stay as they are."""
         unwanted = {(stage, *reading) for stage, own in readings.items() for reading in own}
         for folder in reversed(_FOLDERS):
