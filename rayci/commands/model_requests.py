@@ -11,6 +11,7 @@ from rayci.errors import DataError, Faults, RequestError
 from rayci.export import from_run
 from rayci.export.wanted import Wanted, of_model, of_spec
 from rayci.planning import yaml_source
+from rayci.planning.changed_keys import assignment
 from rayci.trials.asked_spec import spec_file
 
 _YAML = (".yaml", ".yml")
@@ -70,14 +71,8 @@ def settings(file: Path | None, assigned: Iterable[str]) -> dict[str, dict[str, 
             raise RequestError(f"{method} = {own!r}", at=str(file), allowed="method: {setting: value}")
         values[method] = dict(own)
     for text in assigned:
-        key, equals, value = text.partition("=")
-        method, dot, name = key.strip().partition(".")
-        if not (equals and dot and method and name):
-            raise RequestError(f"cannot read {text!r}", at="--set", allowed="method.setting=value")
-        try:
-            values.setdefault(method, {})[name] = yaml_source.scalar(value)
-        except ValueError as error:
-            raise RequestError(f"cannot read {text!r}: {error}", at="--set") from None
+        (method, name), value = assignment(text, "method.setting=value", depth=2)
+        values.setdefault(method, {})[name] = value
     return values
 
 

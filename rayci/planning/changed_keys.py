@@ -22,7 +22,7 @@ def changed(source: Source, texts: Iterable[str]) -> Source:
     """
     values, said = copy.deepcopy(source.values), dict(source.said)
     for text in texts:
-        path, value = _read(text)
+        path, value = assignment(text, _FORM)
         place = f"{OPTION} {text}"
         holder = values
         for depth, key in enumerate(path[:-1], start=1):
@@ -34,12 +34,16 @@ def changed(source: Source, texts: Iterable[str]) -> Source:
     return replace(source, values=values, said=said)
 
 
-def _read(text: str) -> tuple[tuple[str, ...], Any]:
+def assignment(text: str, form: str, depth: int | None = None) -> tuple[tuple[str, ...], Any]:
+    """Path and value of `key.path=value`, a value as YAML writes it.
+
+    Raises RequestError, which says the `form`, for what cannot be read or has not `depth` keys.
+    """
     key, equals, value = text.partition("=")
     path = tuple(part.strip() for part in key.split("."))
-    if not equals or not all(path):
-        raise RequestError(f"cannot read {OPTION} {text!r}", at=OPTION, allowed=_FORM)
+    if not equals or not all(path) or len(path) != (depth or len(path)):
+        raise RequestError(f"cannot read {OPTION} {text!r}", at=OPTION, allowed=form)
     try:
         return path, scalar(value.strip())
     except ValueError as error:
-        raise RequestError(f"cannot read the value of {OPTION} {text!r}: {error}", at=OPTION, allowed=_FORM) from None
+        raise RequestError(f"cannot read the value of {OPTION} {text!r}: {error}", at=OPTION, allowed=form) from None
