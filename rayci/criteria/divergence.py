@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from rayci.context import Context
 from rayci.criteria.evaluation.row_batches import MOST_SCORED
@@ -28,6 +27,7 @@ from rayci.criterion import Reading
 from rayci.effort import Effort
 from rayci.errors import MeasurementError
 from rayci.kinds import Direction, Scale
+from rayci.model.likelihood import divergences
 from rayci.subject import Subject
 from rayci.workload import Workload
 
@@ -39,7 +39,7 @@ def divergence(before: Tensor, now: Tensor) -> Tensor:
     """KL(before ‖ now) of every token in nats, `[tokens]`, from fp32 logits `[tokens, vocabulary]` both."""
     log_before, log_now = torch.log_softmax(before, -1), torch.log_softmax(now, -1)
     # Never negative, but for the rounding of sums that cancel.
-    return F.kl_div(log_now, log_before, log_target=True, reduction="none").sum(-1).clamp(min=0)
+    return divergences(log_before, log_now).clamp(min=0)
 
 
 class Divergence(RunningText):
