@@ -29,6 +29,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Set a key of the spec anew, model=owner/name or data.edits=counterfact; repeatable."),
 ]
+WorkersOption = Annotated[int | None, typer.Option(help="Trials at a time.", show_default="what the cores allow")]
 RunPath = Annotated[
     str,
     typer.Argument(

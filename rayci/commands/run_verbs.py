@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rayci.commands import run_options as options
 from rayci.commands.console import Format, say
 from rayci.commands.options import (
     OK,
@@ -14,6 +15,7 @@ from rayci.commands.options import (
     FormatOption,
     SetOption,
     SpecPath,
+    WorkersOption,
     finite,
     listed,
     names,
@@ -56,7 +58,7 @@ def plan(
     probe: Annotated[
         bool, typer.Option("--probe", help="Measure this machine for a few seconds, where the sweep is to run.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(help="Trials at a time.", show_default="what the cores allow")] = None,
+    workers: WorkersOption = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="A run to go on with: what is left.", show_default="runs/<name>")
     ] = None,
@@ -91,43 +93,27 @@ def plan(
 def run(
     spec: SpecPath,
     set: SetOption = None,
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Run folder.", show_default="runs/<name>")] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(help="Stage store to share with other runs, a folder or a URL.", show_default="<out>/store"),
-    ] = None,
-    storage: Annotated[
-        str | None, typer.Option(help="Folder or URL that all nodes see, for rows and stages.", show_default="<out>")
-    ] = None,
-    store_limit: Annotated[float | None, typer.Option(help="GiB that stored weights may take.", min=0)] = None,
-    workers: Annotated[int | None, typer.Option(help="Trials at a time.", show_default="what the cores allow")] = None,
-    address: Annotated[str | None, typer.Option(help="Join a running Ray cluster.")] = None,
-    gpu_limit: Annotated[
-        float | None, typer.Option(help="GPUs that trials take at a time.", show_default="all that there are")
-    ] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Only this composition; may be repeated.")] = None,
-    replicate: Annotated[int | None, typer.Option(help="Only this edit batch.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Only this seed index.")] = None,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Run one trial in this process, with tracebacks; writes nothing.")
-    ] = False,
-    log: Annotated[list[str] | None, typer.Option(help="Also log to wandb, mlflow or tensorboard.")] = None,
-    sharing: Annotated[bool, typer.Option("--sharing/--no-sharing", help="Share stages between trials.")] = True,
-    keep: Annotated[
-        Keep,
-        typer.Option(help="Whose weights stay in the store: all stages', those that several trials go on from, none."),
-    ] = Keep.SHARED,
-    keep_weights: Annotated[bool, typer.Option("--keep-weights", hidden=True, help="Old name of --keep all.")] = False,
-    max_cost: Annotated[float | None, typer.Option(help="USD for GPUs; hands out no trial that would pass it.")] = None,
-    max_hours: Annotated[float | None, typer.Option(help="Hours; hands out no trial that would end later.")] = None,
-    deadline: Annotated[
-        str | None, typer.Option(help="The same with a time, 08:00 or 2026-12-01T08:00.", metavar="TIME")
-    ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute failed stages again.")] = False,
-    preflight: Annotated[
-        bool, typer.Option("--preflight/--no-preflight", help="Look at the nodes before the first trial.")
-    ] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")] = False,
+    out_folder: options.RunFolder = None,
+    store: options.Store = None,
+    storage: options.Storage = None,
+    store_limit: options.StoreLimit = None,
+    workers: WorkersOption = None,
+    address: options.Address = None,
+    gpu_limit: options.GpuLimit = None,
+    only: options.Only = None,
+    replicate: options.Replicate = None,
+    seed: options.Seed = None,
+    debug: options.Debug = False,
+    log: options.Log = None,
+    sharing: options.Sharing = True,
+    keep: options.Kept = Keep.SHARED,
+    keep_weights: options.KeepWeights = False,
+    max_cost: options.MaxCost = None,
+    max_hours: options.MaxHours = None,
+    deadline: options.Deadline = None,
+    retry_failed: options.RetryFailed = False,
+    preflight: options.Preflight = True,
+    quiet: options.Quiet = False,
 ) -> None:
     """Run a sweep, or the rest of it, then print the composability table and write the report."""
     from rayci.commands.summary import print_debug, print_end
