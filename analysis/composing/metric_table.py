@@ -16,6 +16,7 @@ from rayci.analysis.scan.family import Family, families
 from rayci.analysis.scan.reading_point import At, check_axis, place
 from rayci.analysis.statistics.verdicts import MARGIN
 from rayci.errors import RequestError
+from rayci.kinds import Scale
 from rayci.table import ResultTable
 
 if TYPE_CHECKING:
@@ -63,8 +64,6 @@ def metrics(
     mean curves over units, on the γ that every order has in every unit; a missing number is null and `reason` says why.
     Raises RequestError for unknown criteria, axes, names and for `size` outside 2 … 4.
     """
-    import pandas as pd
-
     if size not in range(2, len(METHODS) + 1):
         raise RequestError(f"sets of {size} methods", allowed=f"2 to {len(METHODS)}")
     names = chosen_criteria(table, criteria)
@@ -77,6 +76,15 @@ def metrics(
         raise RequestError(f"a range of γ at {at}", allowed="ranges are of areas", hint="at area")
     ranges = checked(over, composing) if over else None
     reading = Reading(where, check_axis(axis), bounded, margin, ItemReadings(table), ranges)
+    return _frame(composing, names, scales, reading, size)
+
+
+def _frame(
+    composing: Sequence[Family], names: Sequence[str], scales: Mapping[str, Scale], reading: Reading, size: int
+) -> pd.DataFrame:
+    """A row for each of these criteria and sets of methods."""
+    import pandas as pd
+
     read = [read_family(family, reading) for family in composing]
     columns = measure([(where, name) for name in names for where in read], scales, reading, size)
     about = {
