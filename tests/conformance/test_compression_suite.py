@@ -30,7 +30,7 @@ class TestMagnitude(CompressorConformance):
 
 
 class OnFewChannels(CompressorConformance):
-    """Sweeps over columns take a kernel a channel: a quarter of the testbed's tell as much."""
+    """Sweeps over columns take a kernel a channel, AWQ a search a linear: a quarter of the testbed's tell as much."""
 
     def subject(self) -> Subject:
         return tiny()
@@ -83,11 +83,11 @@ class TestPublishedGPTQ(TestGPTQ):
         return GPTQ.configure("testbed", 4, CALIBRATION)
 
 
-class TestAWQ(CompressorConformance):
+class TestAWQ(OnFewChannels):
     unread: ClassVar[Mapping[str, str]] = NO_ZEROS
     other_values: ClassVar[Mapping[str, Any]] = {
         "bits": 3,
-        "group_size": 64,
+        "group_size": 8,
         "symmetric": True,
         "duo_scaling": False,
         "clip_tokens": 64,
@@ -95,4 +95,4 @@ class TestAWQ(CompressorConformance):
     }
 
     def make(self) -> Compressor:  # without a Hessian: fewer tokens tell as much
-        return AWQ.configure("testbed", 4, {"sequences": 4, "length": 32, "forward_batch": 2})
+        return AWQ(bits=4, group_size=16, sequences=4, length=32, forward_batch=2)

@@ -104,7 +104,9 @@ def test_what_a_gpu_refuses_is_refused() -> None:
     assert there.copy_(here).device == FIRST and there.cpu().equal(here)
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "opt", "phi3", "qwen2_moe"])
+@pytest.mark.parametrize(
+    "kind", ["gpt2", "qwen2_moe", *(pytest.param(k, marks=pytest.mark.slow) for k in ("opt", "phi3"))]
+)
 def test_other_architectures_do_the_same_on_another_device(kind: str) -> None:
     plain = {"attn_implementation": "eager"} | ({"experts_implementation": "eager"} if kind in MIXTURES else {})
     at_home, elsewhere = tiny(kind, **plain), tiny(kind, **plain)

@@ -37,7 +37,7 @@ SPEC = Spec.model_validate(
     {
         "name": "t",
         "model": "testbed",
-        "interventions": {"ft": {}, "rtn": {"bits": {"sweep": [3, 4, 8]}}},
+        "interventions": {"ft": {"steps": 3}, "rtn": {"bits": {"sweep": [3, 4, 8]}}},
         "compose": {"orders": "listed"},
         "criteria": ["hazard"],
     }

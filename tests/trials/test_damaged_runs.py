@@ -304,7 +304,7 @@ def test_a_part_with_a_right_checksum_must_still_be_the_stage_s(
 @pytest.mark.parametrize("damage", [*OF_FILES, swap])
 def test_damaged_entries_and_weights(damage: Damage, run: Path, whole: Path, again: Again) -> None:
     draw = random.Random(damage.__name__)
-    for _ in range(3):
+    for _ in range(2):
         for path in draw.sample([file for file in entries(run) if damage is not swap or "readings" in str(file)], 4):
             damage(path, draw)
         for path in parts(run):
