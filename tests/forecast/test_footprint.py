@@ -65,7 +65,7 @@ def test_stored_bytes(composition: str, slack: int) -> None:
 
 
 def test_sure_is_an_upper_bound() -> None:
-    made = make().configure(parse("sure@70").steps[0])
+    made = registry.intervention("sure").configure("testbed", 70, {"settings": {"max_steps": 1}})
     subject = testbed()
     receipt = subject.apply(made, Context(collection()))
     real = sum(value.numel() for value in subject.parameters_of(receipt.changed).values())
