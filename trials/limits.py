@@ -15,7 +15,7 @@ from datetime import time as time_of_day
 from rayci.errors import RequestError
 from rayci.planning.resources import Resources
 from rayci.trials.knobs import Knobs
-from rayci.units import HOUR
+from rayci.units import HOUR, hours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +118,8 @@ class Budget:
 
     @property
     def _end(self) -> float | None:
-        hours = None if self.limits.hours is None else self._start + self.limits.hours * HOUR
-        ends = [end for end in (hours, self.limits.deadline) if end is not None]
+        last = None if self.limits.hours is None else self._start + self.limits.hours * HOUR
+        ends = [end for end in (last, self.limits.deadline) if end is not None]
         return min(ends, default=None)
 
     def _expected(self, index: int) -> float:
@@ -129,8 +129,8 @@ class Budget:
 
     def left(self, trials: Sequence[int]) -> str:
         """What is said of trials that were held back."""
-        hours = sum(map(self._expected, trials)) / HOUR
+        taken = hours(sum(map(self._expected, trials)) / HOUR)
         gpu_hours = sum(self.gpus(index) * self._expected(index) for index in trials) / HOUR
-        work = f"{gpu_hours:.3g} GPU-hours" if gpu_hours else f"{hours:.3g} hours of work"
+        work = f"{gpu_hours:.3g} GPU-hours" if gpu_hours else f"{taken} of work"
         cost = "" if self.limits.price is None or not gpu_hours else f", {gpu_hours * self.limits.price:.2f} USD"
         return f"{len(trials)} trials are left that would not have ended within the limit: about {work}{cost}"

@@ -68,7 +68,7 @@ def print_run(run: Run, spec: Path, changes: Sequence[str] = ()) -> bool:
     answer = analysis.which_order(table)
     print_answer(answer, most=_ROWS_SHOWN)
     counts = run.plan.summary()
-    readings = f"{counts['evaluations_asked']} asked, {counts['evaluations_computed']} measured"
+    readings = f"{counts['evaluations_asked']} asked, {counts['evaluations_computed']} distinct"
     summary: dict[str, Any] = {
         "trials": f"{counts['trials']} ({counts['compositions']} compositions)"
         + ("" if run.computed else ", all done before: nothing was computed"),

@@ -133,7 +133,7 @@ def test_what_does_not_apply_is_no_failure(
     done = launch(more.spec, out=run)
     assert done.complete and not done.computed and not print_run(done, Path("s.yaml"))
     said = " ".join(capsys.readouterr().out.split())
-    assert "failures none" in said and "moody: 1 values, nothing was done" in said
+    assert "distinct failures none" in said and "moody: 1 values, nothing was done" in said
 
 
 def test_a_criterion_with_other_settings_is_measured_anew_and_the_old_rows_lie_aside(

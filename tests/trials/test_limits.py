@@ -64,7 +64,9 @@ def test_what_is_left_is_told_in_hours_and_money() -> None:
     budget = Budget(Limits(cost=1, price=2), lambda _: 3 * HOUR, lambda _: 0.5, Watch())
     assert budget.left([4, 5]).endswith("would not have ended within the limit: about 3 GPU-hours, 6.00 USD")
     without = Budget(Limits(hours=1), lambda _: 3 * HOUR, lambda _: 0.0, Watch())
-    assert without.left([4]).endswith("about 3 hours of work")
+    assert without.left([4]).endswith("about 3.0 h of work")
+    seconds = Budget(Limits(hours=1), lambda _: 1.25, lambda _: 0.0, Watch())
+    assert seconds.left([4]).endswith("about 1.25 s of work")
 
 
 @pytest.mark.parametrize(
