@@ -77,7 +77,7 @@ def faults(answers: Iterable[Answer]) -> Iterator[RequestError]:
         if answer.failure:
             yield RequestError(
                 f"no trial can start on {answer.of.name}: {answer.failure}",
-                hint=f"the same rayci and Python on every node; {_OK}",
+                hint=f"the same Python, and the same rayci, on every node; {_OK}",
             )
         for finding in _findings(answer):
             if finding.state == "problem":
