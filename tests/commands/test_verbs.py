@@ -17,8 +17,8 @@ FILES = sorted(
     for path in ROOT.glob(pattern)
     if path.suffix in {".py", ".md", ".yaml", ".j2", ".slurm"} or path.name == "Makefile"
 )
-PROSE = re.compile(r"\w+s|can|did|itself|testbed")
-"""What follows the name in sentences: verbs of English, of which none is the command line's to come."""
+PROSE = re.compile(r"\w+s|and|can|did|itself|testbed")
+"""What follows the name in sentences: words of English, of which none is the command line's to come."""
 
 
 def verbs() -> set[str]:

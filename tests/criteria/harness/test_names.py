@@ -188,7 +188,9 @@ def test_more_shots_than_there_are_examples_are_found_before_a_run_begins(folder
     assert "letters: shots = 50" in fault.problem and fault.key == ("shots",)
 
 
-@pytest.mark.parametrize("variables", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
+@pytest.mark.parametrize(
+    "variables", [pytest.param({"HF_HUB_OFFLINE": "1"}, marks=pytest.mark.slow), {"HF_ENDPOINT": "http://127.0.0.1:9"}]
+)
 def test_a_missing_set_is_told_before_a_run_begins(variables: dict[str, str], tmp_path: Path) -> None:
     """At once, whether the hub may not be asked or does not answer: nothing is tried again and again."""
     spec = tmp_path / "s.yaml"
