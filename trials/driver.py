@@ -87,7 +87,7 @@ def _launch(spec: Spec, source: Source, knobs: Knobs, callbacks: Sequence[Callba
     plan = sweep.planner.plan()
     wanted = selection.indices(plan)
     asked = Plan(plan.spec, tuple(plan.trials[index] for index in wanted))
-    nothing_done = knobs.store is knobs.storage is None and not folder.root.exists()
+    nothing_done = knobs.storage is None and not folder.root.exists() and _store_is_new(folder)
     prepared = Prepared(sweep, plan, _estimator(sweep, folder), knobs, folder, Blame(source))
     with ExitStack() as stack:
         # Refused before anything is written.
@@ -146,6 +146,11 @@ def _run(
     folder.compact(plan)
     told = (*sweep.notes, *ray.preflight.notes, *folder.notes, *notes)
     return Run(asked, folder, complete, True, counts, experiments.left, told)
+
+
+def _store_is_new(folder: RunFolder) -> bool:
+    store = Path(folder.store)
+    return folder.own_store or ("://" not in folder.store and not store.exists() and store.parent.is_dir())
 
 
 def _estimator(sweep: Sweep, folder: RunFolder) -> Estimator:

@@ -76,15 +76,17 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("shared", [False, True])
 def test_a_machine_that_lacks_room_is_refused_before_ray_and_before_anything_is_written(
-    fresh: Path, monkeypatch: pytest.MonkeyPatch
+    shared: bool, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = fresh / "shared" if shared else None
     monkeypatch.setattr("rayci.running.machine_checks.host_bytes", lambda: 1000)
     monkeypatch.setattr("rayci.trials.session.connected", lambda *_, **__: pytest.fail("Ray was started"))
     asked = spec(fresh, "{cpus: 1}")
     with pytest.raises(RequestError, match="memory on this machine: 1000 B, less than") as error:
-        launch(asked, out=fresh / "run")
-    assert "--no-preflight" in str(error.value.hint) and not (fresh / "run").exists()
+        launch(asked, out=fresh / "run", store=store)
+    assert "--no-preflight" in str(error.value.hint) and list(fresh.iterdir()) == [asked]
     with pytest.raises(pytest.fail.Exception, match="Ray was started"):
         launch(asked, out=fresh / "run", preflight=False)
 
