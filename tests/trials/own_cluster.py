@@ -19,6 +19,8 @@ import psutil
 START = 90.0
 """Seconds that a head or a node may take to start."""
 TRIES = 3
+TOGETHER = 4
+"""Nodes that start at a time: more starve each other."""
 
 
 def free_port() -> int:
@@ -53,8 +55,8 @@ class OwnCluster:
         self._logs: dict[int, Path] = {}
         self.address = ""
 
-    def start(self, nodes: int) -> None:
-        """Start what is missing, a head and nodes up to this number, and wait until they are up."""
+    def start(self, nodes: int, *options: str) -> None:
+        """Start what is missing, a head and nodes up to this number, and wait until they are up; `options` of nodes."""
         for _ in range(TRIES * (nodes + 1)):
             if self._head is None or not self._comes_up(self._head):
                 self.kill_head()
@@ -63,15 +65,17 @@ class OwnCluster:
                 self._head = self._start("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
                 continue
             self._nodes = [node for node in self._nodes if self._comes_up(node)]
-            if len(self._nodes) >= nodes:
+            missing = nodes - len(self._nodes)
+            if missing <= 0:
                 return
-            self.add_node()
+            for _ in range(min(missing, TOGETHER)):
+                self.add_node(*options)
         logs = [log.read_text() for log in self._logs.values()]
         raise RuntimeError(f"ray start: {logs[-1]}")
 
-    def add_node(self) -> None:
+    def add_node(self, *options: str) -> None:
         """Start a node; it joins within seconds."""
-        self._nodes.append(self._start(f"--address={self.address}", "--num-cpus=1"))
+        self._nodes.append(self._start(f"--address={self.address}", "--num-cpus=1", *options))
 
     def kill_node(self, index: int) -> None:
         """SIGKILL of everything that runs on a node, its raylet first."""

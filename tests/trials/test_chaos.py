@@ -1,6 +1,8 @@
 """Workers, nodes, drivers and the head killed at random moments of a 60-trial sweep; nothing is lost, nothing doubled.
 
 pytest -m chaos tests/trials/test_chaos.py -s         RAYCI_CHAOS_SEED=… repeats the draws of a run
+
+30 kills in one go, ten minutes; RAYCI_CHAOS_KILLS=200 for an hour of it.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ interventions:
 compose: {also: ["ft > gd > rtn@4", "ft > wanda@0.5 > rtn@4"]}
 criteria: [edit_success, edit_locality_agreement, hazard, avg_bits]
 """
-KILLS = 30
+KILLS = int(os.environ.get("RAYCI_CHAOS_KILLS", "30"))
 IN_ONE_RUN = 2
 """Workers and nodes killed under one driver: a trial whose worker died three times is given up."""
 LIMIT = 240.0
