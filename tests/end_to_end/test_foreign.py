@@ -18,7 +18,7 @@ model: {model}
 data: {data}
 preset: testbed
 edit_batch: 4
-replicates: 2
+replicates: 1
 interventions:
   ft: {{}}
   wanda: {{sparsity: {{sweep: [0.25, 0.5]}}, sequences: 8, length: 32}}
