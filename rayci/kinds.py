@@ -12,6 +12,7 @@ class Kind(StrEnum):
     EDIT = "edit"
     COMPRESS = "compress"
     UNLEARN = "unlearn"
+    TRAIN = "train"
 
 
 class Direction(StrEnum):

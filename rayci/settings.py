@@ -18,6 +18,16 @@ class Speed:
     """What is out of memory is tried again with half of the field's value, but not with less than this."""
 
 
+@dataclass(frozen=True)
+class Later:
+    """Marks a settings field that came after results had been stored.
+
+    At its default, which must do what was done before there was the field, it stays out of the fingerprint.
+    """
+
+
+LATER = Later()
+
 ForwardBatch = Annotated[int, Speed()]
 """Batch size of forward-only work."""
 
@@ -57,9 +67,15 @@ class Settings(Strict):
         return set(cls.speed_marks())
 
     def effective(self) -> dict[str, Any]:
-        """The settings that can change the result: all but those marked `Speed`."""
-        values = self.model_dump(exclude=self.speed_fields())
-        return values | {name: value.effective() for name, value in self if isinstance(value, Settings)}
+        """The settings that can change the result: all but those marked `Speed`, or `Later` and at their default."""
+        values = self.model_dump(exclude=self.speed_fields() | self.unmentioned())
+        inner = {name: value for name, value in self if name in values and isinstance(value, Settings)}
+        return values | {name: value.effective() for name, value in inner.items()}
+
+    def unmentioned(self) -> set[str]:
+        """Names of the fields marked `Later` that say nothing."""
+        later = ((name, info) for name, info in type(self).model_fields.items() if LATER in info.metadata)
+        return {name for name, info in later if getattr(self, name) == info.get_default()}
 
     def wraps(self) -> tuple[Settings, ...]:
         """Other methods whose code this one runs: those among its settings.

@@ -7,14 +7,14 @@ import sys
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
 import torch
 
 from rayci.errors import RequestError
 from rayci.fingerprint import canonical_json, derive_seed, fingerprint
-from rayci.settings import ForwardBatch, Settings
+from rayci.settings import LATER, ForwardBatch, Settings
 
 
 class Colour(StrEnum):
@@ -95,3 +95,15 @@ def test_fingerprints_and_seeds_are_the_same_in_every_process() -> None:
         for seed in ("1", "2")
     }
     assert texts == {f"{fingerprint({'a': 'γ', 'b': [1.5, None]})} {derive_seed(0, 'x', 3)}\n"}
+
+
+class Grown(Inner):
+    """A method that got a field after its results had been stored."""
+
+    turns: Annotated[int, LATER] = 0
+    """How often it is turned over."""
+
+
+def test_a_later_field_is_in_the_identity_only_where_it_says_something() -> None:
+    assert Grown().identity() == Inner().identity()
+    assert Grown(turns=1).effective() == Inner().effective() | {"turns": 1}

@@ -11,7 +11,7 @@ from rayci.kinds import Kind
 
 _KINDS = tuple(Kind)
 _COMPRESSORS = {"sparsity": "pruners", "bits": "quantisers"}
-_CATEGORIES = {Kind.EDIT: "editors", Kind.COMPRESS: "compressors", Kind.UNLEARN: "unlearners"}
+_CATEGORIES = {Kind.EDIT: "editors", Kind.COMPRESS: "compressors", Kind.UNLEARN: "unlearners", Kind.TRAIN: "trainers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class Variant:
 
     @property
     def category(self) -> str:
-        """The group in which wins are counted: editors, pruners, quantisers, unlearners."""
+        """The group in which wins are counted: editors, pruners, quantisers, unlearners, trainers."""
         if self.kind is Kind.COMPRESS:
             return _COMPRESSORS.get(self.strength_name or "", "compressors")
         return _CATEGORIES[self.kind]
 
     @property
     def rank(self) -> tuple[int, str, str, float]:
-        """Sort key: kind (edit, compress, unlearn), then name, then settings, then γ."""
+        """Sort key: kind (edit, compress, unlearn, train), then name, then settings, then γ."""
         return _KINDS.index(self.kind), self.method, self.settings, -1.0 if self.strength is None else self.strength
 
 

@@ -3,10 +3,12 @@
 | part | fields of a record |
 |---|---|
 | edits | subject, prompt, target_new, ground_truth, rephrases [text], locality, portability [{prompt, answer}] |
-| forget, retain, calibration, covariance_text, evaluation, wikitext, members, prompts | text, topic (optional) |
+| forget, retain, calibration, covariance_text, evaluation, wikitext, members | text, topic (optional) |
+| finetune, prompts | text, topic (optional) |
 | hazard, utility, truthfulqa | question, options [text], answer (index), subject, topic (optional both) |
 | passages, holdout | prompt (may be empty), continuation |
 | forget_questions, retain_questions, triviaqa | prompt, answer, aliases [text], kind (optional both) |
+| finetune_questions | prompt, answer, aliases [text], kind (optional both) |
 
 An edit whose subject does not stand exactly once in its prompt is left out. Texts of `wikitext` may be empty.
 Few-shot examples of a part lie beside it in `<part>_shots.jsonl`.
@@ -83,6 +85,8 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "holdout": _passage,
     "forget_questions": _question,
     "retain_questions": _question,
+    "finetune": _document,
+    "finetune_questions": _question,
     "truthfulqa": _choice,
     "triviaqa": _question,
     "prompts": _document,

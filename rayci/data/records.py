@@ -118,6 +118,10 @@ class Collection:
     """Passages of the same topic that no model was trained on."""
     forget_questions: tuple[QuestionAnswer, ...] = ()
     retain_questions: tuple[QuestionAnswer, ...] = ()
+    finetune: Documents = ()
+    """Text that a model is trained on further."""
+    finetune_questions: tuple[QuestionAnswer, ...] = ()
+    """Questions and answers that a model is trained on further."""
     truthfulqa: tuple[Choice, ...] = ()
     triviaqa: tuple[QuestionAnswer, ...] = ()
     prompts: Documents = ()

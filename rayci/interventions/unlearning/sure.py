@@ -104,7 +104,7 @@ def inherited(preset: str, method: str) -> dict[str, Any]:
     source, tuned, inner = _source(preset), _tuned(preset, method), wrapped(method)
     settings = {"alpha": tuned.alpha} if tuned else {}
     configured = inner.configure(source if source in inner.presets else "published", settings=settings)
-    return configured.model_dump(mode="json", exclude=set(_OWN))
+    return configured.model_dump(mode="json", exclude=set(_OWN) | configured.unmentioned())
 
 
 def _checked(method: str, base: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +175,7 @@ class Sure(Intervention):
             inner = wrapped(method).configure({**inherited("published", method), **settings})
         except RequestError as error:
             raise ValueError(_sentence(error)) from None
-        return inner.model_dump(mode="json", exclude=set(_OWN))
+        return inner.model_dump(mode="json", exclude=set(_OWN) | inner.unmentioned())
 
     @classmethod
     def configure(
