@@ -73,7 +73,7 @@ class Experiments:
         # What a killed run left behind, but for stages that are yet to be measured: they need no step again.
         self._free(self._lifetimes.unneeded(self._store.stored()) - (plan.stages.keys() - set(done)))
         self._seconds = estimator.stage_seconds(plan)
-        self._budget = None if limits == UNLIMITED else self._limited(limits, done)
+        self._budget = self._limited(limits, done) if limits.limiting else None
         self._schedule = self._scheduled(done)
         stages = (stage for index in self._left for stage in plan.trials[index].stages)
         self._fetched = time.monotonic()

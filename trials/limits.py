@@ -31,6 +31,11 @@ class Limits:
     price: float | None = None
     """USD a GPU-hour."""
 
+    @property
+    def limiting(self) -> bool:
+        """Whether anything is limited; a price alone limits nothing."""
+        return (self.cost, self.hours, self.deadline) != (None, None, None)
+
     @classmethod
     def of(cls, knobs: Knobs, resources: Resources) -> Limits:
         """Those of a command; RequestError for one that cannot be kept, or that leaves nothing to do."""
@@ -84,7 +89,7 @@ class Budget:
     _running: set[int] = field(default_factory=set, init=False)
     _foreseen: float = field(default=0.0, init=False)
     _taken: float = field(default=0.0, init=False)
-    """Seconds foreseen, and seconds taken, of the trials that have ended."""
+    """Seconds foreseen, and seconds taken, of the trials that have come to their last stage."""
 
     def __post_init__(self) -> None:
         self._start = self.now()
@@ -107,12 +112,15 @@ class Budget:
         """It has not begun, and will not."""
         self._running.discard(index)
 
-    def end(self, index: int, seconds: float | None) -> None:
-        """It has ended after so many seconds of work; None where nobody has counted them."""
+    def end(self, index: int, seconds: float | None, *, whole: bool) -> None:
+        """It has ended after so many seconds of work; None where nobody has counted them.
+
+        One that did not come `whole` to its last stage, out of memory say, costs what it took and tells no pace.
+        """
         self._running.discard(index)
         taken = self._expected(index) if seconds is None else seconds
         self.spent += self.gpus(index) * taken
-        if seconds is not None:
+        if whole and seconds is not None:
             self._foreseen += self.foreseen(index)
             self._taken += seconds
 

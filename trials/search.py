@@ -154,7 +154,7 @@ class PrefixSearcher(Searcher):  # type: ignore[misc]
         if trial is None:
             return
         if self.budget is not None:
-            self.budget.end(trial.index, result.get("time_total_s") if result else None)
+            self.budget.end(trial.index, result.get("time_total_s") if result else None, whole=not trial.left)
         if trial.fault is not None and trial.fault["starting"]:
             self._stop(trial.fault)
         if self.stopped is not None and trial.left:  # cut short

@@ -36,7 +36,7 @@ def test_hours_admit_what_ends_in_time_at_the_pace_so_far() -> None:
     assert budget.admits(6) and not budget.admits(7)
     budget.begin(1)
     watch.now += 1200
-    budget.end(1, seconds=1200)  # twice as long as foreseen
+    budget.end(1, seconds=1200, whole=True)  # twice as long as foreseen
     assert budget.admits(2) and not budget.admits(3)
 
 
@@ -53,11 +53,23 @@ def test_cost_counts_what_was_spent_and_what_running_trials_will() -> None:
     assert budget.admits(5) and not budget.admits(6)  # 2 USD an hour on each GPU
     budget.begin(2)
     assert budget.admits(3) and not budget.admits(4)
-    budget.end(2, seconds=HOUR / 2)  # 2 USD; from now on trials are thought to take half an hour
+    budget.end(2, seconds=HOUR / 2, whole=True)  # 2 USD; from now on trials are thought to take half an hour
     assert budget.admits(8) and not budget.admits(9)
     budget.begin(8)
-    budget.end(8, seconds=None)  # its worker died: it cost what was foreseen
+    budget.end(8, seconds=None, whole=False)  # its worker died: it cost what was foreseen
     assert budget.spent * 2 / HOUR == 10
+
+
+def test_a_trial_that_was_cut_short_costs_what_it_took_and_tells_no_pace() -> None:
+    budget = Budget(Limits(cost=10, price=2), lambda _: HOUR, lambda index: float(index), Watch())
+    budget.begin(1)
+    budget.end(1, seconds=HOUR / 100, whole=False)  # out of memory at its first stage
+    assert budget.spent == HOUR / 100
+    assert budget.admits(4) and not budget.admits(5)  # still an hour each
+
+
+def test_a_price_alone_limits_nothing() -> None:
+    assert not Limits(price=2).limiting and Limits(price=2, hours=1).limiting
 
 
 def test_what_is_left_is_told_in_hours_and_money() -> None:
