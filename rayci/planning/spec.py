@@ -188,6 +188,7 @@ def from_source(source: Source) -> Spec:
     for method, settings in spec.interventions.items():
         check_sweeps(method, settings, source)
     _check_preset(spec, source)
+    _check_groups(spec, source)
     _check_size(spec, source)
     for method in spec.interventions:
         _check_variants(spec, method, source)
@@ -220,6 +221,19 @@ def _check_preset(spec: Spec, source: Source) -> None:
             allowed=", ".join(sorted(known)),
             hint=nearest(spec.preset, known),
         )
+
+
+def _check_groups(spec: Spec, source: Source) -> None:
+    """Methods in groups are the spec's own: their settings stand under `interventions`."""
+    for key, method in spec.compose.grouped:
+        if method not in spec.interventions:
+            known = list(spec.interventions)
+            raise RequestError(
+                f"compose.{key}: {method!r} is not among the interventions",
+                at=source.at(("compose", key)),
+                allowed=", ".join(known),
+                hint=nearest(method, known),
+            )
 
 
 def _check_size(spec: Spec, source: Source) -> None:

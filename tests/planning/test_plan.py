@@ -167,6 +167,12 @@ def test_orders_pairs_and_triples() -> None:
         "ft > wanda@0.5", "ft > rtn@4", "ft > gd", "wanda@0.5 > gd", "rtn@4 > gd",
     }  # fmt: skip
     assert len(texts(singles=False, pairs="none", triples="across_kinds")) == 12
+    assert texts(singles=False, pairs=[["ft", "gd"], ["rtn", "gd"]]) == {
+        "ft > rtn@4", "rtn@4 > ft", "ft > gd", "gd > ft", "gd > rtn@4", "rtn@4 > gd",
+    }  # fmt: skip
+    assert texts(singles=False, orders="listed", pairs="none", triples=[["gd"], ["ft"], ["rtn", "wanda"]]) == {
+        "gd > ft > rtn@4", "gd > ft > wanda@0.5",
+    }  # fmt: skip
     assert texts(singles=False, pairs="none", also=["rtn@8 > ft > rtn@8"]) == {"rtn@8 > ft > rtn@8"}
 
 
