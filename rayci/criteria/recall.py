@@ -9,7 +9,7 @@ from pydantic import Field
 from rayci.context import Context
 from rayci.criterion import Criterion, Reading, mean_reading
 from rayci.effort import Effort
-from rayci.interventions.unlearning.batches import choose, part_of
+from rayci.interventions.batches import choose, part_of
 from rayci.interventions.unlearning.recall_stop import FORWARD_BATCH, questions_answered
 from rayci.kinds import Direction, Scale
 from rayci.subject import Subject

@@ -124,6 +124,18 @@ def block_parameters(subject: Subject, blocks: Iterable[int]) -> list[str]:
     return [f"{root}.{index}.{name}" for index in blocks for name, _ in subject.block(index).named_parameters()]
 
 
+def last_blocks(subject: Subject, last_layers: int | None) -> tuple[str, ...]:
+    """Names of all parameters of the last decoder blocks; None means the whole model, embeddings included."""
+    if last_layers is None:
+        return tuple(name for name, _ in subject.model.named_parameters())
+    count = len(subject.blocks)
+    if last_layers > count:
+        raise RequestError(
+            f"layer {count - last_layers} does not exist: last_layers = {last_layers}", allowed=f"1 to {count}"
+        )
+    return tuple(block_parameters(subject, range(count - last_layers, count)))
+
+
 def projection_weights(subject: Subject, layers: Iterable[int]) -> list[str]:
     """Full names of the `mlp_out` weights of these layers; RequestError where a layer does not exist."""
     chosen = list(layers)

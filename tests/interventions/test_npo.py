@@ -14,8 +14,8 @@ from rayci import registry
 from rayci.context import Context
 from rayci.data.records import Document
 from rayci.errors import DataError, RequestError
+from rayci.interventions.batches import choose
 from rayci.interventions.predictions import predict
-from rayci.interventions.unlearning.batches import choose
 from rayci.interventions.unlearning.frozen import ReferenceDistributions
 from rayci.interventions.unlearning.gradient import GradientAscent, GradientAscentKL
 from rayci.interventions.unlearning.loop_settings import ForgetRetain

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from rayci import registry
 from rayci.context import Context
 from rayci.errors import DataError, RequestError
-from rayci.interventions.unlearning.batches import choose
+from rayci.interventions.batches import choose
 from rayci.interventions.unlearning.loop import Loop
 from rayci.interventions.unlearning.refusal import Refusal
 from rayci.model.encoding import IGNORED

@@ -17,8 +17,8 @@ from rayci import registry
 from rayci.context import Context
 from rayci.data.records import Document
 from rayci.errors import DataError, RequestError
+from rayci.interventions.batches import choose
 from rayci.interventions.unlearning.activations import block_output, masked_mse, shifted
-from rayci.interventions.unlearning.batches import choose
 from rayci.interventions.unlearning.latent import LatentAdversarialMisdirection, into_ball, perturb
 from rayci.interventions.unlearning.rmu import RepresentationMisdirection, Steering, control_vector
 from rayci.model.encoding import encode_texts

@@ -10,7 +10,7 @@ import torch
 from rayci import registry
 from rayci.context import Context
 from rayci.errors import DataError, RequestError
-from rayci.interventions.unlearning.batches import choose
+from rayci.interventions.batches import choose
 from rayci.interventions.unlearning.gradient import GradientAscent
 from rayci.interventions.unlearning.sure import Sure, saliency, salient, trained_modules
 from rayci.testbed import collection

@@ -11,7 +11,7 @@ from torch import Tensor
 from rayci import registry
 from rayci.context import Context
 from rayci.errors import DataError, RequestError
-from rayci.interventions.unlearning.batches import choose
+from rayci.interventions.batches import choose
 from rayci.interventions.unlearning.task_vector import TaskVector, extrapolate
 from rayci.testbed import collection
 from tests.interventions.losses import text_loss

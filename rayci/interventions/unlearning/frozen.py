@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from rayci.interventions.batches import Drawn
 from rayci.interventions.predictions import Predictions, predict
-from rayci.interventions.unlearning.batches import Drawn
 from rayci.model.encoding import chunks
 from rayci.model.likelihood import divergences, in_chunks
 from rayci.model.vocabulary_chunks import Projection

@@ -26,7 +26,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from rayci.intervention import Preset
-from rayci.interventions.unlearning.batches import balanced
+from rayci.interventions.batches import balanced
 from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, TESTBED, ForgetRetain
 
 __all__ = ["GradientAscent", "GradientAscentKL", "GradientDifference", "balanced"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from rayci.interventions.batches import Drawn
 from rayci.interventions.predictions import predict
 from rayci.interventions.trainer import Trainer
-from rayci.interventions.unlearning.batches import Drawn
 from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.terms import ForgetTerm, RetainTerm, Whole
 from rayci.model.encoding import Batch, chunks

@@ -10,7 +10,7 @@ from pydantic import Field
 from rayci.context import Context
 from rayci.effort import Effort
 from rayci.errors import RequestError, caught
-from rayci.interventions.unlearning.batches import (
+from rayci.interventions.batches import (
     Drawn,
     answer_encoder,
     choose,
@@ -19,8 +19,9 @@ from rayci.interventions.unlearning.batches import (
     item_faults,
     text_encoder,
 )
+from rayci.interventions.trainer import last_blocks
 from rayci.interventions.unlearning.loop import Loop, Stop
-from rayci.interventions.unlearning.method import Training, Unlearner, last_blocks
+from rayci.interventions.unlearning.method import Training, Unlearner
 from rayci.interventions.unlearning.recall_stop import share_answered
 from rayci.interventions.unlearning.terms import Ascent, Descent, Divergence, ForgetTerm, RetainTerm
 from rayci.subject import Subject

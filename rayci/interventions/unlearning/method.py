@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rayci.context import Context
-from rayci.errors import RequestError
 from rayci.intervention import Intervention, Receipt
-from rayci.interventions.trainer import MICRO_TOKENS, MicroTokens, Trainer, adamw, block_parameters
+from rayci.interventions.trainer import MICRO_TOKENS, MicroTokens, Trainer, adamw
 from rayci.kinds import Kind
 from rayci.model.step_memory import Storage
 from rayci.settings import Needs
@@ -94,15 +93,3 @@ class Unlearner(Intervention, ABC):
         training = self.prepare(subject, context)
         with self.trainer(subject, training.names) as trainer:
             return trainer.receipt(**training.run(trainer))
-
-
-def last_blocks(subject: Subject, last_layers: int | None) -> tuple[str, ...]:
-    """Names of all parameters of the last decoder blocks; None means the whole model, embeddings included."""
-    if last_layers is None:
-        return tuple(name for name, _ in subject.model.named_parameters())
-    count = len(subject.blocks)
-    if last_layers > count:
-        raise RequestError(
-            f"layer {count - last_layers} does not exist: last_layers = {last_layers}", allowed=f"1 to {count}"
-        )
-    return tuple(block_parameters(subject, range(count - last_layers, count)))

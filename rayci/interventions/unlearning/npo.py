@@ -27,7 +27,7 @@ from pydantic import Field
 
 from rayci.effort import Effort
 from rayci.intervention import Preset
-from rayci.interventions.unlearning.batches import Drawn
+from rayci.interventions.batches import Drawn
 from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, TESTBED, ForgetRetain
 from rayci.interventions.unlearning.terms import ForgetTerm, Preference
 from rayci.subject import Subject

@@ -17,7 +17,7 @@ from pydantic import Field
 from rayci.context import Context
 from rayci.data.records import QuestionAnswer
 from rayci.intervention import Preset
-from rayci.interventions.unlearning.batches import Drawn, answer_encoder, choose, epochs_of
+from rayci.interventions.batches import Drawn, answer_encoder, choose, epochs_of
 from rayci.interventions.unlearning.loop import Loop, Stop
 from rayci.interventions.unlearning.loop_settings import TESTBED, LoopSettings
 from rayci.interventions.unlearning.method import Training

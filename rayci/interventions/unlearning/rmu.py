@@ -28,9 +28,9 @@ from rayci.data.records import Document
 from rayci.effort import Effort
 from rayci.errors import RequestError, caught
 from rayci.intervention import Preset
+from rayci.interventions.batches import choose, item_faults, text_encoder
 from rayci.interventions.trainer import Trainer, projection_weights
 from rayci.interventions.unlearning.activations import block_output, masked_mse
-from rayci.interventions.unlearning.batches import choose, item_faults, text_encoder
 from rayci.interventions.unlearning.early_epsilon import early_epsilon_adamw
 from rayci.interventions.unlearning.frozen import originals
 from rayci.interventions.unlearning.method import Training, Unlearner

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from rayci.context import Context
 from rayci.intervention import Preset, Strength
+from rayci.interventions.batches import Drawn, choose, epochs_of, text_encoder
 from rayci.interventions.trainer import Trainer
-from rayci.interventions.unlearning.batches import Drawn, choose, epochs_of, text_encoder
 from rayci.interventions.unlearning.loop import Loop, Stop
 from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, TESTBED, LoopSettings
 from rayci.interventions.unlearning.method import Training

@@ -11,8 +11,8 @@ from typing import Protocol, Self
 
 from torch import Tensor
 
+from rayci.interventions.batches import Drawn
 from rayci.interventions.predictions import predict
-from rayci.interventions.unlearning.batches import Drawn
 from rayci.interventions.unlearning.frozen import ReferenceDistributions, reference_sequences
 from rayci.model.encoding import Batch
 from rayci.model.likelihood import npo_loss

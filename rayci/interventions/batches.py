@@ -1,4 +1,4 @@
-"""Which forget and retain items are trained on, in which order, and how they become batches."""
+"""Which items of a part of the data are trained on, in which order, and how they become batches."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ def choose(context: Context, part: str, count: int | None) -> tuple[list[Any], R
     The stream depends on the seed and the part alone: whoever asks for as many items of the
     same part, a criterion say, sees the same ones.
     """
+    # The stream keeps the name that the first methods gave it: another one would draw other items.
     items, draw = part_of(context, part), context.random(f"unlearning {part}")
     try:
         return balanced(items, len(items) if count is None else count, draw), draw
