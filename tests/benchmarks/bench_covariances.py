@@ -22,9 +22,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from rayci.interventions.editing.activation_hooks import on_input, on_output, run, stop
+from rayci.interventions.editing.key_covariances import covariances
 from rayci.interventions.editing.memit import Memit
-from rayci.interventions.editing.memit_covariance import covariances
-from rayci.interventions.editing.memit_hooks import on_input, on_output, run, stop
 from rayci.model import modules
 from rayci.model.encoding import chunks
 from rayci.model.shapes import sketch

@@ -2,7 +2,7 @@
 
     pytest tests/benchmarks/bench_memit.py -m bench --capture=no
 
-The named alternative is the loop as published, written out in `tests/interventions/memit_loop.py`:
+The named alternative is the loop as published, written out in `tests/interventions/value_loop.py`:
 one edit at a time, whole forward passes, logits at every token. The same code with a batch of
 one edit is printed beside it.
 """
@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from rayci.context import Context
+from rayci.interventions.editing.edit_contexts import encode_edits
 from rayci.interventions.editing.memit import Memit
-from rayci.interventions.editing.memit_contexts import encode_edits
-from rayci.interventions.editing.memit_targets import find_targets
+from rayci.interventions.editing.value_search import find_targets
 from rayci.testbed import collection
-from tests.interventions.memit_loop import one_z
+from tests.interventions.value_loop import one_z
 from tests.models import tiny
 
 EDITS = 50

@@ -18,7 +18,7 @@ from rayci.data import collect, leaks, mapped_documents
 from rayci.data.mapped_documents import MappedDocuments, fingerprint_of
 from rayci.data.records import Collection, Document, identity
 from rayci.fingerprint import fingerprint
-from rayci.interventions.editing.memit_covariance import CovarianceText
+from rayci.interventions.editing.key_covariances import CovarianceText
 from rayci.model import token_cache
 from rayci.model.token_cache import joined_ids
 from rayci.storage.prepared import once

@@ -15,11 +15,11 @@ from rayci.criteria.editing import EditGeneralization, EditLocality, EditSuccess
 from rayci.criteria.perplexity import Perplexity
 from rayci.data.records import EditRecord
 from rayci.errors import DataError, InterventionError, RequestError
+from rayci.interventions.editing.edit_contexts import encode_edits
+from rayci.interventions.editing.edit_keys import keys_and_outputs
+from rayci.interventions.editing.key_covariances import CovarianceText, covariances
 from rayci.interventions.editing.memit import Memit
-from rayci.interventions.editing.memit_contexts import encode_edits
-from rayci.interventions.editing.memit_covariance import CovarianceText, covariances
-from rayci.interventions.editing.memit_targets import find_targets
-from rayci.interventions.editing.memit_update import keys_and_outputs
+from rayci.interventions.editing.value_search import find_targets
 from rayci.model import modules
 from rayci.testbed import collection
 from tests.models import ARCHITECTURES, differing, testbed, tiny, weights

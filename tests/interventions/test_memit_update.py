@@ -12,11 +12,12 @@ from torch import Tensor
 
 from rayci.context import Context
 from rayci.errors import DataError, InterventionError
-from rayci.interventions.editing import memit_covariance
-from rayci.interventions.editing.memit_contexts import encode_edits
-from rayci.interventions.editing.memit_covariance import CovarianceText, covariances
-from rayci.interventions.editing.memit_hooks import run
-from rayci.interventions.editing.memit_update import keys_and_outputs, mean_key, solve, update
+from rayci.interventions.editing import key_covariances
+from rayci.interventions.editing.activation_hooks import run
+from rayci.interventions.editing.edit_contexts import encode_edits
+from rayci.interventions.editing.edit_keys import keys_and_outputs, mean_key
+from rayci.interventions.editing.key_covariances import CovarianceText, covariances
+from rayci.interventions.editing.memit_update import solve, update
 from rayci.model import modules
 from rayci.model.built_objects import InMemory
 from rayci.subject import Subject
@@ -126,7 +127,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Tokens, padding included, of every forward pass of the covariances."""
     passes: list[int] = []
     monkeypatch.setattr(
-        memit_covariance, "run", lambda model, rows: (passes.append(len(rows) * max(map(len, rows))), run(model, rows))
+        key_covariances, "run", lambda model, rows: (passes.append(len(rows) * max(map(len, rows))), run(model, rows))
     )
     return passes
 

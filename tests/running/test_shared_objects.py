@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rayci.interventions.editing import memit_covariance
+from rayci.interventions.editing import key_covariances
 from rayci.planning.composition import parse
 from rayci.planning.spec import Spec
 from rayci.storage.stages import StageStore
@@ -38,13 +38,13 @@ def spec(**memit: Any) -> Spec:
 def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each time that covariances are built."""
     found: list[int] = []
-    build = memit_covariance.covariances
+    build = key_covariances.covariances
 
     def counted(*arguments: Any) -> Any:
         found.append(1)
         return build(*arguments)
 
-    monkeypatch.setattr(memit_covariance, "covariances", counted)
+    monkeypatch.setattr(key_covariances, "covariances", counted)
     return found
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rayci.data.records import EditRecord
-from rayci.interventions.editing.memit_targets import Search
+from rayci.interventions.editing.value_search import Search
 from rayci.subject import Subject
 
 

@@ -15,16 +15,16 @@ from rayci.conformance.bench import streams_used
 from rayci.context import Context
 from rayci.data.records import Collection, EditRecord
 from rayci.errors import RequestError
+from rayci.interventions.editing.activation_hooks import on_output
+from rayci.interventions.editing.edit_contexts import STARTS, encode_edit, encode_edits, generate_templates
 from rayci.interventions.editing.memit import Memit
-from rayci.interventions.editing.memit_contexts import STARTS, encode_edit, encode_edits, generate_templates
-from rayci.interventions.editing.memit_hooks import on_output
-from rayci.interventions.editing.memit_passes import Passes
-from rayci.interventions.editing.memit_targets import Targets, find_targets
+from rayci.interventions.editing.value_passes import Passes
+from rayci.interventions.editing.value_search import Targets, find_targets
 from rayci.model import loading
 from rayci.subject import Subject
 from rayci.testbed import collection
-from tests.interventions.memit_loop import one_z
 from tests.interventions.test_architectures import BLOOM_MAP, bloom
+from tests.interventions.value_loop import one_z
 from tests.models import ARCHITECTURES, HIDDEN, differing, testbed, tiny, tokenizer, weights
 
 TEMPLATES = ("{}", "The end. {}", "You said that it is so. {}")

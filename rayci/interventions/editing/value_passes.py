@@ -1,4 +1,4 @@
-"""Forward passes of MEMIT's search that compute only what δ can change.
+"""Forward passes of the search for z that compute only what δ can change.
 
 δ enters at the output of block L at the lookup token. Blocks up to L, and all tokens before
 the lookup token, never see it: they run once. Rows are padded so that all lookup tokens stand
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from rayci.interventions.editing.memit_contexts import Example
-from rayci.interventions.editing.memit_hooks import on_input, on_output
+from rayci.interventions.editing.activation_hooks import on_input, on_output
+from rayci.interventions.editing.edit_contexts import Example
 from rayci.subject import Subject
 
 if TYPE_CHECKING:

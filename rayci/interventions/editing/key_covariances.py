@@ -1,8 +1,8 @@
-"""MEMIT, step 4: C = mean of k·kᵀ over the tokens of a text, k the input of a rewritten projection.
+"""Step 4 of a closed-form editor: C = mean of k·kᵀ over the tokens of a text, k the input of a rewritten projection.
 
-It is an object of the stage that MEMIT starts from (`Context.built`), named by the layers and the drawn text: edit
-batches and workers share it, and a compressed or edited model never meets another one's statistics. How many rows
-pass the model at once is no part of the name, as it is none of a stage's.
+It is an object of the stage that the editor starts from (`Context.built`), named by the layers and the drawn text: edit
+batches, editors and workers share it, and a compressed or edited model never meets another one's statistics. How many
+rows pass the model at once is no part of the name, as it is none of a stage's.
 
 The text is the part `covariance_text` of the data; calibration text or tokens stand in for it.
 """
@@ -22,7 +22,7 @@ from rayci.context import Context
 from rayci.data.mapped_documents import fingerprint_of
 from rayci.errors import DataError
 from rayci.fingerprint import fingerprint
-from rayci.interventions.editing.memit_hooks import Row, on_input, on_output, run, stop
+from rayci.interventions.editing.activation_hooks import Row, on_input, on_output, run, stop
 from rayci.interventions.gram import Gram
 from rayci.model import modules
 from rayci.model.encoding import chunks, prompt_ids
@@ -35,12 +35,15 @@ FORM = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Covariances:
-    """C of each layer, fp32 `[in, in]` on the CPU, and how much text it is of."""
+class TextStatistics:
+    """What a formula knows of the keys of ordinary text."""
 
     by_layer: Mapping[int, Tensor]
+    """C of each layer, or what is made of it; fp32 on the CPU."""
     documents: int
     tokens: int
+    notes: tuple[str, ...] = ()
+    """What the receipt must say of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,12 @@ class CovarianceText:
         text = fingerprint_of(self.context.data.part("covariance_text"))
         return {"text": text, "tokenizer": tokenizer_identity(self.subject.tokenizer), "draw": self._draw}
 
-    def covariances(self, layers: Sequence[int], batch: int) -> Covariances:
-        """Those of the model as it is now: built once, whoever asks (`Context.built`)."""
+    def covariances(self, layers: Sequence[int], batch: int) -> TextStatistics:
+        """C `[in, in]` of each layer of the model as it is now: built once, whoever asks (`Context.built`)."""
         what = {"covariances": FORM, "projection": self.subject.paths.mlp_out, "layers": list(layers)}
         built = self.context.built(self.subject, what | self.identity(), lambda: self._build(layers, batch))
         documents, tokens = built["size"].tolist()
-        return Covariances({layer: built[str(layer)] for layer in layers}, documents, tokens)
+        return TextStatistics({layer: built[str(layer)] for layer in layers}, documents, tokens)
 
     def _build(self, layers: Sequence[int], batch: int) -> dict[str, Tensor]:
         rows = self.rows()
@@ -116,7 +119,7 @@ class CovarianceText:
                 return
         sources = self.context.data.sources
         raise DataError(
-            f"memit: the covariance text holds {tokens} tokens, fewer than the {channels} inputs of {projection}",
+            f"the covariance text holds {tokens} tokens, fewer than the {channels} inputs of {projection}",
             at=sources.get("covariance_text", sources.get("calibration", "covariance_text")),
             hint="more covariance_text (calibration text stands in for it), or larger documents and max_tokens",
         )

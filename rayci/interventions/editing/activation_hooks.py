@@ -1,4 +1,4 @@
-"""Reading and changing activations for MEMIT, with hooks that cannot leak."""
+"""Reading and changing activations of a few modules, with hooks that cannot leak."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MEMIT, steps 1 and 2: context templates, and the token at which a fact is looked up."""
+"""Steps 1 and 2 of a closed-form editor: context templates, and the token at which a fact is looked up."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def generate_templates(subject: Subject, generator: torch.Generator, *, length: 
             inputs = torch.tensor([ids], device=subject.device)
             logits = subject.model(input_ids=inputs, use_cache=False).logits[0, -1].float().cpu()
             if not bool(torch.isfinite(logits).all()):
-                raise InterventionError(f"memit: the model cannot continue {start!r}, its logits are not finite")
+                raise InterventionError(f"the model cannot continue {start!r}, its logits are not finite")
             top = logits.topk(min(top_k, len(logits)))
             choice = torch.multinomial(torch.softmax(top.values, dim=-1), 1, generator=generator)
             ids.append(int(top.indices[choice]))

@@ -1,4 +1,4 @@
-"""MEMIT, step 3: the hidden state z at the last edited block that makes the model say the target.
+"""Step 3 of a closed-form editor: the hidden state z at the last edited block that makes the model say the target.
 
     z = h₀ + δ,  min over δ of  −mean log p(target | context) + f·KL + w·‖δ‖/‖h₀‖²,  ‖δ‖ ≤ c·‖h₀‖
 
@@ -15,9 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rayci.interventions.editing.memit_contexts import Example
-from rayci.interventions.editing.memit_hooks import frozen
-from rayci.interventions.editing.memit_passes import Passes, Reading
+from rayci.interventions.editing.activation_hooks import frozen
+from rayci.interventions.editing.edit_contexts import Example
+from rayci.interventions.editing.value_passes import Passes, Reading
 from rayci.model.encoding import chunks
 from rayci.subject import Subject
 
@@ -26,7 +26,7 @@ Divergence = Literal["edited_to_base", "base_to_edited"]
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """How z is searched; the fields are documented at `rayci.interventions.editing.memit.Memit`."""
+    """How z is searched; the fields are documented at `rayci.interventions.editing.closed_form.ClosedForm`."""
 
     passes: int
     lr: float
