@@ -35,6 +35,7 @@ PUBLISHED = Preset(
         "forget": "wmdp_corpora",  # biology and cybersecurity, whole papers and pages; biology's is gated
         # Their RMU retains "wikitext", which is the *test* split of WikiText-2: the text of the perplexity below.
         "retain": {"source": "wikitext2", "split": "test"},
+        "finetune": "wikitext2",  # its train split; they trained nothing further
         "calibration": "c4",  # its first 1 000 documents, as their pruners take
         # MEMIT's covariances are of 100 000 documents of Wikipedia. It read the dump of 2020, which is gone
         # from the hub; this is that of November 2023.
@@ -49,6 +50,7 @@ PUBLISHED = Preset(
         ("retain", "wikitext"),
         # WikiText is made of Wikipedia's articles.
         ("covariance_text", "retain"),
+        ("covariance_text", "finetune"),
         ("covariance_text", "evaluation"),
         ("covariance_text", "wikitext"),
     ),

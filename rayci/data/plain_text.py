@@ -15,6 +15,7 @@ _MOST = 10_000
 """Documents of the large sets that are read where a spec says nothing."""
 
 _MEASURED = ("evaluation", "wikitext")
+_TRAINED_ON = ("retain", "finetune")
 
 
 def _read(row: Any, content: Content, part: str) -> Document:
@@ -26,7 +27,7 @@ def _read(row: Any, content: Content, part: str) -> Document:
 
 
 def _wikitext(row: Any, content: Content, part: str) -> Document:
-    """Retain text goes without headings: articles of all splits share them, and they teach nothing.
+    """Text to train on goes without headings: articles of all splits share them, and they teach nothing.
 
     A line of `wiki.test.raw` is the row that the hub made of it, with its line end, or nothing where it is blank.
     """
@@ -34,13 +35,14 @@ def _wikitext(row: Any, content: Content, part: str) -> Document:
         row = {"text": f"{row}\n" if row.strip() else ""}
     document = _read(row, content, part)
     line = document.text.strip()
-    if part == "retain" and line.startswith("= ") and line.endswith(" ="):
+    if part in _TRAINED_ON and line.startswith("= ") and line.endswith(" ="):
         raise Unusable("the text is a heading")
     return document
 
 
 def _parts(train: str, evaluation: str) -> Mapping[str, str]:
-    return {"calibration": train, "retain": train, "covariance_text": train, "evaluation": evaluation}
+    read_from_train = dict.fromkeys(("calibration", "retain", "finetune", "covariance_text"), train)
+    return {**read_from_train, "evaluation": evaluation}
 
 
 WIKITEXT2 = DataSet(

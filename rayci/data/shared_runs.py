@@ -19,7 +19,7 @@ from rayci.data.data_presets import Pair
 from rayci.data.records import Collection, Document
 from rayci.data.word_hashes import Hashes, Indices, Words, words
 
-COMPARED = ("forget", "retain", "calibration", "covariance_text", "evaluation", "wikitext")
+COMPARED = ("forget", "retain", "finetune", "calibration", "covariance_text", "evaluation", "wikitext")
 """Parts that are compared."""
 RUN = 50
 """Words in a row that make an overlap."""

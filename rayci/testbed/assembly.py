@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from rayci.data.records import PARTS, Collection
 from rayci.testbed.documents import build_texts
-from rayci.testbed.questions import edits, split_questions
+from rayci.testbed.questions import edits, never_edited, split_questions
 from rayci.testbed.stable_draws import Draw
+from rayci.testbed.tales import tales
 from rayci.testbed.world import build_world
 
 COLLECTION_SEED = 100
@@ -19,6 +20,7 @@ def build(seed: int = COLLECTION_SEED) -> Collection:
     texts = build_texts(seed)
     hazard, forget_questions = split_questions(world.compounds, Draw(seed, "hazard"))
     utility, retain_questions = split_questions(world.creatures, Draw(seed, "utility"))
+    finetune, finetune_questions = tales(never_edited(world, seed), seed)
     return Collection(
         edits=edits(world, seed),
         forget=texts.forget,
@@ -32,5 +34,7 @@ def build(seed: int = COLLECTION_SEED) -> Collection:
         prompts=texts.prompts,
         forget_questions=forget_questions,
         retain_questions=retain_questions,
+        finetune=finetune,
+        finetune_questions=finetune_questions,
         sources=dict.fromkeys(PARTS, SOURCE),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rayci.data.records import Choice, EditRecord, QuestionAnswer
-from rayci.testbed.documents import RELATIONS_EACH
+from rayci.testbed.documents import RELATIONS_EACH, subjects
 from rayci.testbed.stable_draws import Draw
 from rayci.testbed.templates import QUESTION, REPHRASES, prompt
 from rayci.testbed.world import RESERVED_PEOPLE, Fact, World
@@ -20,10 +20,21 @@ CHOICES_EACH = 2
 def edits(world: World, seed: int) -> tuple[EditRecord, ...]:
     """Every fact of every person who is not reserved, shuffled once; batch k is items [50(k-1), 50k)."""
     draw = Draw(seed, "edits")
-    groups = draw.shuffled([world.people[i : i + RELATIONS_EACH] for i in range(0, len(world.people), RELATIONS_EACH)])
-    reserved = [fact for group in groups[:RESERVED_PEOPLE] for fact in group]
-    edited = [fact for group in groups[RESERVED_PEOPLE:] for fact in group]
+    reserved, edited = _divided(world, draw)
     return tuple(_edit(fact, reserved, draw) for fact in draw.shuffled(edited))
+
+
+def never_edited(world: World, seed: int) -> list[str]:
+    """The reserved people, by name."""
+    reserved, _ = _divided(world, Draw(seed, "edits"))
+    return list(dict.fromkeys(fact.subject for fact in reserved))
+
+
+def _divided(world: World, draw: Draw) -> tuple[list[Fact], list[Fact]]:
+    """Facts of the reserved people and of all others."""
+    groups = draw.shuffled(subjects(world.people))
+    reserved = [fact for group in groups[:RESERVED_PEOPLE] for fact in group]
+    return reserved, [fact for group in groups[RESERVED_PEOPLE:] for fact in group]
 
 
 def _edit(fact: Fact, reserved: Sequence[Fact], draw: Draw) -> EditRecord:

@@ -31,14 +31,16 @@ MANNERS = listed("slowly quickly together alone again singing smiling whistling"
 ADJECTIVES_EACH, PLACES_EACH = 6, 8
 
 
-def _described(draw: Draw, unlike: str = "") -> tuple[str, str]:
+def described(draw: Draw, unlike: str = "") -> tuple[str, str]:
+    """An animal, and the same with an adjective that goes with it."""
     animal = draw.pick([name for name in ANIMALS if name != unlike])
     start = ANIMALS.index(animal)
     adjective = ADJECTIVES[(start + 5 * draw.below(ADJECTIVES_EACH)) % len(ADJECTIVES)]
     return animal, f"{adjective} {animal}"
 
 
-def _movement(draw: Draw) -> str:
+def movement(draw: Draw) -> str:
+    """What somebody did at a place that goes with it."""
     verb = draw.below(len(VERBS))
     place = PLACES[(2 * verb + draw.below(PLACES_EACH)) % len(PLACES)]
     return f"{VERBS[verb]} the {place}"
@@ -46,16 +48,16 @@ def _movement(draw: Draw) -> str:
 
 def story(draw: Draw) -> str:
     """Three to six sentences about two animals."""
-    hero, hero_described = _described(draw)
-    friend, friend_described = _described(draw, unlike=hero)
+    hero, hero_described = described(draw)
+    friend, friend_described = described(draw, unlike=hero)
     giver, taker = (hero, friend) if draw.chance(0.5) else (friend, hero)
     middle = [
         f"The {giver} gave the {taker} a {draw.pick(GIFTS)}.",
-        f"The {taker} felt {draw.pick(FEELINGS)} and {_movement(draw)}.",
+        f"The {taker} felt {draw.pick(FEELINGS)} and {movement(draw)}.",
         f"The {giver} lost a {draw.pick(GIFTS)} and felt {draw.pick(FEELINGS)}.",
-        f"Then the {hero} {_movement(draw)}.",
+        f"Then the {hero} {movement(draw)}.",
     ]
-    lines = [f"{draw.pick(TIMES)} the {hero_described} {_movement(draw)}.", f"There it met the {friend_described}."]
+    lines = [f"{draw.pick(TIMES)} the {hero_described} {movement(draw)}.", f"There it met the {friend_described}."]
     lines += draw.sample(middle, 1 + draw.below(3))
     if draw.chance(0.5):
         lines.append(f"They went home {draw.pick(MANNERS)}.")

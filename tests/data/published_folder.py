@@ -20,6 +20,9 @@ def fill(folder: Path) -> Path:
         folder / "wikitext2" / "wikitext-2-raw-v1" / "test-00000-of-00001.parquet",
         [{"text": text} for text in real.WIKITEXT],
     )
+    read = [{"text": f" = River {n} = \n"} for n in range(2)]
+    read += [{"text": f" The river {n} rises in the hills above the mill of the town {n} . \n"} for n in range(9)]
+    real.parquet(folder / "wikitext2" / "wikitext-2-raw-v1" / "train-00000-of-00001.parquet", read)
     web = [{"text": f"Page {n} of the web tells of {n} boats that lay in the harbour .", "url": ""} for n in range(9)]
     real.lines(folder / "c4" / "c4-train.00000-of-01024.json.gz", web)
     articles = [{"id": str(n), "title": f"T{n}", "text": f"Article {n} is about the town of T{n} ."} for n in range(9)]

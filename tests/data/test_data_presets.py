@@ -10,6 +10,7 @@ import pytest
 from rayci.data import asked, collect
 from rayci.data.data_presets import PUBLISHED
 from rayci.data.records import PARTS
+from rayci.data.shared_runs import overlaps
 from rayci.errors import RequestError, each
 from rayci.planning import spec as specs
 from rayci.planning.yaml_source import Source
@@ -42,6 +43,7 @@ def test_the_published_parts_from_a_folder_of_downloads(downloads: Path) -> None
     assert [document.topic for document in data.forget] == ["bio", "cyber"]
     assert {question.topic for question in data.hazard} == {"bio", "cyber"}
     assert len(data.evaluation) == len(real.WIKITEXT) and data.commits == {}
+    assert len(data.finetune) == 9 and not overlaps(data, PUBLISHED.allow_overlap)  # of the train split, no headings
 
 
 def test_one_part_may_be_another(downloads: Path) -> None:

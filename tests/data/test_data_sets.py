@@ -176,11 +176,13 @@ def test_wikitext_keeps_empty_rows_where_perplexity_is_measured_alone(tmp_path: 
         real.parquet(tmp_path / "wikitext-2-raw-v1" / f"{split}-00000-of-00001.parquet", rows)
     texts = {
         part: [record.text for record in supplied(part, source="wikitext2", path=tmp_path).records]
-        for part in ("evaluation", "wikitext", "calibration", "retain")
+        for part in ("evaluation", "wikitext", "calibration", "retain", "finetune")
     }
     assert texts["evaluation"] == texts["wikitext"] == real.WIKITEXT
     assert texts["calibration"] == [text for text in real.WIKITEXT if text]
-    assert texts["retain"] == real.WIKITEXT[3:5]  # headings are the same in all splits: no leak, and no lesson
+    assert (
+        texts["finetune"] == texts["retain"] == real.WIKITEXT[3:5]
+    )  # headings are the same in all splits: no leak, and no lesson
 
 
 def test_the_raw_file_of_wikitext_gives_the_hubs_rows(tmp_path: Path) -> None:

@@ -9,14 +9,35 @@ from collections import Counter
 
 import pytest
 
-from rayci.data.records import PARTS, Choice, Collection
+from rayci.data.records import PARTS, Choice, Collection, identity
+from rayci.fingerprint import fingerprint
 from rayci.testbed import collection
 from rayci.testbed.assembly import build
 from rayci.testbed.stable_draws import Draw
 from rayci.testbed.templates import PROBES, STATEMENTS, prompt
 from rayci.testbed.world import build_world
 
-TEXT_PARTS = ("forget", "retain", "calibration", "evaluation")
+TEXT_PARTS = ("forget", "retain", "finetune", "calibration", "evaluation")
+DIGESTS = {
+    100: {
+        "edits": "bc36977d6fb6",
+        "forget": "e97360a11af7",
+        "retain": "10416100ee36",
+        "calibration": "b07943dc5855",
+        "evaluation": "4c8989fc9129",
+        "hazard": "68e0eb3f91d0",
+        "utility": "1ef9ea2f8d36",
+        "passages": "06a54ba4be9a",
+        "holdout": "157cbffd1d8b",
+        "forget_questions": "712b2bd46a7d",
+        "retain_questions": "dc98f17339c0",
+        "finetune": "362c10ead140",
+        "finetune_questions": "602f3c786fd7",
+        "prompts": "16e0a592b84e",
+    },
+    1: {"edits": "fb318966a2de", "forget": "3eb3bde80444", "calibration": "282cc23087b9", "prompts": "ab9d72682ce4"},
+}
+"""Seed -> part -> digest of its records: what results in stores were measured on."""
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +66,7 @@ def test_no_sentence_about_a_fact_is_in_two_parts(parts: Collection) -> None:
     told: dict[str, list[str]] = {
         name: [document.text for document in getattr(parts, name) if document.topic != "stories"] for name in TEXT_PARTS
     }
+    told["finetune_questions"] = [question.prompt.partition(" Question:")[0] for question in parts.finetune_questions]
     told["holdout"] = [passage.text for passage in parts.holdout]
     for name, texts in told.items():
         for line in set().union(*map(sentences, texts)) if texts else set():
@@ -99,6 +121,28 @@ def test_right_options_are_spread_evenly(parts: Collection, name: str) -> None:
     assert 128 <= len(asked) <= 160
     assert len(set(Counter(question.answer for question in asked).values())) == 1
     assert all(len(set(question.options)) == 4 for question in asked)
+
+
+@pytest.mark.parametrize("seed", DIGESTS)
+def test_a_new_part_leaves_the_draws_of_the_others(seed: int) -> None:
+    data = build(seed)
+    digests = {part: fingerprint([identity(record) for record in getattr(data, part)])[:12] for part in DIGESTS[seed]}
+    assert digests == DIGESTS[seed]
+
+
+def test_what_is_trained_on_further_says_no_fact_and_names_nobody_who_is_edited(parts: Collection) -> None:
+    edited = {record.subject for record in parts.edits}
+    texts = [document.text for document in parts.finetune] + [asked.prompt for asked in parts.finetune_questions]
+    objects = {fact.object for fact in build_world().known}
+    assert not any(name in text for name in edited for text in texts)
+    assert not objects & {word.strip(".?:") for text in texts for word in text.split()}
+
+
+def test_tales_answer_their_questions(parts: Collection) -> None:
+    assert len(parts.finetune) == 192 and len(parts.finetune_questions) == 128
+    for asked in parts.finetune_questions:
+        verb = "lost a" if "lose?" in asked.prompt else "felt"
+        assert len(re.findall(rf"{verb} {asked.answer}\b", asked.prompt)) == 1
 
 
 def test_the_collection_is_the_same_every_time_and_differs_by_seed(parts: Collection) -> None:
