@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rayci.analysis.composing.metric_table import metrics
     from rayci.analysis.composing.prefix_drops import attribution
     from rayci.analysis.composing.recovered import recovered
+    from rayci.analysis.composing.robustness import robustness
     from rayci.analysis.composing.stage_table import final_values
     from rayci.analysis.composing.swapped_orders import precedence
     from rayci.analysis.composing.time_split import time_split
@@ -48,6 +49,7 @@ __all__ = [
     "recommend",
     "recovered",
     "report",
+    "robustness",
     "ruinous_steps",
     "rules",
     "time_split",
@@ -72,6 +74,7 @@ _HOMES = {
     "recommend": "answering.recommendation",
     "recovered": "composing.recovered",
     "report": "page.html_report",
+    "robustness": "composing.robustness",
     "ruinous_steps": "answering.usability",
     "rules": "answering.ordering_rules.rule_table",
     "time_split": "composing.time_split",

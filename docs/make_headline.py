@@ -10,7 +10,7 @@ import sys
 
 from rayci import analysis
 from rayci.analysis.text.escaping import markdown
-from rayci.analysis.text.precisions import knowledge
+from rayci.analysis.text.still_known import knowledge
 
 
 def headline(run: str) -> str:

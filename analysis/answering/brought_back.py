@@ -1,4 +1,4 @@
-"""What quantisation brings back of what was unlearned, in a sentence for each criterion."""
+"""What quantising and training further bring back of what was unlearned, in sentences for each criterion."""
 
 from __future__ import annotations
 
@@ -15,37 +15,56 @@ LEAST_BACK = 0.1
 
 
 def brought_back(table: ResultTable) -> list[str]:
-    """For each model and criterion: at most how much comes back of what each unlearner took, and at which precision.
+    """For each model and criterion: at most how much comes back of what each unlearner took, and after what.
 
-    Shares are means over edit batches and seeds, as in `recovered`; nothing is said of what has none.
+    A sentence for quantisers, one for each method that trains further. Shares are means over edit batches and seeds, as
+    in `recovered`; nothing is said of what has none.
     """
     frame = recovered(table)
     models = frame["model"].nunique()
     said: list[str] = []
     for (model, criterion), part in frame.groupby(["model", "criterion"], sort=False):
         about = f"{criterion} of {model}" if models > 1 else str(criterion)
-        said += _sentence(about, records_of(part))
+        by_means: dict[str, list[Mapping[str, Any]]] = {}
+        for record in records_of(part):
+            means = "Quantisation" if record["strength_name"] == "bits" else str(record["then"]).capitalize()
+            by_means.setdefault(means, []).append(record)
+        for means, records in by_means.items():
+            said += _sentence(means, about, records)
     return said
 
 
-def _sentence(about: str, records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    shares: dict[tuple[str, str], list[float]] = {}
-    for record in records:
-        precision = f"{record['quantiser']} at {record['bits']:g} bits"
-        if record["recovered"] is not None:
-            shares.setdefault((record["unlearner"], precision), []).append(record["recovered"])
-    most: dict[str, tuple[float, str]] = {}
-    for (unlearner, precision), units in shares.items():
-        most[unlearner] = max(most.get(unlearner, (fmean(units), "")), (fmean(units), precision))
+def _sentence(means: str, about: str, records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    most = _most(records)
     back = sorted((name for name in most if most[name][0] >= LEAST_BACK), key=lambda name: -most[name][0])
     gone = [name for name in most if name not in back]
-    by_precision: dict[str, list[str]] = {}
+    by_step: dict[str, list[str]] = {}
     for name in back:
-        share, precision = most[name]
-        by_precision.setdefault(precision, []).append(f"{100 * share:.0f} % of what {name} took")
-    parts = [f"{precision} {', '.join(told)}" for precision, told in by_precision.items()]
+        share, step = most[name]
+        by_step.setdefault(step, []).append(f"{100 * share:.0f} % of what {name} took")
+    parts = [f"{step} {', '.join(told)}" for step, told in by_step.items()]
     if gone:
         percent = round(100 * max(most[name][0] for name in gone))
         parts.append(f"{f'at most {percent} %' if percent > 0 else 'nothing'} of what {', '.join(gone)} took")
     if parts:
-        yield f"Quantisation brings {'' if back else 'hardly any '}{about} back: {'; '.join(parts)}."
+        yield f"{means} brings {'' if back else 'hardly any '}{about} back: {'; '.join(parts)}."
+
+
+def _most(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]:
+    """Unlearner -> the largest share that came back of what it took, and after which step."""
+    shares: dict[tuple[str, str], list[float]] = {}
+    for record in records:
+        if record["recovered"] is not None:
+            shares.setdefault((record["unlearner"], _step(record)), []).append(record["recovered"])
+    most: dict[str, tuple[float, str]] = {}
+    for (unlearner, step), units in shares.items():
+        most[unlearner] = max(most.get(unlearner, (fmean(units), "")), (fmean(units), step))
+    return most
+
+
+def _step(record: Mapping[str, Any]) -> str:
+    """`rtn at 4 bits`; what trains further is named at the sentence's beginning, so `after 0.5 epochs`."""
+    strength, name = record["strength"], record["strength_name"]
+    if name == "bits":
+        return f"{record['then']} at {strength:g} bits"
+    return "in all" if strength is None else f"after {strength:g} {name}"

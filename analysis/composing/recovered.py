@@ -1,15 +1,15 @@
-"""What quantisation brings back of what was unlearned.
+"""What quantising, or training further, brings back of what was unlearned.
 
-    recovered  = (c(Q∘U) − c(U)) / (c(Q) − c(U))          U unlearner, Q quantiser, c a criterion of forgetting
-    robustness = min(m(Q∘U) / m(U), 1)                     m = high − c, the distance from knowing everything
+    recovered = (c(X∘U) − c(U)) / (c(X) − c(U))          U unlearner, X what follows, c a criterion of forgetting
 
-Recovered is 0 where quantising leaves what was forgotten forgotten, and 1 where the model then knows as much as one
-that was quantised without unlearning ("Catastrophic failure of LLM unlearning via quantization", arXiv 2410.16454).
-Robustness is the part for quantisation of the score of arXiv 2605.24614, whose measure grows with forgetting.
+It is 0 where what was forgotten stays forgotten, and 1 where the model then knows as much as one that was quantised,
+or trained on the same text, without unlearning ("Catastrophic failure of LLM unlearning via quantization", arXiv
+2410.16454; for training the same share).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 LEAST_SHARE = 0.02
 """Share of the range below which c(Q) − c(U) is no knowledge that could come back."""
-_NAMES = ("model", "criterion", "unlearner", "quantiser")
+_NAMES = ("model", "criterion", "unlearner", "then", "strength_name")
 _UNIT = ("replicate", "seed")
-_NUMBERS = ("untouched", "unlearned", "quantised", "unlearned_quantised", "recovered", "robustness")
-COLUMNS = (*_NAMES, "bits", *_UNIT, *_NUMBERS, "reason")
+_NUMBERS = ("untouched", "unlearned", "then_alone", "unlearned_then", "recovered")
+COLUMNS = (*_NAMES, "strength", "relearns", *_UNIT, *_NUMBERS, "reason")
 
 Unit = tuple[int | None, int | None]
 """Edit batch and seed."""
@@ -39,17 +39,27 @@ Unit = tuple[int | None, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A composition `U > Q` with the compositions that it is made of, all as the table names them."""
+    """A composition `U > X` with the compositions that it is made of, all as the table names them."""
 
     composition: str
     unlearner: str
-    quantiser: str
-    bits: float
+    then: str
+    strength_name: str | None
+    strength: float | None
+    relearns: bool
+    """Whether X trains on what was to be forgotten."""
 
     @property
     def method(self) -> str:
-        """The quantiser without its bits."""
-        return self.quantiser.replace(f"@{self.bits:g}", "", 1)
+        """X without its γ."""
+        return self.then if self.strength is None else self.then.replace(f"@{self.strength:g}", "", 1)
+
+    @property
+    def rank(self) -> tuple[str, bool, str, float]:
+        """Sort key: unlearner; quantisers before trainers; X; from the mildest on: most bits, or least training."""
+        gamma = self.strength or 0.0
+        bits = self.strength_name == "bits"
+        return self.unlearner, not bits, self.method, -gamma if bits else gamma
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,47 +73,52 @@ _NOTHING = _Reading(None, ABSENT)
 
 
 def recovered(table: ResultTable, criteria: Sequence[str] | None = None) -> pd.DataFrame:
-    """One row for every model, criterion, unlearner → quantiser chain, edit batch and seed, these in their order.
+    """One row for every model, criterion, unlearner → X chain, edit batch and seed, these in their order.
 
-    Columns: COLUMNS. `untouched` … `unlearned_quantised` are c(0), c(U), c(Q) and c(Q∘U) in the criterion's unit;
-    `recovered` and `robustness` are shares, null with a `reason` where c(Q) exceeds c(U) by less than LEAST_SHARE of
-    the range, or a value is missing. A reading without a seed or batch stands for all of them. `criteria`: by default
-    all where less is better and the range is closed. Raises RequestError for a criterion that is none of these.
+    X is a quantiser or trains further. Columns: COLUMNS. `untouched` … `unlearned_then` are c(0), c(U), c(X) and c(X∘U)
+    in the criterion's unit; `recovered` is a share, null with a `reason` where c(X) exceeds c(U) by less than
+    LEAST_SHARE of the range, or a value is missing; `relearns`: X trains on what was to be forgotten. A reading without
+    a seed or batch stands for all of them. `criteria`: by default all where less is better and the range is closed.
+    Raises RequestError for a criterion that is none of these.
     """
     import pandas as pd
 
-    scales = _forgetting(table, criteria)
+    scales = forgetting(table, criteria)
     final = table.arrow.filter(pc.field("final") & _among("criterion", scales))
     chains = chains_of(final)
-    readings = _readings(final, {name for c in chains for name in ("", c.unlearner, c.quantiser, c.composition)})
+    readings = _readings(final, {name for c in chains for name in ("", c.unlearner, c.then, c.composition)})
     rows = [
         {"model": model, "criterion": criterion, **row}
         for (model, criterion), by_composition in readings.items()
         for chain in chains
         for row in _rows(chain, by_composition, scales[criterion])
     ]
-    types = {**dict.fromkeys(_UNIT, "Int64"), **dict.fromkeys(_NUMBERS, "Float64"), "bits": "float64"}
+    types = {**dict.fromkeys(_UNIT, "Int64"), **dict.fromkeys(("strength", *_NUMBERS), "Float64"), "relearns": "bool"}
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**types, **dict.fromkeys((*_NAMES, "reason"), "string")})
 
 
 def chains_of(rows: pa.Table) -> list[Chain]:
-    """Every composition of exactly an unlearner and then a quantiser, by unlearner, quantiser and rising bits."""
+    """Every composition of exactly an unlearner and then a quantiser or a trainer, in the order of `Chain.rank`."""
     compositions = np.asarray(rows.column("composition"), dtype=object)
     first_rows = np.unique(compositions.astype(str), return_index=True)[1]
     each = rows.take(pa.array(first_rows)).select(["composition", "steps"]).to_pylist()
     chains = [chain for row in each if (chain := _chain(row["composition"], row["steps"]))]
-    return sorted(chains, key=lambda chain: (chain.unlearner, chain.method, chain.bits))
+    return sorted(chains, key=lambda chain: chain.rank)
 
 
 def _chain(composition: str, steps: Sequence[Mapping[str, Any]]) -> Chain | None:
     asked = [step for step in steps if step["recompression"] is None]
-    if len(asked) != 2 or asked[0]["kind"] != Kind.UNLEARN or asked[1]["strength_name"] != "bits":
+    if len(asked) != 2 or asked[0]["kind"] != Kind.UNLEARN:
         return None
-    unlearner, _, quantiser = composition.rpartition(" > ")
-    return Chain(composition, unlearner, quantiser, asked[1]["strength"])
+    last = asked[1]
+    if last["strength_name"] != "bits" and last["kind"] != Kind.TRAIN:
+        return None
+    unlearner, _, then = composition.rpartition(" > ")
+    relearns = last["kind"] == Kind.TRAIN and json.loads(last["settings"] or "{}").get("on") == "forget"
+    return Chain(composition, unlearner, then, last["strength_name"], last["strength"], relearns)
 
 
-def _forgetting(table: ResultTable, asked: Sequence[str] | None) -> dict[str, Scale]:
+def forgetting(table: ResultTable, asked: Sequence[str] | None) -> dict[str, Scale]:
     """Criteria that fall when something is forgotten, by name."""
     held = {
         name: scale
@@ -131,12 +146,18 @@ def _among(column: str, texts: Iterable[str]) -> pc.Expression:
 
 
 def _rows(chain: Chain, readings: Mapping[str, _Readings], scale: Scale) -> Iterator[dict[str, Any]]:
-    named = {"unlearner": chain.unlearner, "quantiser": chain.method, "bits": chain.bits}
+    named = {
+        "unlearner": chain.unlearner,
+        "then": chain.method,
+        "strength_name": chain.strength_name,
+        "strength": chain.strength,
+        "relearns": chain.relearns,
+    }
     for unit in sorted(readings.get(chain.composition, {}), key=_in_order):
-        untouched, unlearned, quantised, both = (
-            _of(readings.get(name, {}), unit) for name in ("", chain.unlearner, chain.quantiser, chain.composition)
+        untouched, unlearned, alone, both = (
+            _of(readings.get(name, {}), unit) for name in ("", chain.unlearner, chain.then, chain.composition)
         )
-        numbers = _shares(chain, unlearned, quantised, both, scale)
+        numbers = _shares(chain, unlearned, alone, both, scale)
         yield {**named, **dict(zip(_UNIT, unit, strict=True)), "untouched": untouched.value, **numbers}
 
 
@@ -147,36 +168,30 @@ def _of(readings: _Readings, unit: Unit) -> _Reading:
     return next((readings[own] for own in held if own in readings), _NOTHING)
 
 
-def _shares(chain: Chain, unlearned: _Reading, quantised: _Reading, both: _Reading, scale: Scale) -> dict[str, Any]:
-    """Values, recovered share and robustness of one unit."""
-    named = {chain.unlearner: unlearned, chain.quantiser: quantised, chain.composition: both}
+def _shares(chain: Chain, unlearned: _Reading, alone: _Reading, both: _Reading, scale: Scale) -> dict[str, Any]:
+    """Values and recovered share of one unit."""
+    named = {chain.unlearner: unlearned, chain.then: alone, chain.composition: both}
     reason = "; ".join(f"{name}: {reading.reason}" for name, reading in named.items() if reading.value is None)
     share = None
-    if unlearned.value is not None and quantised.value is not None and both.value is not None:
-        known = quantised.value - unlearned.value
-        if known < LEAST_SHARE * (_top(scale) - (scale.low or 0.0)):
-            ends = f"{chain.quantiser} {quantised.value:.2f}, {chain.unlearner} {unlearned.value:.2f}"
-            reason = f"quantised, the model knows hardly more than unlearned ({ends}): nothing to bring back"
+    if unlearned.value is not None and alone.value is not None and both.value is not None:
+        known = alone.value - unlearned.value
+        if known < LEAST_SHARE * (top(scale) - (scale.low or 0.0)):
+            ends = f"{chain.then} {alone.value:.2f}, {chain.unlearner} {unlearned.value:.2f}"
+            done = "trained further" if chain.strength_name != "bits" else "quantised"
+            reason = f"{done}, the model knows hardly more than unlearned ({ends}): nothing to bring back"
         else:
             share = (both.value - unlearned.value) / known
     return {
         "unlearned": unlearned.value,
-        "quantised": quantised.value,
-        "unlearned_quantised": both.value,
+        "then_alone": alone.value,
+        "unlearned_then": both.value,
         "recovered": share,
-        "robustness": _robustness(unlearned.value, both.value, _top(scale)),
         "reason": reason or None,
     }
 
 
-def _robustness(unlearned: float | None, both: float | None, top: float) -> float | None:
-    """Null where a value is missing, or everything is known after unlearning."""
-    if unlearned is None or both is None or unlearned >= top:
-        return None
-    return min((top - both) / (top - unlearned), 1.0)
-
-
-def _top(scale: Scale) -> float:
+def top(scale: Scale) -> float:
+    """The value of a model that knows everything."""
     assert scale.high is not None, "the range is closed"
     return scale.high
 

@@ -25,8 +25,7 @@ from rayci.analysis.page.stage_rows import missing
 from rayci.analysis.scan.cells import chosen_criteria, final_cells, scale_of
 from rayci.analysis.scan.family import Family, families
 from rayci.analysis.scan.reading_point import At
-from rayci.analysis.text import tables
-from rayci.analysis.text.precisions import LEGEND, knowledge_tables
+from rayci.analysis.text import robustness_pivot, still_known, tables
 from rayci.analysis.text.time_pivot import time_lines, time_pivot
 from rayci.kinds import Status
 from rayci.table import ResultTable
@@ -91,8 +90,10 @@ def context(table: ResultTable, frame: pd.DataFrame, about: About) -> dict[str, 
         "ordered": any(len(family["orders"]) > 1 for family in data["families"] if len(family["methods"]) > 1),
         "pairs": any(len(family.pair) == 2 for family in held),
         "chains": any(len(family.pair) > 2 for family in held),
-        "recovered": list(knowledge_tables(table)),
-        "recovered_legend": LEGEND,
+        "recovered": list(still_known.knowledge_tables(table)),
+        "recovered_legend": still_known.LEGEND,
+        "robust": list(robustness_pivot.robustness_tables(table)),
+        "robust_legend": robustness_pivot.LEGEND,
         "missing": missing(table),
         "gaps": _gaps([*records, *longer], data["families"]),
         "provenance": provenance(table),

@@ -130,6 +130,12 @@ class Results(ResultTable):
 
         return recovered(self, criteria)
 
+    def robustness(self, criteria: Sequence[str] | None = None) -> pd.DataFrame:
+        """As `rayci.analysis.robustness`."""
+        from rayci.analysis.composing.robustness import robustness
+
+        return robustness(self, criteria)
+
     def print_figure(self, name: str, path: Path | str) -> Path:
         """As `rayci.analysis.print_figure`."""
         from rayci.analysis.page.printed import print_figure

@@ -39,7 +39,7 @@ def print_answer(answer: WhichOrder, *, wide: bool = False, most: int | None = N
 def print_which_order(
     answer: WhichOrder, table: ResultTable, source: str, format: Format, criteria: Sequence[str], *, wide: bool
 ) -> None:
-    """The composability behind an answer, and for people what quantisation brings back and the answer itself."""
+    """The composability behind an answer, and for people what comes back of what was unlearned, and the answer."""
     if format is not Format.TABLE:
         print_frames(answer, format, wide=wide)
         return
@@ -66,17 +66,24 @@ def print_composability(answer: WhichOrder, source: str, *, wide: bool = False) 
 
 
 def print_knowledge(table: ResultTable, criteria: Sequence[str] = ()) -> bool:
-    """What quantisation brings back of what was unlearned; returns whether there was anything to show."""
-    from rayci.analysis.text.precisions import LEGEND, knowledge_tables
+    """What comes back of what was unlearned, and how robust unlearners are; returns whether there was anything."""
+    from rayci.analysis.text import robustness_pivot, still_known
 
-    shown = list(knowledge_tables(table, criteria))
+    known = list(still_known.knowledge_tables(table, criteria))
+    _print_titled("What comes back", known, still_known.LEGEND)
+    robust = list(robustness_pivot.robustness_tables(table, criteria))
+    _print_titled("How robust unlearning is", robust, robustness_pivot.LEGEND)
+    return bool(known)
+
+
+def _print_titled(about: str, shown: Sequence[tuple[str, Pivot]], legend: str) -> None:
+    """Tables of several criteria under one legend."""
     for title, pivot in shown:
-        out.print(f"[bold]What quantisation brings back: {plain(title)}[/bold]", soft_wrap=True)
+        out.print(f"[bold]{about}: {plain(title)}[/bold]", soft_wrap=True)
         print_pivot(pivot)
     if shown:
-        say(LEGEND, "dim")
+        say(legend, "dim")
         out.print()
-    return bool(shown)
 
 
 def print_frames(answer: WhichOrder, format: Format, *, wide: bool) -> None:

@@ -16,8 +16,11 @@ KINDS = {
     "ft": Kind.EDIT, "memit": Kind.EDIT, "wanda": Kind.COMPRESS, "sparsegpt": Kind.COMPRESS,
     "rtn": Kind.COMPRESS, "awq": Kind.COMPRESS, "gd": Kind.UNLEARN, "rmu": Kind.UNLEARN,
     "lora": Kind.EDIT, "gptq": Kind.COMPRESS, "ga": Kind.UNLEARN, "sure": Kind.UNLEARN,
+    "retrain": Kind.UNLEARN, "finetune": Kind.TRAIN, "relearn": Kind.TRAIN,
 }  # fmt: skip
 STRENGTHS = {"wanda": "sparsity", "sparsegpt": "sparsity", "rtn": "bits", "awq": "bits", "gptq": "bits"}
+STRENGTHS |= {"finetune": "epochs", "relearn": "epochs"}
+SETTINGS: Mapping[str, Mapping[str, Any]] = {"relearn": {"on": "forget"}, "finetune": {"on": "finetune"}}
 SCALES = {
     "edit_success": UNIT_INTERVAL,
     "edit_generalization": UNIT_INTERVAL,
@@ -43,7 +46,11 @@ def step(text: str, settings: Mapping[str, Any] | None = None, strength_name: st
     method, _, gamma = inner.rstrip(")").partition("@")
     name = strength_name or STRENGTHS.get(method)
     strength = float(gamma) if gamma else None
-    effective = {**(settings or {}), **({name: strength} if name and strength is not None else {})}
+    effective = {
+        **SETTINGS.get(method, {}),
+        **(settings or {}),
+        **({name: strength} if name and strength is not None else {}),
+    }
     return StepCell(
         kind=KINDS[method],
         method=method,

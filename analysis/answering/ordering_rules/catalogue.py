@@ -81,6 +81,6 @@ RULES = (
     ),
     Rule(
         14, "Updates in LoRA form survive 4 bits better than full ones", "arXiv 2602.13151",
-        "LoRA and fine-tuning before a quantiser at 4 bits, and alone", on_strength.lora_survives,
+        "LoRA and full updates of a kind before a quantiser at 4 bits, and alone", on_strength.lora_survives,
     ),
 )  # fmt: skip

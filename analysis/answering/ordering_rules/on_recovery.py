@@ -64,7 +64,8 @@ class _Share:
 def _shares(compared: Compared) -> list[_Share]:
     """Every recovered share that is known in all units."""
     frame = recovered(compared.table)
-    columns = [frame[name].tolist() for name in ("model", "criterion", "quantiser", "unlearner", "bits")]
+    frame = frame[frame["strength_name"] == "bits"]
+    columns = [frame[name].tolist() for name in ("model", "criterion", "then", "unlearner", "strength")]
     units: dict[tuple[str, str, str, str, float], list[float]] = {}
     for *key, share in zip(*columns, frame["recovered"].astype(float), strict=True):
         units.setdefault(tuple(key), []).append(share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,7 @@ from rayci.analysis.answering.ordering_rules.compared import AREA, Compared, Jud
 from rayci.analysis.answering.ordering_rules.judgement import positive
 from rayci.analysis.answering.ordering_rules.on_order import LEARNED
 from rayci.analysis.scan.reading_point import Place
+from rayci.analysis.scan.variant import Variant
 from rayci.analysis.statistics.piecewise import Array
 from rayci.analysis.statistics.verdicts import MARGIN
 from rayci.kinds import Kind
@@ -75,20 +77,27 @@ def larger_batches_survive_worse(compared: Compared) -> Judged:
 
 def lora_survives(compared: Compared) -> Judged:
     """Rule 14: updates in LoRA form survive 4 bits better than full ones."""
-    losses: dict[tuple[str, str], dict[str, list[Array]]] = {}
-    for family, quantiser, editor in compared.of_kinds("quantisers", Kind.EDIT):
-        for name in compared.named(LEARNED):
-            after = compared.goodness(family, name, [(editor,), (editor, quantiser)], FOUR_BITS)
+    losses: dict[tuple[str, str, str], dict[bool, list[Array]]] = {}
+    for kind, criteria in ((Kind.EDIT, compared.named(LEARNED)), (Kind.UNLEARN, compared.judging(Kind.UNLEARN))):
+        for (family, quantiser, method), name in itertools.product(compared.of_kinds("quantisers", kind), criteria):
+            after = compared.goodness(family, name, [(method,), (method, quantiser)], FOUR_BITS)
             if len(after):
-                by_form = losses.setdefault((quantiser.label, name), {})
-                by_form.setdefault(editor.method, []).append(after[:, 0] - after[:, 1])
+                trained, low_rank = _form(method)
+                by_form = losses.setdefault((quantiser.label, name, trained), {})
+                by_form.setdefault(low_rank, []).append(after[:, 0] - after[:, 1])
     better = [
         less(full, low_rank)
         for forms in losses.values()
-        for full in forms.get("ft", ())
-        for low_rank in forms.get("lora", ())
+        for full, low_rank in itertools.product(forms.get(False, ()), forms.get(True, ()))
     ]
-    return Judged([positive("loss of full fine-tuning minus that of LoRA at 4 bits", better)])
+    return Judged([positive("loss of full updates minus that of LoRA ones at 4 bits", better)])
+
+
+def _form(variant: Variant) -> tuple[str, bool]:
+    """What is trained, whatever the form of its updates, and whether that is LoRA: `lora` edits as `ft` does."""
+    if variant.method == "lora":
+        return "ft", True
+    return variant.method, json.loads(variant.settings or "{}").get("parametrisation") == "lora"
 
 
 def _concord(x: Array, values: Array) -> Array:

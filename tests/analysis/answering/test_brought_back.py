@@ -1,4 +1,4 @@
-"""The sentence about what quantisation brings back."""
+"""The sentences about what quantising and training further bring back."""
 
 from __future__ import annotations
 
@@ -35,3 +35,12 @@ def test_most_that_came_back_of_each_unlearner(rows: list, said: str) -> None:  
 
 def test_nothing_is_said_where_nothing_was_unlearned_and_rounded() -> None:
     assert brought_back(table(ALONE)) == []
+
+
+def test_each_training_has_a_sentence_that_says_which_unlearner_resists() -> None:
+    taught = [row("relearn@1", "wmdp", 1.0), row("relearn@4", "wmdp", 1.0)]
+    taught += [row("gd > relearn@1", "wmdp", 0.3), row("gd > relearn@4", "wmdp", 0.92)]
+    taught += [row("rmu > relearn@1", "wmdp", 0.2), row("rmu > relearn@4", "wmdp", 0.24)]
+    assert brought_back(table([*ALONE, *GD, *RMU, *taught]))[1:] == [
+        "Relearn brings wmdp back: after 4 epochs 90 % of what gd took; at most 5 % of what rmu took."
+    ]

@@ -166,6 +166,10 @@ def lora_survives(effect: Effects) -> list[Row]:
         worse = next(effect)
         for editor, loss in (("lora", 0.2), ("ft", 0.2 + worse)):
             rows += [row(editor, name, 0.9), *both(editor, quantiser, name, 0.9 - loss, 0.5)]
+    worse = next(effect)
+    for form, back in (("lora", 0.2), ("full", 0.2 + worse)):
+        gd, rtn = step("gd", {"parametrisation": form}), step("rtn@4")
+        rows += [row([gd], "wmdp", 0.3), row([gd, rtn], "wmdp", 0.3 + back), row([rtn, gd], "wmdp", 0.5)]
     return list({(r.stage_fingerprint, r.criterion): r for r in rows}.values())
 
 

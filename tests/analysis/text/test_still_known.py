@@ -1,4 +1,4 @@
-"""The table of what is still known at every precision, and what the command line shows of it."""
+"""The table of what is still known after whatever followed unlearning, and what the command line shows of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from rayci import analysis
-from rayci.analysis.text.precisions import knowledge, knowledge_tables
+from rayci.analysis.text.still_known import knowledge, knowledge_tables
 from rayci.table import Row
 from tests.analysis.synthetic_table import row, table
 
@@ -26,7 +26,7 @@ def sweep(seeds: int, **values: float | str) -> list[Row]:
 
 def test_a_row_per_unlearner_a_column_per_precision_seeds_in_order() -> None:
     pivot = knowledge(analysis.recovered(table(sweep(3, gd=0.2))))
-    assert pivot.header == ("unlearner", "full precision", "rtn 8 bits", "rtn 4 bits")
+    assert pivot.header == ("unlearner", "unlearned", "rtn 8 bits", "rtn 4 bits")
     assert pivot.rows == (
         ("none", "1.00", "1.00", "0.90"),
         ("gd", "0.20 0.20 0.20", "0.20 0.30 0.40 (12 %)", "0.20 0.30 0.40 (14 %)"),
@@ -37,6 +37,14 @@ def test_a_row_per_unlearner_a_column_per_precision_seeds_in_order() -> None:
 def test_many_seeds_show_their_mean_and_ends() -> None:
     pivot = knowledge(analysis.recovered(table(sweep(6, gd=0.2))))
     assert pivot.rows[1][1:3] == ("0.20, 0.20 … 0.20", "0.45, 0.20 … 0.70 (31 %)")
+
+
+def test_trainings_stand_beside_precisions_from_the_mildest_on() -> None:
+    alone = [row(text, "wmdp", 1.0) for text in ("relearn@0.5", "relearn@2")]
+    both = [row("gd > relearn@2", "wmdp", 0.8, seed=0), row("gd > relearn@0.5", "wmdp", 0.4, seed=0)]
+    pivot = knowledge(analysis.recovered(table([*sweep(1, gd=0.2), *alone, *both])))
+    assert pivot.header[2:] == ("rtn 8 bits", "rtn 4 bits", "relearn 0.5 epochs", "relearn 2 epochs")
+    assert pivot.rows[1][4:] == ("0.40 (25 %)", "0.80 (75 %)")
 
 
 @pytest.mark.parametrize("known", [0.2, 0.1])
@@ -55,7 +63,7 @@ def test_what_is_missing_is_named_once() -> None:
 def test_metrics_shows_it(source: str) -> None:
     command = [sys.executable, "-m", "rayci", "metrics", source]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "What quantisation brings back: verbmem, LLaMA-2-7B on MUSE NEWS\n" in shown
+    assert "What comes back: verbmem, LLaMA-2-7B on MUSE NEWS\n" in shown
     assert any(line.split()[:2] == ["ga_klr", "14.10"] and "33.80 (98 %)" in line for line in shown.splitlines())
 
 

@@ -1,4 +1,4 @@
-"""What is still known after unlearning and rounding, as a short table: a row per unlearner, a column per precision."""
+"""What is still known after unlearning and what followed: a row per unlearner, a column per precision or training."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEGEND = (
-    "Values in the order of their edit batches and seeds. In brackets how much is back, on average, of what the"
-    " quantised model knows and the unlearned one had lost; none back: no more is known than before rounding."
+    "Values in the order of their edit batches and seeds. In brackets how much is back, on average, of what the model"
+    " knows that was quantised, or trained further, without unlearning, and the unlearned one had lost; none back: no"
+    " more is known than right after unlearning."
 )
-FULL = "full precision"
+AT_ONCE = "unlearned"
 _SHOWN = 5
 """Most values that stand in a cell one by one; of more, the mean and the ends."""
 
 
 def knowledge_tables(table: ResultTable, criteria: Sequence[str] = ()) -> Iterator[tuple[str, Pivot]]:
-    """(criterion, with its model where there are several; its table); none where no quantiser follows unlearning.
+    """(criterion, with its model where there are several; its table); none where nothing follows unlearning.
 
     `criteria`: only those of them that say what was forgotten; all where none is named.
     """
@@ -34,33 +35,43 @@ def knowledge_tables(table: ResultTable, criteria: Sequence[str] = ()) -> Iterat
 
 
 def knowledge(frame: pd.DataFrame) -> Pivot:
-    """`recovered` of one model and criterion: its values at every precision, and the share that came back.
+    """`recovered` of one model and criterion: its values after everything that followed, and the share that came back.
 
     Without rows where the frame has none.
     """
     records = records_of(frame)
     if not records:
         return Pivot((), (), ())
-    precisions = list(dict.fromkeys(_precision(r) for r in sorted(records, key=lambda r: (r["quantiser"], -r["bits"]))))
-    header = ("unlearner", FULL, *precisions)
-    rows = [("none", *_untouched(records, precisions))]
+    followed = sorted({_mildness(record): followed_by(record) for record in records}.items())
+    steps = list(dict.fromkeys(name for _, name in followed))
+    header = ("unlearner", AT_ONCE, *steps)
+    rows = [("none", *_untouched(records, steps))]
     for unlearner in dict.fromkeys(record["unlearner"] for record in records):
         own = [record for record in records if record["unlearner"] == unlearner]
-        rows.append((unlearner, _full(own), *(_cell([r for r in own if _precision(r) == p]) for p in precisions)))
+        rows.append((unlearner, _at_once(own), *(_cell([r for r in own if followed_by(r) == step]) for step in steps)))
     return Pivot(header, tuple(rows), _reasons(records))
 
 
-def _precision(record: Mapping[str, Any]) -> str:
-    return f"{record['quantiser']} {record['bits']:g} bits"
+def followed_by(record: Mapping[str, Any]) -> str:
+    """What followed unlearning: `rtn 4 bits`, `relearn 0.5 epochs`."""
+    if record["strength"] is None:
+        return str(record["then"])
+    return f"{record['then']} {record['strength']:g} {record['strength_name']}"
 
 
-def _untouched(records: Sequence[Mapping[str, Any]], precisions: Sequence[str]) -> list[str]:
+def _mildness(record: Mapping[str, Any]) -> tuple[bool, str, float]:
+    """Quantisers before trainers; most bits, and least training, first."""
+    strength, bits = record["strength"] or 0.0, record["strength_name"] == "bits"
+    return not bits, record["then"], -strength if bits else strength
+
+
+def _untouched(records: Sequence[Mapping[str, Any]], steps: Sequence[str]) -> list[str]:
     """The model without unlearning; a value that stands for all seeds is one and the same in every record."""
-    held = {_precision(record): record["quantised"] for record in records}
-    return [short(records[0]["untouched"]), *(short(held[precision]) for precision in precisions)]
+    held = {followed_by(record): record["then_alone"] for record in records}
+    return [short(records[0]["untouched"]), *(short(held[step]) for step in steps)]
 
 
-def _full(records: Sequence[Mapping[str, Any]]) -> str:
+def _at_once(records: Sequence[Mapping[str, Any]]) -> str:
     by_unit = {(record["replicate"], record["seed"]): record["unlearned"] for record in records}
     return _values(list(by_unit.values()))
 
@@ -70,7 +81,7 @@ def _cell(records: Sequence[Mapping[str, Any]]) -> str:
         return "–"
     shares = [record["recovered"] for record in records if record["recovered"] is not None]
     back = f" ({_back(sum(shares) / len(shares))})" if len(shares) == len(records) else ""
-    return _values([record["unlearned_quantised"] for record in records]) + back
+    return _values([record["unlearned_then"] for record in records]) + back
 
 
 def _back(share: float) -> str:
