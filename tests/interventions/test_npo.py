@@ -16,16 +16,17 @@ from rayci.data.records import Document
 from rayci.errors import DataError, RequestError
 from rayci.interventions.batches import choose
 from rayci.interventions.predictions import predict
-from rayci.interventions.unlearning.frozen import ReferenceDistributions
+from rayci.interventions.unlearning.forget_retain import ForgetRetain
+from rayci.interventions.unlearning.frozen import Distributions, Likelihoods
 from rayci.interventions.unlearning.gradient import GradientAscent, GradientAscentKL
-from rayci.interventions.unlearning.loop_settings import ForgetRetain
 from rayci.interventions.unlearning.npo import (
     NegativePreference,
     NegativePreferenceDescent,
     NegativePreferenceKL,
+    negative_preference,
 )
 from rayci.interventions.unlearning.recall_stop import share_answered
-from rayci.interventions.unlearning.terms import Preference, Whole
+from rayci.interventions.unlearning.terms import CROSS_ENTROPY, DIVERGENCE, Part, Whole
 from rayci.model.encoding import IGNORED, encode_texts
 from rayci.model.likelihood import divergences, npo_loss
 from rayci.subject import Subject
@@ -78,19 +79,18 @@ def test_the_length_normalised_form_compares_log_probabilities_per_token() -> No
     subject, reference = testbed(), testbed()
     drawn = NegativePreference(**SMALL)._draw(subject, CONTEXT, "forget", None)
     long, short = (drawn.items[place].text for place in (0, 1))
-    places, term = (0, 1), {}
-    for normalised in (False, True):
-        term[normalised] = Preference(subject, 0.5, drawn, 2, 8192, length_normalised=normalised)
-        term[normalised].begin()
+    places = (0, 1)
+    before = Likelihoods(subject, drawn, 2, 8192)
+    before.begin(())
     with torch.no_grad():
         subject.model.get_output_embeddings().weight.mul_(0.9)
         ratios = [log_prob(subject, text) - log_prob(reference, text) for text in (long, short)]
         tokens = [len(text_logits(subject, text)[1]) for text in (long, short)]
         batch = drawn.batch(places)
-        found, whole = predict(subject, batch), Whole.of(batch)
+        part = Part(places, predict(subject, batch), Whole.of(batch), before)
         for normalised, lengths in ((False, [1, 1]), (True, tokens)):
             each = [-2 / 0.5 * F.logsigmoid(-0.5 * r / n) for r, n in zip(ratios, lengths, strict=True)]
-            loss = term[normalised].of(places, found.log_probs(), found.mask, whole)
+            loss = negative_preference(part, NegativePreference(beta=0.5, length_normalised=normalised))
             torch.testing.assert_close(loss, torch.stack(each).mean())
 
 
@@ -167,9 +167,9 @@ def by_hand(method: type[ForgetRetain], subject: Subject, reference: Subject, al
     for start in (0, 2, 4):
         near, beside = forget[start : start + 2], retain[start : start + 2]
         loss = forget_loss(method, subject, reference, near)
-        if method.retain_loss == "ce":
+        if method.retain_term is CROSS_ENTROPY:
             loss = loss + alpha * text_loss(subject, beside, TOKENS)
-        if method.retain_loss == "kl":
+        if method.retain_term is DIVERGENCE:
             loss = loss + alpha * divergence(subject, reference, beside)
         optimizer.zero_grad()
         loss.backward()
@@ -180,7 +180,7 @@ def by_hand(method: type[ForgetRetain], subject: Subject, reference: Subject, al
 @pytest.mark.parametrize("method", FAMILY)
 def test_a_training_equals_an_independent_loop(method: type[ForgetRetain]) -> None:
     subject, reference, frozen = testbed(), testbed(), testbed()
-    alpha = {} if method.retain_loss == "none" else {"alpha": 3.0}
+    alpha = {} if method.retain_term is None else {"alpha": 3.0}
     receipt = subject.apply(method(**SMALL, **alpha), CONTEXT)
     assert receipt.counts["steps"] == 3
     by_hand(method, reference, frozen, 3.0)
@@ -191,13 +191,14 @@ def test_a_training_equals_an_independent_loop(method: type[ForgetRetain]) -> No
 def test_the_reference_stays_what_it_was_whatever_is_trained(trained: str) -> None:
     subject, before = testbed(), testbed()
     drawn = NegativePreferenceKL(**SMALL)._draw(subject, CONTEXT, "retain", None)
-    reference = ReferenceDistributions(subject, [trained], drawn, 2, 8192)
+    reference = Distributions(subject, drawn, 2, 8192)
+    reference.begin([trained])
     with torch.no_grad():
         subject.model.get_parameter(trained).mul_(3.0)  # training goes on
         for places in drawn.epochs[0]:
-            texts = [drawn.items[place].text for place in places]
-            found = predict(subject, drawn.batch(places))
-            mean = reference.divergence(places, found) / len(found.tokens)
+            texts, batch = [drawn.items[place].text for place in places], drawn.batch(places)
+            part = Part(places, predict(subject, batch), Whole.of(batch), reference)
+            mean = DIVERGENCE.loss(part, None)
             torch.testing.assert_close(mean, divergence(subject, before, texts), rtol=1e-4, atol=1e-6)
 
 
@@ -291,7 +292,7 @@ def test_published_weights_of_the_retain_term() -> None:
     alphas = {
         method.name: (method.configure("muse_news").alpha, method.configure("muse_books").alpha)  # type: ignore[attr-defined]
         for method in FAMILY
-        if method.retain_loss != "none"
+        if method.retain_term
     }
     assert alphas == {"ga_klr": (1, 2), "npo_gdr": (1, 300), "npo_klr": (1, 2)}
     for method in FAMILY:

@@ -27,7 +27,7 @@ SMALL: dict[str, Any] = {"last_layers": 2, "samples": 6, "batch": 2, "epochs": 1
 def drawn(seed: int = 0, **settings: Any) -> list[tuple[str, str]]:
     training = Refusal(**{**SMALL, **settings}).prepare(testbed(), Context(CONTEXT.data, seed=seed))
     assert isinstance(training, Loop)
-    return [(item.prompt, item.answer) for item in training.forget.items]
+    return [(item.prompt, item.answer) for item in training.forget.drawn.items]
 
 
 def test_forget_questions_get_replies_drawn_by_the_seed() -> None:
@@ -62,9 +62,10 @@ def test_labels_are_the_replies_alone() -> None:
     subject = testbed()
     training = Refusal(**SMALL).prepare(subject, CONTEXT)
     assert isinstance(training, Loop)
-    batch = training.forget.batch((0, 1, 2))
+    questions = training.forget.drawn
+    batch = questions.batch((0, 1, 2))
     for place, labels in enumerate(batch.labels):
-        reply = subject.tokenizer(" " + training.forget.items[place].answer, add_special_tokens=False)["input_ids"]
+        reply = subject.tokenizer(" " + questions.items[place].answer, add_special_tokens=False)["input_ids"]
         assert labels[labels != IGNORED].tolist() == reply
 
 

@@ -16,7 +16,8 @@ from rayci import registry
 from rayci.context import Context
 from rayci.data.records import Document
 from rayci.errors import RequestError
-from rayci.interventions.unlearning.gradient import GradientAscent, GradientDifference, balanced
+from rayci.interventions.batches import balanced
+from rayci.interventions.unlearning.gradient import GradientAscent, GradientDifference
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.interventions.losses import text_loss

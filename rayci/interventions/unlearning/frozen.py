@@ -1,8 +1,8 @@
-"""The model as it was before training: what KL and NPO compare with."""
+"""The model as it was before training: what terms of a loss compare with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from rayci.interventions.batches import Drawn
 from rayci.interventions.predictions import Predictions, predict
 from rayci.model.encoding import chunks
-from rayci.model.likelihood import divergences, in_chunks
+from rayci.model.likelihood import in_chunks
 from rayci.model.vocabulary_chunks import Projection
 from rayci.subject import Subject
 
@@ -20,44 +20,76 @@ def originals(subject: Subject, names: Iterable[str]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in subject.parameters_of(names).items()}
 
 
-@torch.no_grad()
-def reference_sequences(subject: Subject, drawn: Drawn, batch: int, micro_tokens: int) -> Tensor:
-    """log p_ref of every drawn item, `[items]`; called before training."""
-    passes = _passes(subject, drawn, batch, micro_tokens)
-    return torch.cat([found.log_probs().sum(-1).to(subject.device) for found in passes])
+class Before:
+    """What a term remembers of the model before training: nothing."""
+
+    def __init__(self, subject: Subject, drawn: Drawn, batch: int, micro_tokens: int) -> None:
+        self._subject, self._drawn, self._sizes = subject, drawn, (batch, micro_tokens)
+
+    def begin(self, names: Iterable[str]) -> None:
+        """Take from the model what is to be remembered, if that has not been done: `names` are trained from now on."""
+
+    def _passes(self) -> Iterator[Predictions]:
+        """Forward passes over all items, in their order."""
+        batch, micro_tokens = self._sizes
+        for places in chunks(range(len(self._drawn.items)), batch):
+            for part in self._drawn.batch(places).parts(micro_tokens):
+                yield predict(self._subject, part)
 
 
-class ReferenceDistributions:
-    """log p_ref over the vocabulary for the labelled tokens of drawn items, as they are before training.
+class Likelihoods(Before):
+    """log p_ref of every item."""
+
+    _values: Tensor | None = None
+
+    @torch.no_grad()
+    def begin(self, names: Iterable[str]) -> None:
+        if self._values is None:
+            self._values = torch.cat([f.log_probs().sum(-1).to(self._subject.device) for f in self._passes()])
+
+    def of(self, places: tuple[int, ...]) -> Tensor:
+        """log p_ref of the items at these places, `[items]`, in nats."""
+        assert self._values is not None, "training has not begun"
+        return self._values[list(places)]
+
+
+class Distributions(Before):
+    """The reference's logits of the labelled tokens of all items.
 
     Kept are the hidden states, in host memory: a few thousand numbers a token where the distribution has 128 000.
     They are projected again for each batch, by the output embeddings as they were.
     """
 
-    @torch.no_grad()
-    def __init__(self, subject: Subject, names: Iterable[str], drawn: Drawn, batch: int, micro_tokens: int) -> None:
-        self._states: list[Tensor] = []
-        for found in _passes(subject, drawn, batch, micro_tokens):
-            projection = found.projection
-            self._states += found.states.cpu().split(found.mask.sum(1).tolist())
-        self._projection: Projection = projection.kept() if _trains_head(subject, names) else projection
+    _projection: Projection | None = None
 
-    def divergence(self, places: tuple[int, ...], now: Predictions) -> Tensor:
-        """Sum of KL(p ‖ p_ref) over the labelled tokens of the items at these places, in nats."""
+    @torch.no_grad()
+    def begin(self, names: Iterable[str]) -> None:
+        if self._projection is None:
+            self._states: list[Tensor] = []
+            for found in self._passes():
+                self._states += found.states.cpu().split(found.mask.sum(1).tolist())
+                self._projection = found.projection
+            assert self._projection is not None, "there are no items"
+        if _trains_head(self._subject, names):
+            self._projection = self._projection.kept()
+
+    def compared(
+        self, places: tuple[int, ...], now: Predictions, score: Callable[[Tensor, Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """`score` of logits, the reference's logits (both `[tokens, vocabulary]`) and tokens, as `[labelled]`.
+
+        The labelled tokens of the items at these places follow each other; their logits exist a chunk at a time.
+        """
+        assert self._projection is not None, "training has not begun"
+        reference = self._projection
         before = torch.cat([self._states[place] for place in places]).to(now.states.device)
 
-        def rows(states: Tensor, reference: Tensor) -> Tensor:
+        def rows(states: Tensor, earlier: Tensor, tokens: Tensor) -> Tensor:
             with torch.no_grad():
-                log_reference = torch.log_softmax(self._projection.logits(reference), dim=-1)
-            return divergences(torch.log_softmax(now.projection.logits(states), dim=-1), log_reference)
+                expected = reference.logits(earlier)
+            return score(now.projection.logits(states), expected, tokens)
 
-        return in_chunks(rows, now.vocabulary, now.states, before).sum()
-
-
-def _passes(subject: Subject, drawn: Drawn, batch: int, micro_tokens: int) -> Iterator[Predictions]:
-    for places in chunks(range(len(drawn.items)), batch):
-        for part in drawn.batch(places).parts(micro_tokens):
-            yield predict(subject, part)
+        return in_chunks(rows, now.vocabulary, now.states, before, now.tokens)
 
 
 def _trains_head(subject: Subject, names: Iterable[str]) -> bool:

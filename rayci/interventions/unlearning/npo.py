@@ -21,17 +21,17 @@ cuts one long text into windows; documents here come as they are and are cut at 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
+from torch import Tensor
 
-from rayci.effort import Effort
 from rayci.intervention import Preset
-from rayci.interventions.batches import Drawn
-from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, TESTBED, ForgetRetain
-from rayci.interventions.unlearning.terms import ForgetTerm, Preference
-from rayci.subject import Subject
-from rayci.workload import Workload
+from rayci.interventions.unlearning.forget_retain import ForgetRetain, WithRetain
+from rayci.interventions.unlearning.frozen import Likelihoods
+from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, TESTBED
+from rayci.interventions.unlearning.terms import CROSS_ENTROPY, DIVERGENCE, Part, Term
+from rayci.model.likelihood import npo_loss
 
 _TESTBED: dict[str, Any] = {
     **TESTBED,
@@ -46,10 +46,18 @@ _TESTBED: dict[str, Any] = {
 unlearning; without a retain term every token of the text would ruin the model, so NPO alone takes the answers'."""
 
 
+def negative_preference(part: Part[Likelihoods], settings: NegativePreference) -> Tensor:
+    """Like ascent, but weaker the less likely an item already is than before training."""
+    log_ratio = part.log_probs.sum(-1) - part.before.of(part.places).to(part.log_probs.device)
+    each = log_ratio / part.lengths if settings.length_normalised else log_ratio
+    return npo_loss(each, settings.beta) * part.share
+
+
 class NegativePreference(ForgetRetain):
     """Negative preference optimisation on the forget text; trains every parameter by default."""
 
     name: ClassVar[str] = "npo"
+    forget_term: ClassVar[Term[Any]] = Term(negative_preference, Likelihoods)
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {
             **TESTBED,
@@ -70,40 +78,24 @@ class NegativePreference(ForgetRetain):
     length_normalised: bool = False
     """Divide each sequence's log-ratio by its labelled tokens; a β that fits is larger then."""
 
-    def operations(self, work: Workload) -> Effort:
-        """And a pass over the forget items before training."""
-        return super().operations(work) + self._compared(work) / self.epochs
 
-    def forget_term(self, subject: Subject, forget: Drawn) -> ForgetTerm:
-        normalised = self.length_normalised
-        return Preference(subject, self.beta, forget, self.batch, self.micro_tokens, length_normalised=normalised)
-
-
-class NegativePreferenceDescent(NegativePreference):
+class NegativePreferenceDescent(NegativePreference, WithRetain):
     """Negative preference optimisation with descent on as much retain text."""
 
     name: ClassVar[str] = "npo_gdr"
-    parts: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
-    retain_loss: ClassVar[Literal["none", "ce", "kl"]] = "ce"
+    retain_term: ClassVar[Term[Any] | None] = CROSS_ENTROPY
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": _TESTBED | {"beta": 0.01, "alpha": 2.0},
         "muse_news": {**NEWS, "alpha": 1.0},
         "muse_books": {**BOOKS, "alpha": 300.0},
     }
 
-    alpha: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the retain loss; the grid of the literature: 2, 5, 10, 100, 300."""
 
-    @property
-    def retain_weight(self) -> float:
-        return self.alpha
-
-
-class NegativePreferenceKL(NegativePreferenceDescent):
+class NegativePreferenceKL(NegativePreference, WithRetain):
     """Negative preference optimisation while retain predictions stay close to those before training."""
 
     name: ClassVar[str] = "npo_klr"
-    retain_loss: ClassVar[Literal["none", "ce", "kl"]] = "kl"
+    retain_term: ClassVar[Term[Any] | None] = DIVERGENCE
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": _TESTBED | {"beta": 0.01, "alpha": 2.0},
         "muse_news": {**NEWS, "alpha": 1.0},

@@ -21,7 +21,6 @@ from rayci.interventions.batches import Drawn, answer_encoder, choose, epochs_of
 from rayci.interventions.unlearning.loop import Loop, Stop
 from rayci.interventions.unlearning.loop_settings import TESTBED, LoopSettings
 from rayci.interventions.unlearning.method import Training
-from rayci.interventions.unlearning.terms import Fit
 from rayci.subject import Subject
 from rayci.workload import Workload
 
@@ -56,11 +55,10 @@ class Refusal(LoopSettings):
         return work.texts.question + max(map(work.length, self.replies))
 
     def prepare(self, subject: Subject, context: Context) -> Training:
-        names = self.changes(subject)
         questions, draw = choose(context, "forget_questions", self.samples)
         replies = context.random("refusal replies")
         items = [QuestionAnswer(item.prompt, replies.choice(self.replies)) for item in questions]
         epochs = epochs_of(len(items), self.batch, self.epochs, draw)
         drawn = Drawn(items, epochs, answer_encoder(subject.tokenizer))
-        stop = Stop(self.max_steps)
-        return Loop(subject, names, Fit(), None, drawn, None, self.accumulation, self.micro_tokens, stop)
+        forget = self.side(self.forget_term, subject, drawn)
+        return Loop(self.changes(subject), forget, None, self.accumulation, Stop(self.max_steps))

@@ -24,7 +24,6 @@ from rayci.interventions.trainer import Trainer
 from rayci.interventions.unlearning.loop import Loop, Stop
 from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, TESTBED, LoopSettings
 from rayci.interventions.unlearning.method import Training
-from rayci.interventions.unlearning.terms import Fit
 from rayci.subject import Subject
 from rayci.workload import Workload
 
@@ -67,19 +66,19 @@ class TaskVector(LoopSettings):
         return super().waiting_memory(work, names) + work.element * work.elements(names)
 
     def prepare(self, subject: Subject, context: Context) -> Training:
-        names = self.changes(subject)
         items, draw = choose(context, "forget", self.samples)
         epochs = epochs_of(len(items), self.batch, self.epochs, draw)
         drawn = Drawn(items, epochs, text_encoder(subject, self.max_tokens))
-        stop = Stop(self.max_steps)
-        learning = Loop(subject, names, Fit(), None, drawn, None, self.accumulation, self.micro_tokens, stop)
-        return _Negation(learning, self.scale)
+        forget = self.side(self.forget_term, subject, drawn)
+        learning = Loop(self.changes(subject), forget, None, self.accumulation, Stop(self.max_steps))
+        return _Negation(subject, learning, self.scale)
 
 
 @dataclass
 class _Negation(Training):
     """A fine-tuning, turned round at its end."""
 
+    subject: Subject
     learning: Loop
     scale: float
 
@@ -90,7 +89,7 @@ class _Negation(Training):
         return self.learning.forget_gradients()
 
     def run(self, trainer: Trainer) -> dict[str, float]:
-        trained = self.learning.subject.parameters_of(trainer.names)
+        trained = self.subject.parameters_of(trainer.names)
         start = {name: value.detach().to("cpu", copy=True) for name, value in trained.items()}
         counts = self.learning.run(trainer)
         trainer.revise(lambda name, tuned: extrapolate(start[name].to(tuned), tuned, self.scale))

@@ -1,4 +1,19 @@
-"""The terms that unlearning losses are made of: ascent, preference, descent, divergence.
+"""What unlearning losses are made of: a forget term, and for most methods a weighted retain term.
+
+    loss = forget term(forget batch) + α · retain term(retain batch)
+
+A term is one function of a part of a batch and the method's settings, and says what it remembers of the model before
+training. A method is a row, its class: forget term, retain term, presets.
+
+    method       forget term           retain term     file
+    ga           ascent                                gradient
+    gd           ascent                cross_entropy   gradient
+    ga_klr       ascent                divergence      gradient
+    npo          negative_preference                   npo
+    npo_gdr      negative_preference   cross_entropy   npo
+    npo_klr      negative_preference   divergence      npo
+    refusal      cross_entropy                         refusal
+    task_vector  cross_entropy                         task_vector
 
 A batch goes through the model in parts. Each term gives a part's share of the batch's loss, so that the gradients of
 all parts add up to that of the batch: means are over the tokens or items of the whole.
@@ -6,17 +21,22 @@ all parts add up to that of the batch: means are over the tokens or items of the
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, Self
+from functools import cached_property
+from typing import Any, Generic, Self, TypeVar
 
+import torch
 from torch import Tensor
 
 from rayci.interventions.batches import Drawn
-from rayci.interventions.predictions import predict
-from rayci.interventions.unlearning.frozen import ReferenceDistributions, reference_sequences
+from rayci.interventions.predictions import Predictions, predict
+from rayci.interventions.unlearning.frozen import Before, Distributions
 from rayci.model.encoding import Batch
-from rayci.model.likelihood import npo_loss
+from rayci.model.likelihood import divergences
 from rayci.subject import Subject
+
+B = TypeVar("B", bound=Before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,101 +53,94 @@ class Whole:
         return cls(len(batch.labels), int(batch.labelled.sum()))
 
 
-class ForgetTerm(Protocol):
-    """The forget loss of one method on one model."""
+@dataclass(frozen=True, eq=False)
+class Part(Generic[B]):
+    """Items of a batch that go through the model at a time."""
 
-    def begin(self) -> None:
-        """Take from the model what the loss compares with, before training; a second call changes nothing."""
+    places: tuple[int, ...]
+    """Of the items among all drawn ones."""
+    found: Predictions
+    whole: Whole
+    before: B
+    """The model before training."""
 
-    def of(self, places: tuple[int, ...], picked: Tensor, mask: Tensor, whole: Whole) -> Tensor:
-        """A part's share, from the log-probabilities of its labelled tokens and their mask, `[items, tokens]`."""
+    @cached_property
+    def log_probs(self) -> Tensor:
+        """log p of every labelled token, `[items, tokens]`; 0 elsewhere."""
+        return self.found.log_probs()
 
+    @property
+    def lengths(self) -> Tensor:
+        """Labelled tokens of each item, `[items]`."""
+        return self.found.mask.sum(-1)
 
-class RetainTerm(Protocol):
-    """The weighted retain loss of one method on one model."""
+    @property
+    def share(self) -> float:
+        """Share of the batch's items."""
+        return len(self.places) / self.whole.items
 
-    def begin(self, names: tuple[str, ...]) -> None:
-        """Take from the model what the loss compares with, before training; `names` will be trained."""
+    def cross_entropy(self) -> float:
+        """Its share of the batch's, in nats per token."""
+        with torch.no_grad():
+            return -float(self.mean(self.log_probs))
 
-    def of(self, places: tuple[int, ...], part: Batch, whole: Whole) -> Tensor:
-        """A part's share of the weighted loss."""
-
-
-class Ascent:
-    """−CE: its minimum is a model that finds the forget items as unlikely as it can."""
-
-    def begin(self) -> None:
-        """Nothing to remember."""
-
-    def of(self, places: tuple[int, ...], picked: Tensor, mask: Tensor, whole: Whole) -> Tensor:
-        return picked.sum() / whole.tokens
-
-
-class Fit:
-    """CE: learn the items, for methods that fine-tune."""
-
-    def begin(self) -> None:
-        """Nothing to remember."""
-
-    def of(self, places: tuple[int, ...], picked: Tensor, mask: Tensor, whole: Whole) -> Tensor:
-        return -picked.sum() / whole.tokens
+    def mean(self, values: Tensor) -> Tensor:
+        """The part's share of the batch's mean over tokens, from values that are 0 where no token is labelled."""
+        return values.sum() / self.whole.tokens
 
 
-class Preference:
-    """NPO: like ascent, but weaker the less likely an item already is than before training."""
+@dataclass(frozen=True)
+class Term(Generic[B]):
+    """A loss, and what it compares with."""
 
-    def __init__(
-        self,
-        subject: Subject,
-        beta: float,
-        drawn: Drawn,
-        batch: int,
-        micro_tokens: int,
-        *,
-        length_normalised: bool = False,
-    ) -> None:
-        self._subject, self._beta, self._drawn = subject, beta, drawn
-        self._sizes = batch, micro_tokens
-        self._length_normalised = length_normalised
-        self._reference: Tensor | None = None
-
-    def begin(self) -> None:
-        """log p_ref of every drawn item."""
-        if self._reference is None:
-            self._reference = reference_sequences(self._subject, self._drawn, *self._sizes)
-
-    def of(self, places: tuple[int, ...], picked: Tensor, mask: Tensor, whole: Whole) -> Tensor:
-        assert self._reference is not None
-        log_ratio = picked.sum(-1) - self._reference[list(places)].to(picked.device)
-        each = log_ratio / mask.sum(-1) if self._length_normalised else log_ratio
-        return npo_loss(each, self._beta) * (len(places) / whole.items)
+    loss: Callable[[Part[B], Any], Tensor]
+    """A part's share, from the part and the method's settings."""
+    before: type[B]
 
 
-class Descent:
-    """α·CE(retain)."""
-
-    def __init__(self, subject: Subject, alpha: float) -> None:
-        self._subject, self._alpha = subject, alpha
-
-    def begin(self, names: tuple[str, ...]) -> None:
-        """Nothing to remember."""
-
-    def of(self, places: tuple[int, ...], part: Batch, whole: Whole) -> Tensor:
-        return self._alpha * (-predict(self._subject, part).log_probs().sum() / whole.tokens)
+def cross_entropy(part: Part[Before], settings: object) -> Tensor:
+    """CE: learn the items."""
+    return -part.mean(part.log_probs)
 
 
-class Divergence:
-    """α·KL(p_θ(retain) ‖ p_ref(retain))."""
+def divergence(part: Part[Distributions], settings: object) -> Tensor:
+    """KL(p_θ ‖ p_ref): predict as before training."""
 
-    def __init__(self, subject: Subject, alpha: float, drawn: Drawn, batch: int, micro_tokens: int) -> None:
-        self._subject, self._alpha, self._drawn = subject, alpha, drawn
-        self._sizes = batch, micro_tokens
-        self._reference: ReferenceDistributions | None = None
+    def each(now: Tensor, before: Tensor, tokens: Tensor) -> Tensor:
+        return divergences(torch.log_softmax(now, dim=-1), torch.log_softmax(before, dim=-1))
 
-    def begin(self, names: tuple[str, ...]) -> None:
-        """The hidden states before training, and the output embeddings where they will be trained."""
-        self._reference = ReferenceDistributions(self._subject, names, self._drawn, *self._sizes)
+    return part.mean(part.before.compared(part.places, part.found, each))
 
-    def of(self, places: tuple[int, ...], part: Batch, whole: Whole) -> Tensor:
-        assert self._reference is not None
-        return self._alpha * (self._reference.divergence(places, predict(self._subject, part)) / whole.tokens)
+
+CROSS_ENTROPY = Term(cross_entropy, Before)
+DIVERGENCE = Term(divergence, Distributions)
+
+
+@dataclass
+class Side:
+    """A term on the items of one part of the data."""
+
+    term: Term[Any]
+    settings: Any
+    """The method's, for the term."""
+    subject: Subject
+    drawn: Drawn
+    batch: int
+    micro_tokens: int
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.before = self.term.before(self.subject, self.drawn, self.batch, self.micro_tokens)
+
+    def parts(self, places: tuple[int, ...]) -> Iterator[Part[Any]]:
+        """A batch, as much of it as goes through the model at a time."""
+        batch, start = self.drawn.batch(places), 0
+        whole = Whole.of(batch)
+        for part in batch.parts(self.micro_tokens):
+            end = start + len(part.labels)
+            yield Part(places[start:end], predict(self.subject, part), whole, self.before)
+            start = end
+
+    def backward(self, part: Part[Any], share: int) -> None:
+        """The gradient of a part of a batch that is one of `share` in a step."""
+        (self.weight * self.term.loss(part, self.settings) / share).backward()
