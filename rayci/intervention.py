@@ -264,6 +264,10 @@ class Compressor(Intervention):
     def nominal_bits(self) -> float:
         """Average bits per weight that the settings claim (group scales count 32 bits a group)."""
 
+    def dropped_share(self, subject: Subject, receipt: Receipt) -> float:
+        """Share of the linears' weights that it took out of the model; of the others it claims `nominal_bits`."""
+        return 0.0
+
     @abstractmethod
     def measured_bits(self, linear: str, weight: Tensor, receipt: Receipt) -> Tensor:
         """Bits of every weight `[out, in]` as it is now: what `nominal_bits` claims where the

@@ -1,6 +1,7 @@
 """What a compressor left of a weight, in the smallest form that gives it back bit for bit.
 
     base      the untouched model's weight
+    zeros     nothing but zeros
     masked    zeros where a mask says so; elsewhere the untouched model's values, or stored ones
     codes     whole numbers of a few bits on the grid that a quantiser kept
     dense     the values
@@ -66,6 +67,9 @@ class Packed:
                 places[name].copy_(value)
 
     def _write(self, name: str, form: Form, place: Tensor, base: Mapping[str, Tensor]) -> None:
+        if form["form"] == "zeros":
+            place.zero_()
+            return
         if form["form"] == "codes":
             grid = _grid(self.kept[form["step"]], name, place)
             assert grid is not None
@@ -92,12 +96,13 @@ def _smallest(name: str, weight: Tensor, base: Tensor | None, kept: Kept) -> Cho
     """The smallest form that gives a weight back."""
     bits = bits_of(weight)
     zero = bits == 0
-    if base is not None:
-        moved = bits != bits_of(base.to(weight.device))
-        if not bool(moved.any()):
-            return {"form": "base", "step": None}, {}
-        if not bool((moved & ~zero).any()):
-            return _masked(name, moved, zero, kept)
+    moved = None if base is None else bits != bits_of(base.to(weight.device))
+    if moved is not None and not bool(moved.any()):
+        return {"form": "base", "step": None}, {}
+    if bool(zero.all()):
+        return {"form": "zeros", "step": None}, {}
+    if moved is not None and not bool((moved & ~zero).any()):
+        return _masked(name, moved, zero, kept)
     choice = _coded(name, weight, kept) or (None, {"": weight})
     if int(torch.count_nonzero(bits)) * weight.element_size() < _size(choice):
         form, own = _masked(name, zero, zero, kept)

@@ -44,7 +44,7 @@ class CompressorConformance(InterventionConformance):
         generator = torch.Generator().manual_seed(0)
         for _, module in subject.linears():
             noise = torch.randn(module.weight.shape, generator=generator).to(module.weight)
-            module.weight.add_(noise * module.weight.std() * 0.1)
+            module.weight.add_(noise * module.weight.std().clamp(min=1e-2) * 0.1)  # of zeros, too
 
     def measured(self, subject: Subject, made: Compressor, receipt: Receipt) -> float:
         """Mean of `measured_bits` over all linears."""
@@ -69,7 +69,8 @@ class CompressorConformance(InterventionConformance):
             weight = modules.weight(module)
             shape = made.measured_bits(name, weight, receipt).shape
             assert shape == weight.shape, f"measured_bits of {name} has shape {tuple(shape)}"
-        claimed, measured = made.nominal_bits(), self.measured(subject, made, receipt)
+        claimed = (1 - made.dropped_share(subject, receipt)) * made.nominal_bits()
+        measured = self.measured(subject, made, receipt)
         assert abs(measured - claimed) <= self.bits_tolerance * claimed, (
             f"claims {claimed:g} bits, measured {measured:g}"
         )

@@ -50,8 +50,8 @@ class Sparsity(_OfWeights):
 class AverageBits(_OfWeights):
     """Average bits per weight, measured on the weights as they are now.
 
-    Each applied compressor says which weights still are on its mask (an exact zero: 1 bit) or on
-    its grid (a whole group: bits + 32/group); what none of them holds counts 16. Counting the
+    Each applied compressor says which weights still are on its mask (an exact zero: 1 bit; in a block that was
+    dropped: none) or on its grid (a whole group: bits + 32/group); what none of them holds counts 16. Counting the
     distinct levels of a group would not do: 128 dense weights have fewer than 2⁸ of them.
     """
 
@@ -77,13 +77,16 @@ class NominalBits(_OfWeights):
     scale: ClassVar[Scale] = Scale(Direction.NONE, 0.0, None, None, "bits per weight")
 
     def measure(self, subject: Subject, context: Context) -> Reading:
-        bits, zeros = DENSE_BITS, 0.0
-        for compressor, _ in subject.compressors():
-            if compressor.prunes:
+        bits, zeros, dropped = DENSE_BITS, 0.0, 0.0
+        for compressor, receipt in subject.compressors():
+            if share := compressor.dropped_share(subject, receipt):
+                dropped = max(dropped, share)
+            elif compressor.prunes:
                 zeros = max(zeros, compressor.gamma or 0.0)
             else:
                 bits = compressor.nominal_bits()
-        return Reading(zeros + (1 - zeros) * bits, sum(modules.weight(m).numel() for _, m in subject.linears()))
+        claimed = (1 - dropped) * (zeros + (1 - zeros) * bits)
+        return Reading(claimed, sum(modules.weight(m).numel() for _, m in subject.linears()))
 
 
 class Operations(_OfWeights):

@@ -81,6 +81,12 @@ def weight(module: Linear) -> Tensor:
     return module.weight.data.T if is_conv1d(module) else module.weight.data
 
 
+def bias(module: Linear) -> Tensor | None:
+    """The bias `[out]`, which may be written in place; None where there is none, as in experts."""
+    found = None if isinstance(module, Expert) else module.bias
+    return None if found is None else found.data
+
+
 def matrix(parameter: Tensor, module: Linear) -> Tensor:
     """The same view of a copy of the parameter that holds the weight."""
     if isinstance(module, Expert):

@@ -68,6 +68,14 @@ def test_the_last_mask_that_fits_is_taken() -> None:
     assert form(packed(weight, base, foreign)) == ("masked", None)
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_nothing_but_zeros_is_not_stored(known: bool) -> None:
+    found = packed(torch.zeros(6, 32), random() if known else None)
+    assert form(found) == ("zeros", None) and not found.tensors
+    signed = packed(torch.full((6, 32), -0.0), random() if known else None)
+    assert form(signed)[0] == "dense"
+
+
 def test_what_equals_the_base_is_not_stored() -> None:
     base = random()
     base[0, :3] = torch.tensor([float("nan"), 0.0, -0.0])

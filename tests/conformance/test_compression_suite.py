@@ -10,6 +10,7 @@ from rayci.conformance.bench import fresh_testbed
 from rayci.intervention import Compressor
 from rayci.interventions.compression.awq import AWQ
 from rayci.interventions.compression.gptq import GPTQ
+from rayci.interventions.compression.layerdrop import LayerDrop
 from rayci.interventions.compression.magnitude import Magnitude
 from rayci.interventions.compression.sparsegpt import SparseGPT
 from rayci.subject import Subject
@@ -27,6 +28,17 @@ class TestMagnitude(CompressorConformance):
 
     def make(self) -> Compressor:
         return Magnitude(sparsity=0.5)
+
+
+class TestLayerDrop(CompressorConformance):
+    unread: ClassVar[Mapping[str, str]] = {
+        "sequences": "fewer tokens of this text find the same block",
+        "length": "fewer tokens of this text find the same block",
+    }
+    other_values: ClassVar[Mapping[str, Any]] = {"blocks": 2, "forward_batch": 1}
+
+    def make(self) -> Compressor:
+        return LayerDrop(blocks=1, sequences=4, length=32, forward_batch=2)
 
 
 class OnFewChannels(CompressorConformance):

@@ -21,13 +21,13 @@ CONTEXT = Context(DATA, batch_size=6)
 BEYOND = 99
 PRUNERS = ("wanda", "sparsegpt", "magnitude")
 QUANTISERS = ("gptq", "awq", "rtn")
-CALIBRATED = ("wanda", "sparsegpt", "gptq", "awq")
+CALIBRATED = ("wanda", "sparsegpt", "gptq", "awq", "layerdrop")
 EDITORS = ("ft", "lora", "memit")
 LOOPS = ("ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr", "refusal", "task_vector")
 WITH_RETAIN = ("gd", "ga_klr", "npo_gdr", "npo_klr")
 UNLEARNERS = (*LOOPS, "rmu", "rmu_lat", "sure")
-METHODS = (*PRUNERS, *QUANTISERS, *EDITORS, *UNLEARNERS)
-STRENGTH: dict[str, float] = {**dict.fromkeys(PRUNERS, 0.5), **dict.fromkeys(QUANTISERS, 4)}
+METHODS = (*PRUNERS, *QUANTISERS, "layerdrop", *EDITORS, *UNLEARNERS)
+STRENGTH: dict[str, float] = {**dict.fromkeys(PRUNERS, 0.5), **dict.fromkeys(QUANTISERS, 4), "layerdrop": 1}
 FITTING: dict[str, dict[str, Any]] = {
     "magnitude": {},
     "wanda": {"sequences": 2, "length": 16},
@@ -35,6 +35,7 @@ FITTING: dict[str, dict[str, Any]] = {
     "gptq": {"sequences": 2, "length": 16, "group_size": 16},
     "awq": {"sequences": 2, "length": 16, "group_size": 16},
     "rtn": {"group_size": 16},
+    "layerdrop": {"sequences": 2, "length": 16},
     "lora": {},
     "ft": {"layers": (0,)},
     "memit": {"layers": (0,)},
@@ -49,7 +50,8 @@ BAD_SETTINGS: list[tuple[str, float | str | None, dict[str, Any]]] = [
     *((method, value, {}) for method in PRUNERS for value in (1.2, -0.1, 1.0, float("nan"), "4:2", "4:4", "0:4", "x")),
     *((method, 0.5, {"pattern": pattern}) for method in PRUNERS for pattern in ("2:8", "4:2", "half")),
     *((method, value, {}) for method in QUANTISERS for value in (1, 17, 9, -4, 4.5, "2:4", float("nan"))),
-    *((method, None, {}) for method in (*PRUNERS, *QUANTISERS)),
+    *(("layerdrop", value, {}) for value in (0, -1, 1001, 1.5, "half", float("nan"))),
+    *((method, None, {}) for method in (*PRUNERS, *QUANTISERS, "layerdrop")),
     *((method, STRENGTH[method], bad) for method in CALIBRATED for bad in ({"sequences": 0}, {"length": 1})),
     *((method, 3, {}) for method in ("ft", "lora", "memit", "ga", "npo", "rmu", "refusal")),
     *(("sure", value, {}) for value in (-1, 101, float("nan"), "half")),

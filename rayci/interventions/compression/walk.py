@@ -52,10 +52,16 @@ class BlockInputs:
                 output = self.block(hidden.to(self.device), **rest)
             yield (output[0] if isinstance(output, tuple) else output).to(hidden.device)
 
-    def advance(self) -> None:
-        """Put the outputs of the block as it is now in the place of its inputs: what the next block gets."""
+    def advance(self, see: Callable[[Tensor, Tensor], None] | None = None) -> None:
+        """Put the outputs of the block as it is now in the place of its inputs: what the next block gets.
+
+        `see` is shown the inputs and the outputs of each batch.
+        """
         for place, output in enumerate(self.outputs()):
-            self.batches[place] = (output, self.batches[place][1])
+            hidden, rest = self.batches[place]
+            if see is not None:
+                see(hidden, output)
+            self.batches[place] = (output, rest)
         self.advanced = True
 
     def observe(self, observer: Observer, *, advance: bool = False) -> None:
