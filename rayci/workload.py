@@ -193,9 +193,8 @@ class Workload(StepMemory):
 
     def step_operations(self, names: Iterable[str], steps: float) -> Effort:
         """So many steps of Adam on fp32 masters of these parameters."""
-        chosen = self.subject.parameters_of(names).values()
-        elements = sum(value.numel() for value in chosen)
-        return steps * Effort(moved=STEP_BYTES * elements, blocks=STEP_CALLS * len(chosen))
+        sizes = self.sizes(names)
+        return steps * Effort(moved=STEP_BYTES * sum(sizes.values()), blocks=STEP_CALLS * len(sizes))
 
     def writing_operations(self, rows: float, tokens: float) -> Effort:
         """So many rows that grow by a token at a time, all of them together."""

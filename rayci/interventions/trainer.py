@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Annotated, Self
@@ -51,6 +51,8 @@ class Trainer:
             parameter.requires_grad_(False)
         for parameter in parameters.values():
             parameter.requires_grad_(True)
+        self.changed = tuple(parameters)
+        """Full names of the parameters of the model that training changes."""
         self._clip_norm = clip_norm
         self._gradients = Gradients(parameters)
         waits = _lacks_room(subject, parameters, storage) if on_host is None else on_host
@@ -91,9 +93,17 @@ class Trainer:
             with stepped.master() as master:
                 change(name, master)
 
+    def start(self) -> dict[str, Tensor]:
+        """What `rescale` has to know of the weights as they are before training, in host memory."""
+        return {name: stepped.parameter.detach().to("cpu", copy=True) for name, stepped in self.stepped.items()}
+
+    def rescale(self, start: Mapping[str, Tensor], factor: float) -> None:
+        """Multiply what every weight has moved by since `start`."""
+        self.revise(lambda name, weight: rescaled(start[name].to(weight), weight, factor))
+
     def receipt(self, **counts: float) -> Receipt:
         """The receipt of a training: exactly the trained parameters changed."""
-        return Receipt(self.names, counts)
+        return Receipt(self.changed, counts)
 
 
 def adam(weights: list[Tensor], lr: float) -> Optimizer:
@@ -104,6 +114,12 @@ def adam(weights: list[Tensor], lr: float) -> Optimizer:
 def adamw(weights: list[Tensor], lr: float, weight_decay: float) -> Optimizer:
     """torch's AdamW, in one kernel a step on a GPU."""
     return AdamW(weights, lr=lr, weight_decay=weight_decay, fused=fused(weights))
+
+
+@torch.no_grad()
+def rescaled(start: Tensor, weight: Tensor, factor: float) -> Tensor:
+    """start + factor·(weight − start), in the place of `weight`."""
+    return weight.sub_(start).mul_(factor).add_(start)
 
 
 def fused(weights: list[Tensor]) -> bool | None:

@@ -130,15 +130,18 @@ class Sizes:
         """Elements of one [in, in] matrix for every group of linears of a block."""
         return sum(group[0][1] ** 2 for group in self.groups)
 
+    def sizes(self, names: Iterable[str]) -> dict[str, int]:
+        """Elements of each of these parameters, or of what is trained in its place."""
+        return {name: value.numel() for name, value in self.subject.parameters_of(names).items()}
+
     def elements(self, names: Iterable[str]) -> int:
         """Elements of these parameters."""
-        return sum(value.numel() for value in self.subject.parameters_of(names).values())
+        return sum(self.sizes(names).values())
 
     def most_elements(self, names: Iterable[str]) -> int:
         """Elements of those of these parameters that lie on one GPU, on the one where they are the most."""
-        wanted = set(names)
-        counted = (value.numel() * (name in wanted) for name, value in self.subject.model.named_parameters())
-        return max(self._on_each(counted))
+        counted = self.sizes(names)
+        return max(self._on_each(counted.get(name, 0) for name, _ in self.subject.model.named_parameters()))
 
     def _on_each(self, amounts: Iterable[int]) -> list[int]:
         """Sums over the parameters of each GPU, of an amount for every parameter of the model."""

@@ -83,6 +83,6 @@ class StepMemory(Sizes):
         The largest parameter has two gradients while they are added, and its master and moments, or the temporaries
         of its moments, while it is stepped.
         """
-        largest = max((value.numel() for value in self.subject.parameters_of(names).values()), default=0)
+        largest = max(self.sizes(names).values(), default=0)
         lasting = 4 if self.waits_on_host(names, storage) else 4 + self.state_bytes(storage)
         return self.most_elements(names) * lasting + max(passing + 2 * self.element * largest, 12 * largest)

@@ -24,6 +24,7 @@ LOOP: dict[str, Any] = {
     "clip_norm": 1e-7,
     "storage": "bfloat16",
     "micro_tokens": 20,
+    "parametrisation": "lora",
 }
 STOPS: dict[str, Any] = {"loss_on": "answer", "stop_loss": 0.001, "stop_recall": 1.0}
 SMALL: dict[str, Any] = {"samples": 8, "batch": 4, "epochs": 1, "max_tokens": 64}
@@ -80,6 +81,7 @@ STEERING: dict[str, Any] = {
     "clip_norm": 1e-7,
     "storage": "bfloat16",
     "micro_tokens": 30,
+    "parametrisation": "lora",
 }
 TestRepresentationMisdirection = suite("rmu", {"max_batches": 3, "update": 2}, STEERING)
 LATENT: dict[str, Any] = {"latent_layers": (1,), "epsilon": 0.1, "inner_steps": 1, "inner_lr": 0.05}
@@ -89,6 +91,10 @@ TestLatentAdversarialMisdirection = suite(
 
 TestRefusal = suite("refusal", {"samples": 8, "batch": 4}, {**LOOP, "epochs": 2, "replies": ("No.",)})
 TestTaskVector = suite("task_vector", SMALL, {**LOOP, "max_tokens": 16, "scale": 2.0})
+ADAPTERS: dict[str, Any] = {"parametrisation": "full", "lora_rank": 4, "lora_alpha": 4.0, "lora_targets": "mlp"}
+TestLowRankTaskVector = suite(
+    "task_vector", {**SMALL, "parametrisation": "lora"}, {**LOOP, **ADAPTERS, "max_tokens": 16, "scale": 2.0}
+)
 
 INNER: dict[str, Any] = {**SMALL, "last_layers": 2}
 TestSure = suite(

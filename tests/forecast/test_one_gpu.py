@@ -57,6 +57,17 @@ def test_all_weights_train_with_their_moments_on_the_host() -> None:
     assert made.memory(large) > made.memory(WORK) + 7 * WORK.parameters  # where there is room they stay
 
 
+def test_low_rank_updates_take_no_state_of_whole_weights() -> None:
+    """Rank 8 on every linear: adapters, gradients and moments, fp32; what passes is near 7 GB either way."""
+    lora = registry.intervention("npo_gdr").configure("muse_news", None, {"parametrisation": "lora"})
+    adapters = 32 * 8 * (2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336))
+    assert adapters == 20_971_520  # as peft counts them
+    assert 0 <= needed(lora) - 2 * WORK.parameters - 16 * adapters < 9e9
+    assert Memory(WORK).host([Link(Step("npo_gdr"), lora, None)]) == WORK.weight_bytes
+    half = registry.intervention("npo_gdr").configure("muse_news", None, {"parametrisation": "lora", "lora_rank": 4})
+    assert needed(lora) - needed(half) >= 8 * adapters
+
+
 def test_the_host_is_told_what_waits_there() -> None:
     def waiting(name: str, **settings: object) -> int:
         made = registry.intervention(name).configure("muse_news", None, settings)

@@ -67,6 +67,8 @@ BAD_SETTINGS: list[tuple[str, float | str | None, dict[str, Any]]] = [
     ("lora", None, {"init_r": 4, "target_r": 8}),
     ("rmu", None, {"layer": -1}),
     ("rmu_lat", None, {"latent_layers": ()}),
+    *((method, None, {"parametrisation": "dora"}) for method in LOOPS),
+    ("npo", None, {"lora_rank": 0, "parametrisation": "lora"}),
     ("sure", None, {"method": "wanda"}),
     ("sure", None, {"method": "sure"}),
     ("sure", None, {"settings": {"lr": 1e-3}}),
@@ -199,6 +201,19 @@ def test_calibration_longer_than_the_context(method: str, kind: str) -> None:
 )
 def test_layers_beyond_the_model(method: str, settings: dict[str, Any], text: str) -> None:
     error = refused(method, CONTEXT, **settings)
+    assert text in error.problem
+    assert error.allowed
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "text"),
+    [
+        ("npo", {"lora_rank": 33}, "lora_rank = 33 is above the rank that model.layers.2.self_attn.q_proj can have"),
+        ("rmu", {"lora_targets": "attention"}, "lora finds no linear to adapt: lora_targets = attention"),
+    ],
+)
+def test_low_rank_updates_that_no_linear_can_have(method: str, settings: dict[str, Any], text: str) -> None:
+    error = refused(method, CONTEXT, parametrisation="lora", **settings)
     assert text in error.problem
     assert error.allowed
 

@@ -18,9 +18,10 @@ from rayci.criteria.choices import Utility
 from rayci.criteria.editing import EditSuccess
 from rayci.data.records import Document
 from rayci.errors import DataError, InterventionError, RequestError
+from rayci.interventions.adapters import adapted, parts
 from rayci.interventions.editing import lora
 from rayci.interventions.editing.lora import LowRank
-from rayci.interventions.editing.lora_adapters import adapted, attention_targets, orthogonality, parts
+from rayci.interventions.editing.lora_adapters import attention_targets, orthogonality
 from rayci.model.encoding import IGNORED, Batch, encode_targets
 from rayci.subject import Subject
 from rayci.testbed import collection

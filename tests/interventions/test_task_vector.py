@@ -12,7 +12,8 @@ from rayci import registry
 from rayci.context import Context
 from rayci.errors import DataError, RequestError
 from rayci.interventions.batches import choose
-from rayci.interventions.unlearning.task_vector import TaskVector, extrapolate
+from rayci.interventions.trainer import rescaled
+from rayci.interventions.unlearning.task_vector import TaskVector
 from rayci.testbed import collection
 from tests.interventions.losses import text_loss
 from tests.models import differing, testbed, tiny, weights
@@ -31,7 +32,7 @@ SMALL: dict[str, Any] = {
 
 def test_arithmetic_by_hand() -> None:
     start, tuned = torch.tensor([1.0, 2.0, -1.0]), torch.tensor([1.5, 2.0, -2.0])
-    assert extrapolate(start, tuned, 5.0).equal(torch.tensor([-1.5, 2.0, 4.0]))
+    assert rescaled(start, tuned, -5.0).equal(torch.tensor([-1.5, 2.0, 4.0]))
 
 
 def fine_tuned() -> dict[str, Tensor]:

@@ -28,6 +28,9 @@ VOID: list[tuple[str, float | str | None, dict[str, Any], str]] = [
     ("memit", None, {"kl_factor": 0.0}, "kl"),
     ("gd", None, {}, "check_every"),
     ("npo", None, {"loss_on": "answer"}, "max_tokens"),
+    ("npo", None, {}, "lora_rank"),
+    ("refusal", None, {"parametrisation": "full"}, "lora_targets"),
+    ("rmu", None, {}, "lora_alpha"),
 ]
 """Method, strength, the settings that decide, and the one that they make void."""
 
@@ -59,6 +62,7 @@ def test_it_is_refused_with_the_reason(
         ("lora", None, {"tinit": 5, "retain_weight": 1.0, "retain_batch": 4}),
         ("memit", None, {"context_top_k": 3, "kl": "base_to_edited"}),
         ("gd", None, {"stop_recall": 0.2, "check_every": 2, "max_tokens": 64}),
+        ("rmu", None, {"parametrisation": "lora", "lora_rank": 4, "lora_targets": "mlp"}),
         ("sure", None, {"settings": {"stop_recall": 0.2, "check_every": 2}}),
     ],
 )

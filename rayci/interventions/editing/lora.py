@@ -28,7 +28,8 @@ from rayci.context import Context
 from rayci.effort import Effort
 from rayci.errors import DataError, RequestError, caught
 from rayci.intervention import Intervention, Preset, Receipt
-from rayci.interventions.editing.lora_adapters import adapted, attention_targets, is_transposed, orthogonality, parts
+from rayci.interventions.adapters import adapted, is_transposed, parts
+from rayci.interventions.editing.lora_adapters import attention_targets, orthogonality
 from rayci.interventions.editing.targets import empty_targets, encoded_edits
 from rayci.interventions.predictions import last_states, predict
 from rayci.interventions.trainer import MICRO_TOKENS, MicroTokens, adam

@@ -49,8 +49,12 @@ class ForgetRetain(LoopSettings):
         return 0.0
 
     def void_settings(self) -> Mapping[str, str]:
-        void = {} if self.loss_on == "text" else {"max_tokens": "answers (loss_on = answer) are not cut"}
-        return void if self.stop_recall is not None else {**void, "check_every": "no stop_recall waits for a look"}
+        void = dict(super().void_settings())
+        if self.loss_on == "answer":
+            void["max_tokens"] = "answers (loss_on = answer) are not cut"
+        if self.stop_recall is None:
+            void["check_every"] = "no stop_recall waits for a look"
+        return void
 
     def reads(self) -> frozenset[str]:
         trained = {self._part(part) for part in (("forget", "retain") if self.retained else ("forget",))}

@@ -59,7 +59,7 @@ class LoopSettings(Unlearner):
 
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
-        return last_blocks(subject, self.last_layers)
+        return self.trained(subject, last_blocks(subject, self.last_layers))
 
     def item_tokens(self, work: Workload) -> int:
         """Tokens of the longest item: a question with its answer."""
@@ -73,12 +73,12 @@ class LoopSettings(Unlearner):
         """Training on every forget item, as often as epochs and `max_steps` let it."""
         names = work.changed_by(self)
         steps = self._trained_on(work) / self.batch / self.accumulation
-        return self._passing(work, names) + work.step_operations(names, steps)
+        return self._passing(work, names) + self.as_trained(work).step_operations(names, steps)
 
     def _passing(self, work: Workload, names: Collection[str]) -> Effort:
         """All batches of forget items, there and back."""
         tokens = self._trained_on(work) * self.item_tokens(work)
-        return work.training_operations(tokens, names, passes=tokens / self.forget_tokens(work))
+        return self.as_trained(work).training_operations(tokens, names, passes=tokens / self.forget_tokens(work))
 
     def _trained_on(self, work: Workload) -> int:
         """Forget items, each as often as it is trained on."""

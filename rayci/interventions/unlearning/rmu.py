@@ -91,7 +91,8 @@ class RepresentationMisdirection(Unlearner):
 
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
-        return tuple(projection_weights(subject, range(self.layer - self.update + 1, self.layer + 1)))
+        weights = projection_weights(subject, range(self.layer - self.update + 1, self.layer + 1))
+        return self.trained(subject, weights)
 
     def forget_tokens(self, work: Workload) -> int:
         return self._passing(work.cut(max([self.max_tokens, *self.topic_tokens.values()])))
@@ -104,9 +105,10 @@ class RepresentationMisdirection(Unlearner):
         """Both batches through the blocks up to ℓ and back, the retain batch also through the frozen ones."""
         names, depth, retain = work.changed_by(self), work.depth(self.layer), self.batch * work.cut(self.retain_tokens)
         both = self.batch * work.cut(self.max_tokens) + retain
-        training = work.training_operations(both, names, depth, passes=2, logits=False)
+        trained = self.as_trained(work)
+        training = trained.training_operations(both, names, depth, passes=2, logits=False)
         frozen = work.forward_operations(retain, depth, passes=1, logits=False)
-        return self.max_batches * (training + frozen) + work.step_operations(names, self.max_batches)
+        return self.max_batches * (training + frozen) + trained.step_operations(names, self.max_batches)
 
     def training_memory(self, work: Workload, names: Collection[str]) -> int:
         """And a copy of the weights as they were."""
@@ -120,13 +122,15 @@ class RepresentationMisdirection(Unlearner):
 
     def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
         yield from super().check(subject, context)
-        yield from caught(subject.block, self.layer)
+        yield from (beyond := list(caught(subject.block, self.layer)))
         if self.update > self.layer + 1:
             yield RequestError(
                 f"layer {self.layer - self.update + 1} does not exist: update = {self.update}",
                 allowed=f"1 to {self.layer + 1} blocks ending with layer {self.layer}",
                 key=("update",),
             )
+        elif not beyond:
+            yield from caught(self.changes, subject)
         for part in sorted(self.reads()):
             yield from item_faults(context, part, None)
 

@@ -220,10 +220,11 @@ class Sure(Intervention):
         names, tokens = work.changed_by(inner), inner.forget_tokens(work)
         passing = work.backward_bytes(tokens, work.blocks_above(names)) + work.scored_bytes(tokens)
         saliency = 4 * work.most_elements(names) + passing + (8 + 2 * work.element) * work.largest
-        return max(inner.training_memory(work, work.changed_by(self)), saliency)
+        return max(inner.training_memory(inner.as_trained(work), work.changed_by(self)), saliency)
 
     def host_memory(self, work: Workload) -> int:
-        return self.inner.waiting_memory(work, work.changed_by(self))
+        inner = self.inner
+        return inner.waiting_memory(inner.as_trained(work), work.changed_by(self))
 
     def check(self, subject: Subject, context: Context) -> Iterable[RequestError]:
         return self.inner.check(subject, context)
@@ -235,7 +236,8 @@ class Sure(Intervention):
         chosen = salient(saliency(subject, training, modules), self.percentile)
         if not chosen:
             raise InterventionError("sure: the forget loss has no gradient in any linear")
-        with inner.trainer(subject, [name for module in chosen for name in modules[module]]) as trainer:
+        names = [name for module in chosen for name in modules[module]]
+        with inner.trainer(subject, context, names) as trainer:
             counts = training.run(trainer)
         return trainer.receipt(**counts, modules=len(chosen), candidates=len(modules))
 

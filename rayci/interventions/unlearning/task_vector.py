@@ -4,7 +4,7 @@
 
 arXiv 2212.04089, as in MUSE (arXiv 2407.06460), whose scripts take a = 5. Differences are taken in
 fp32 between the weights as trained (under `storage: bfloat16` both ends are what bf16 holds) and
-those before training, which wait in host memory.
+those before training, which wait in host memory. Under `parametrisation: lora` the task vector is (α/r)·B·A.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from rayci.context import Context
 from rayci.intervention import Preset, Strength
@@ -26,12 +24,6 @@ from rayci.interventions.unlearning.loop_settings import BOOKS, NEWS, TESTBED, L
 from rayci.interventions.unlearning.method import Training
 from rayci.subject import Subject
 from rayci.workload import Workload
-
-
-@torch.no_grad()
-def extrapolate(start: Tensor, tuned: Tensor, scale: float) -> Tensor:
-    """start − scale·(tuned − start), in the place of `tuned`."""
-    return tuned.sub_(start).mul_(-scale).add_(start)
 
 
 class TaskVector(LoopSettings):
@@ -71,14 +63,13 @@ class TaskVector(LoopSettings):
         drawn = Drawn(items, epochs, text_encoder(subject, self.max_tokens))
         forget = self.side(self.forget_term, subject, drawn)
         learning = Loop(self.changes(subject), forget, None, self.accumulation, Stop(self.max_steps))
-        return _Negation(subject, learning, self.scale)
+        return _Negation(learning, self.scale)
 
 
 @dataclass
 class _Negation(Training):
     """A fine-tuning, turned round at its end."""
 
-    subject: Subject
     learning: Loop
     scale: float
 
@@ -89,8 +80,7 @@ class _Negation(Training):
         return self.learning.forget_gradients()
 
     def run(self, trainer: Trainer) -> dict[str, float]:
-        trained = self.subject.parameters_of(trainer.names)
-        start = {name: value.detach().to("cpu", copy=True) for name, value in trained.items()}
+        start = trainer.start()
         counts = self.learning.run(trainer)
-        trainer.revise(lambda name, tuned: extrapolate(start[name].to(tuned), tuned, self.scale))
+        trainer.rescale(start, -self.scale)
         return counts
