@@ -99,6 +99,6 @@ def test_on_the_testbed_answers_become_refusals() -> None:
     assert utility.measure(subject, CONTEXT).value >= 0.9
     training = Refusal.configure("testbed").prepare(subject, CONTEXT)
     assert isinstance(training, Loop)
-    batch = training.forget.batch(range(20))
+    batch = training.forget.drawn.batch(range(20))
     with torch.no_grad():
         assert batch_loss(subject, batch) < 0.6 * batch_loss(testbed(), batch)
