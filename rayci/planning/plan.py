@@ -222,7 +222,8 @@ class Planner:
         """Identity of one applied step, see `identity.of_step`."""
         key = (str(link), replicate)
         if key not in self._steps:
-            data = {name: self.identity.part(name, replicate) for name in sorted(link.intervention.needs)}
+            needs = sorted(link.intervention.needs)
+            data = {name: self.identity.part(name, replicate if name == "edits" else None) for name in needs}
             self._steps[key] = identities.of_step(link, data)
         return self._steps[key]
 

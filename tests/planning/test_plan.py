@@ -6,12 +6,13 @@ import gc
 import itertools
 import tracemalloc
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rayci.data.records import Collection
 from rayci.fingerprint import canonical_json, fingerprint
 from rayci.intervention import Intervention
 from rayci.interventions.unlearning.npo import NegativePreference
@@ -22,6 +23,7 @@ from rayci.planning.composition import Step
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
 from rayci.planning.yaml_source import parse
+from rayci.testbed import checkpoint, collection
 
 QUICKSTART = Path(__file__).parents[2] / "trials" / "specs" / "quickstart.yaml"
 
@@ -119,6 +121,17 @@ def test_equal_module_maps_share_stages_and_others_do_not() -> None:
     known = {name: paths for name, paths in asdict(MODULE_MAPS["llama"]).items() if paths}
     assert stages(None) == stages(known)
     assert not stages(None) & stages({**known, "mlp_in": ["mlp.up_proj"]})
+
+
+def test_a_stage_is_identified_by_every_part_that_its_step_reads_beside_the_edit_batch() -> None:
+    def stage(data: Collection) -> str:
+        given = make(model="testbed", interventions={"memit": {}}, criteria=["utility"], edit_batch=5)
+        return Sweep(given, checkpoint(), data).planner.trial("memit", 0, 0).stages[-1].fingerprint
+
+    known = collection()
+    assert stage(known) == stage(replace(known, utility=known.utility[1:]))
+    assert stage(known) != stage(replace(known, calibration=known.calibration[1:]))  # stands in for covariance_text
+    assert stage(known) != stage(replace(known, edits=known.edits[1:]))
 
 
 def test_a_measurement_is_identified_by_its_draw_where_it_draws() -> None:
