@@ -12,6 +12,7 @@ from rayci.data.records import STANDS_IN, Collection, Document, EditRecord
 from rayci.errors import DataError, RequestError, caught
 from rayci.fingerprint import derive_seed
 from rayci.model.built_objects import IN_MEMORY, Build, Objects
+from rayci.settings import Settings, batch_of, edit_batch_number
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,10 @@ class Context:
     seed: int = 0
     replicate: int = 0
     batch_size: int = 50
+    replicates: int = 1
+    """Replicates of the sweep, each of which has edit batches of its own."""
+    batch: int = 0
+    """Which of the replicate's edit batches is read, see `of`."""
     reference: Sequence[Any] | None = None
     """Stage-0 records of the criterion that is being measured, where it `compares`."""
     tokens: Tensor | None = field(default=None, repr=False)
@@ -54,7 +59,11 @@ class Context:
         return torch.Generator().manual_seed(self._seed(purpose, per_batch))
 
     def _seed(self, purpose: str, per_batch: bool) -> int:
-        return derive_seed(self.sweep_seed, self.seed, purpose, *((self.replicate,) if per_batch else ()))
+        return derive_seed(self.sweep_seed, self.seed, purpose, *((self.edit_batch,) if per_batch else ()))
+
+    def of(self, method: Settings) -> Context:
+        """The same context with the edit batch that the settings of a method or a criterion name."""
+        return replace(self, batch=batch_of(method))
 
     def with_reference(self, records: Sequence[Any] | None) -> Context:
         """The same context with the stage-0 records of a criterion."""
@@ -69,9 +78,14 @@ class Context:
         return self.objects.built(subject.model, what, build)
 
     @property
+    def edit_batch(self) -> int:
+        """The number of the edit batch among all of the data."""
+        return edit_batch_number(self.replicate, self.batch, self.replicates)
+
+    @property
     def edits(self) -> tuple[EditRecord, ...]:
-        """This replicate's edit batch."""
-        return edit_batch(self.data, self.sweep_seed, self.replicate, self.batch_size)
+        """The edit batch."""
+        return edit_batch(self.data, self.sweep_seed, self.edit_batch, self.batch_size)
 
     def has(self, part: str) -> bool:
         """Whether a part of the data holds something; calibration tokens stand for calibration text."""
@@ -143,19 +157,26 @@ def _stream(documents: Sequence[Document], seed: int, tokenizer: PreTrainedToken
     return stream[:most]
 
 
-def edit_batch(data: Collection, sweep_seed: int, replicate: int, size: int) -> tuple[EditRecord, ...]:
-    """Batch k = items [k·size, (k+1)·size) of one seeded shuffle of all edits, or of their published order."""
-    order = list(data.edits)
-    if "edits" not in data.arranged:
-        random.Random(derive_seed(sweep_seed, "edit batches")).shuffle(order)
-    batch = tuple(order[replicate * size : (replicate + 1) * size])
-    if len(batch) < size:
+def edit_batch(data: Collection, sweep_seed: int, number: int, size: int) -> tuple[EditRecord, ...]:
+    """Batch n = items [n·size, (n+1)·size) of one seeded shuffle of all edits, or of their published order."""
+    first, end, there = number * size, (number + 1) * size, len(data.edits)
+    if end > there:
         raise DataError(
-            f"replicate {replicate} needs edits {replicate * size} to {(replicate + 1) * size}, there are {len(order)}",
+            f"edit batch {number} needs edits {first} to {end}, there are {there}",
             at=data.sources.get("edits", "edits"),
-            hint="fewer replicates, a smaller edit batch, or more edits",
+            hint="fewer replicates, fewer or smaller edit batches, or more edits",
         )
-    return batch
+    if "edits" in data.arranged:
+        return tuple(data.edits[first:end])
+    places = _shuffled(there, derive_seed(sweep_seed, "edit batches"))[first:end]
+    return tuple(data.edits[place] for place in places)
+
+
+@lru_cache(maxsize=4)  # a plan of a hundred batches asks for each of them several times
+def _shuffled(count: int, seed: int) -> tuple[int, ...]:
+    places = list(range(count))
+    random.Random(seed).shuffle(places)
+    return tuple(places)
 
 
 def token_faults(tokens: Tensor, vocabulary: int) -> Iterator[RequestError]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ def apply(
     preset: str | None = None,
     calibration: Tensor | None = None,
     edits: Sequence[EditRecord | Mapping[str, Any]] = (),
+    edit_batch: int | None = None,
     forget: Sequence[str] = (),
     retain: Sequence[str] = (),
     recompress: Recompress | str = Recompress.REFIT,
@@ -44,8 +45,9 @@ def apply(
 
     `calibration` is int64 `[sequences, tokens]`, all of it used; a model object needs its `tokenizer`
     where a method reads text, and keeps its dtype; others load in `dtype`, by default float32. `edits`
-    are all applied as one batch; `settings` maps a method to settings beside its preset (default
-    `published`, on the testbed `testbed`). The testbed brings its own data where none is given.
+    are all applied as one batch, or in batches of `edit_batch`, the first of which `memit` applies, the next
+    `memit{batch=1}`; `settings` maps a method to settings beside its preset (default `published`, on the testbed
+    `testbed`). The testbed brings its own data where none is given.
 
     Raises RequestError with all that is wrong with any step before a weight is touched;
     InterventionError where a method fails.
@@ -61,12 +63,21 @@ def apply(
         registry.intervention(method)
     links = chain_of(steps, configure, Recompress(recompress))
     data = _collection(model, edits, forget, retain)
-    context = Context(data, seed, batch_size=len(edits) or min(len(data.edits), 50), tokens=calibration)
+    if edits and edit_batch is not None:
+        data = replace(data, arranged=frozenset({"edits"}))  # in the order in which they were given
+    context = Context(data, seed, batch_size=_batch_size(edit_batch, edits, data), tokens=calibration)
     subject = _subject(model, tokenizer, dtype)
     refuse(_faults(subject, links, context))
     for link in links:
         subject.apply(link.intervention, context, link.recompression)
     return subject
+
+
+def _batch_size(asked: int | None, edits: Sequence[object], data: Collection) -> int:
+    """Edits of a batch: all that were given, unless it is said."""
+    if asked is not None and asked < 1:
+        raise RequestError(f"edit_batch = {asked}", allowed="1 or more", hint="edit_batch=50")
+    return asked or len(edits) or min(len(data.edits), 50)
 
 
 def _faults(subject: Subject, links: Iterable[Link], context: Context) -> Iterator[RequestError]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from rayci.errors import RequestError
 
@@ -92,6 +92,30 @@ class Settings(Strict):
             "settings": self.effective(),
             "wraps": [inner.identity() for inner in self.wraps()],
         }
+
+
+class OfEditBatch(Settings):
+    """What methods and criteria that read the edits share: which of a replicate's edit batches they read."""
+
+    batch: Annotated[int, Field(ge=0), LATER] = 0
+    """Which of a replicate's edit batches is read, counted from 0, so that edits can follow each other:
+    `memit > memit{batch=1}`. Replicates share no edit, see `edit_batch_number`."""
+
+    def identity(self) -> dict[str, Any]:
+        """Without `batch`: fingerprints of stages and readings hold the edits themselves, whoever's batch they are."""
+        identity = super().identity()
+        settings = {name: value for name, value in identity["settings"].items() if name != "batch"}
+        return identity | {"settings": settings}
+
+
+def batch_of(method: Settings) -> int:
+    """Which of a replicate's edit batches a method or criterion reads: the first where its settings do not say."""
+    return method.batch if isinstance(method, OfEditBatch) else 0
+
+
+def edit_batch_number(replicate: int, batch: int, replicates: int) -> int:
+    """Place among all edit batches of the data of a replicate's batch: with one replicate, the batch itself."""
+    return replicate + batch * replicates
 
 
 class _Reader(Protocol):

@@ -216,7 +216,7 @@ class Subject:
 
     def faults(self, intervention: Intervention, context: Context) -> Iterator[RequestError]:
         """Everything that keeps a step from being applied, as far as it is known before a weight is touched."""
-        name = intervention.name
+        name, context = intervention.name, context.of(intervention)
         unfit = self.routes and intervention.no_experts
         if unfit:
             yield RequestError(
@@ -252,7 +252,7 @@ class Subject:
             else:
                 refuse(self.faults(intervention, context))
                 with _as_found(self.model):
-                    receipt = intervention.apply(self, context)
+                    receipt = intervention.apply(self, context.of(intervention))
         for name, value in self.parameters_of(receipt.changed).items():
             if not bool(torch.isfinite(value).all()):
                 raise InterventionError(f"{intervention.name} left non-finite weights in {name}")

@@ -10,10 +10,12 @@ import torch
 
 import rayci
 from rayci.context import Context
+from rayci.data.records import Collection
 from rayci.errors import DataError, Faults, RequestError
 from rayci.interventions.compression.awq import AWQ
+from rayci.interventions.editing.finetuning import FineTuning
 from rayci.testbed import collection
-from tests.models import differing, random_model, tiny, tokenizer, weights
+from tests.models import differing, random_model, testbed, tiny, tokenizer, weights
 
 IDS = torch.arange(3 * 12).view(3, 12)
 
@@ -85,3 +87,22 @@ def test_a_folder_loads_in_the_dtype_that_is_asked_for() -> None:
         rayci.apply("testbed", "rtn@4", dtype="int8")
     with pytest.raises(RequestError, match="beside a model that is loaded"):
         rayci.apply(random_model("llama"), "rtn@4{group_size=16}", dtype="bfloat16")
+
+
+def test_edits_in_batches_are_applied_in_the_order_in_which_they_are_given() -> None:
+    edits = collection().edits[:6]
+    subject = rayci.apply("testbed", "ft > ft{batch=2}", edits=edits, edit_batch=2)
+    reference = testbed()
+    for batch in (edits[:2], edits[4:]):
+        reference.apply(FineTuning.configure("testbed"), Context(Collection(edits=batch), batch_size=2))
+    assert differing(subject, weights(reference)) == set()
+    assert [receipt.counts["edits"] for receipt in subject.receipts] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("size", "problem"),
+    [(None, "edit batch 1 needs edits 6 to 12, there are 6"), (0, "edit_batch = 0"), (4, "needs edits 4 to 8")],
+)
+def test_a_batch_that_is_not_there_is_refused(size: int | None, problem: str) -> None:
+    with pytest.raises(RequestError, match=problem):
+        rayci.apply("testbed", "ft > ft{batch=1}", edits=collection().edits[:6], edit_batch=size)

@@ -98,7 +98,9 @@ def _naming_the_option(error: RequestError) -> RequestError:
 def _refuse(beside: str, **options: Any) -> None:
     """RequestError for options that have no meaning here."""
     given = [
-        f"--{name}" if name not in ("model", "chain") else name.upper() for name, value in options.items() if value
+        f"--{name.replace('_', '-')}" if name not in ("model", "chain") else name.upper()
+        for name, value in options.items()
+        if value
     ]
     if given:
         raise RequestError(f"{', '.join(given)} beside {beside}", hint="rayci apply --help")

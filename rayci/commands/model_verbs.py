@@ -34,6 +34,7 @@ def apply(
     data: Annotated[
         str | None, typer.Option(help="Folder with edits.jsonl, calibration.jsonl, …; or published.")
     ] = None,
+    edit_batch: Annotated[int | None, typer.Option(help="Edits in a batch.", min=1, show_default="all of DATA")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML of method: {setting: value}.")] = None,
     assigned: Annotated[list[str] | None, typer.Option("--set", help="awq.group_size=64; may be repeated.")] = None,
     preset: Annotated[str | None, typer.Option(help="Preset of every method.", show_default="published")] = None,
@@ -58,7 +59,7 @@ def apply(
     from rayci.export import hub as hubs
 
     folder = _folder_for(target, hub, private=private)
-    own = {"data": data, "preset": preset, "recompress": recompress, "dtype": dtype}
+    own = {"data": data, "edit_batch": edit_batch, "preset": preset, "recompress": recompress, "dtype": dtype}
     texts = model_requests.settings(settings, assigned or ())
     criteria = listed(measure)
     place: Place = {"stage": stage, "only": only, "replicate": replicate, "seed": seed}

@@ -25,7 +25,7 @@ from rayci.effort import Effort
 from rayci.errors import DataError, MeasurementError
 from rayci.kinds import UNIT_INTERVAL, Direction, Scale
 from rayci.model.encoding import prompt_ids, target_ids
-from rayci.settings import ForwardBatch
+from rayci.settings import ForwardBatch, OfEditBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
 
@@ -58,7 +58,7 @@ def target_means(reader: Reader, subject: Subject, context: Context, most_tokens
     return means
 
 
-class _OfTargets(Criterion):
+class _OfTargets(OfEditBatch, Criterion):
     item: ClassVar[str] = "edit"
     needs: ClassVar[frozenset[str]] = frozenset({"edits"})
     per_edit_batch: ClassVar[bool] = True
@@ -82,7 +82,9 @@ class EditLoss(_OfTargets):
     scale: ClassVar[Scale] = Scale(Direction.LOWER, 0.0, None, None, "nats per token")
 
     def measure(self, subject: Subject, context: Context) -> Reading:
-        return mean_reading([-mean for mean in target_means(token_log_probs, subject, context, self.forward_tokens)])
+        return mean_reading(
+            [-mean for mean in target_means(token_log_probs, subject, context.of(self), self.forward_tokens)]
+        )
 
 
 class EditTeacherForced(_OfTargets):
@@ -92,10 +94,10 @@ class EditTeacherForced(_OfTargets):
     scale: ClassVar[Scale] = UNIT_INTERVAL
 
     def measure(self, subject: Subject, context: Context) -> Reading:
-        return mean_reading(target_means(most_likely, subject, context, self.forward_tokens))
+        return mean_reading(target_means(most_likely, subject, context.of(self), self.forward_tokens))
 
 
-class LossRatio(RunningText):
+class LossRatio(OfEditBatch, RunningText):
     """`edit_nll` in units of `general_nll`: 1 where edits are as likely as any text, more where they decay first.
 
     An item is an edit, its loss divided by the general one; the standard error is over edits alone.
@@ -114,5 +116,5 @@ class LossRatio(RunningText):
         general = float(np.concatenate(self.losses(subject, context)).mean())
         if not 0 < general < np.inf:
             raise MeasurementError(f"nll_ratio: the loss on general text is {general:g}")
-        edits = target_means(token_log_probs, subject, context, self.forward_tokens)
+        edits = target_means(token_log_probs, subject, context.of(self), self.forward_tokens)
         return mean_reading([-mean / general for mean in edits])

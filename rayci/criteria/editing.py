@@ -55,7 +55,7 @@ class EditPortability(EditCriterion):
         return edit.portability
 
     def items(self, context: Context) -> tuple[list[int], list[QuestionAnswer]]:
-        if not any(edit.portability for edit in context.edits):
+        if not any(edit.portability for edit in context.of(self).edits):
             raise Inapplicable("no edit of the batch has questions about what follows from it (`portability`)")
         return super().items(context)
 

@@ -21,7 +21,7 @@ from rayci.effort import Effort
 from rayci.errors import DataError, RequestError
 from rayci.kinds import UNIT_INTERVAL, Scale
 from rayci.model.encoding import target_ids
-from rayci.settings import ForwardBatch
+from rayci.settings import ForwardBatch, OfEditBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Tokens = list[int]
 
 
-class EditCriterion(Criterion):
+class EditCriterion(OfEditBatch, Criterion):
     """F1 over sets of token ids between what follows the prompts of an edit and what should."""
 
     version: ClassVar[int] = 4
@@ -77,7 +77,7 @@ class EditCriterion(Criterion):
 
     def items(self, context: Context) -> tuple[list[int], list[QuestionAnswer]]:
         """Which edit of the batch each question is of, and the questions."""
-        pairs = [(index, item) for index, edit in enumerate(context.edits) for item in self.questions(edit)]
+        pairs = [(index, item) for index, edit in enumerate(context.of(self).edits) for item in self.questions(edit)]
         if not pairs:
             raise self._without_prompts(context.data)
         return [index for index, _ in pairs], [item for _, item in pairs]

@@ -22,6 +22,7 @@ from rayci.running.position import Position
 from rayci.running.readings import Readings
 from rayci.running.reasons import NO_MORE
 from rayci.running.rows import Measured
+from rayci.settings import batch_of, edit_batch_number
 from rayci.storage.stages import Outcome, StageStore
 from rayci.subject import Subject
 
@@ -81,7 +82,7 @@ def build(
             steps=tuple(position.subject.applied),
             values=values,
             fingerprints={"model": sweep.model(), "stage": stage.fingerprint},
-            draws=_draws(wanted),
+            draws=draws(wanted),
             reproduce=reproduce(wanted),
         )
         notes = (*position.take_notes(), *readings.take_notes(), *position.store.take_notes())
@@ -125,10 +126,18 @@ def _walk(position: Position, wanted: Wanted, tell: Callable[[str], None]) -> in
     return applied
 
 
-def _draws(wanted: Wanted) -> str:
-    """`edit batch 2 of 50 edits, seed 0`."""
+def draws(wanted: Wanted) -> str:
+    """`edit batch 2 of 50 edits, seed 0`; `edit batches 2, 5, 8 of 50 edits, seed 0` of several."""
     spec, stage = wanted.sweep.spec, wanted.stage
-    batch = [] if stage.replicate is None else [f"edit batch {stage.replicate} of {spec.edit_batch} edits"]
+    links = wanted.sweep.planner.chain(wanted.trial.composition)[: wanted.depth]
+    replicate = stage.replicate or 0
+    numbers = dict.fromkeys(
+        edit_batch_number(replicate, batch_of(link.intervention), spec.replicates)
+        for link in links
+        if "edits" in link.intervention.needs
+    )
+    several = "es" * (len(numbers) > 1)
+    batch = [f"edit batch{several} {', '.join(map(str, numbers))} of {spec.edit_batch} edits"] if numbers else []
     index = f", seed index {stage.seed}" if stage.seed else ""
     return ", ".join([*batch, f"seed {spec.seed}{index}"])
 

@@ -12,6 +12,7 @@ from rayci.export.origin import FINGERPRINT_SHOWN
 from rayci.export.wanted import Wanted, interventions
 from rayci.planning.composition import parse
 from rayci.planning.spec import Spec
+from rayci.settings import batch_of
 
 _OWN = {"name", "model", "data", "interventions", "compose", "resources", "replicates", "seeds"}
 """Keys that are told otherwise than in the sweep's spec."""
@@ -28,7 +29,7 @@ def reproduce(wanted: Wanted) -> str:
     values: dict[str, Any] = {
         "name": "reproduce",
         "model": _from_home(spec.model),
-        "replicates": (stage.replicate or 0) + 1,
+        "replicates": _replicates(wanted),
         "seeds": (stage.seed or 0) + 1,
         "interventions": _interventions(spec, composition),
         "compose": {"pairs": "none", "singles": False, "also": [composition]},
@@ -49,6 +50,14 @@ def _from_home(place: str) -> str:
     """A path below the home of whoever makes the file begins with `~`, for others need not know their name."""
     path, home = Path(place), Path.home()
     return f"~/{path.relative_to(home)}" if path.is_absolute() and path.is_relative_to(home) else place
+
+
+def _replicates(wanted: Wanted) -> int:
+    """As few as there must be; all of them where they decide which edits a step reads."""
+    links = wanted.sweep.planner.chain(wanted.trial.composition)
+    if any(batch_of(link.intervention) for link in links):
+        return wanted.sweep.spec.replicates
+    return (wanted.stage.replicate or 0) + 1
 
 
 def _interventions(spec: Spec, composition: str) -> dict[str, dict[str, Any]]:

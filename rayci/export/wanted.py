@@ -57,7 +57,8 @@ def of_model(
     """A composition on a model, outside of any sweep.
 
     `data`: a folder, all of whose edits are one batch, or `published`. `chosen` are further keys of a
-    spec: seed, dtype, preset, recompress. Raises RequestError with all that is wrong before weights are loaded.
+    spec: seed, dtype, preset, recompress, edit_batch. Raises RequestError with all that is wrong before weights are
+    loaded.
     """
     asked = parse(composition)
     supplied: str | dict[str, str] | None

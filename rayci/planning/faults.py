@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rayci import registry
-from rayci.context import Context, edit_batch
+from rayci.context import Context
 from rayci.criteria.evaluation.chat_turns import as_chat
+from rayci.criterion import Criterion
 from rayci.data import AbsentDataError, asked, collect
 from rayci.data.leaks import leaks
 from rayci.data.records import Collection
@@ -30,6 +31,7 @@ from rayci.planning.plan import compositions
 from rayci.planning.priorities import strangers
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
+from rayci.settings import batch_of
 from rayci.storage import hub_cache
 from rayci.subject import Subject
 
@@ -197,13 +199,23 @@ class Examination:
             yield from self._placed(("criteria", criterion.name), criterion.own_data_faults() or ())
 
     def _of_replicates(self, data: Collection) -> Iterator[RequestError]:
-        needs = [intervention.needs for _, intervention in self._interventions()]
-        needs += [criterion.needs for criterion in self.spec.measured()]
-        if data.edits and any("edits" in parts for parts in needs):
-            last = self.spec.replicates - 1
-            yield from self._placed(
-                ("replicates",), caught(edit_batch, data, self.spec.seed, last, self.spec.edit_batch)
+        """Whether there are edits for every batch that is asked for; blames who asks for the last one."""
+        asking: list[tuple[Keys, Intervention | Criterion]] = [*self._interventions()]
+        asking += [(("criteria", criterion.name), criterion) for criterion in self.spec.measured()]
+        readers = [(batch_of(method), keys) for keys, method in asking if "edits" in method.needs]
+        if not (data.edits and readers):
+            return
+        last, keys = max(readers, key=lambda reader: reader[0])
+        replicates, size, there = self.spec.replicates, self.spec.edit_batch, len(data.edits)
+        batches = replicates * (last + 1)
+        if batches * size > there:
+            fault = DataError(
+                f"{batches} edit batch{'es' * (batches > 1)} of {size} need {batches * size} edits, there are {there}",
+                at=data.sources.get("edits", "edits"),
+                allowed=f"batches 0 to {last} of {replicates} replicates" if last else None,
+                hint="fewer replicates, fewer or smaller edit batches, or more edits",
             )
+            yield from self._placed((*keys, "batch") if last else ("replicates",), [fault])
 
     def _interventions(self) -> Iterator[tuple[Keys, Intervention]]:
         """Every step that the sweep applies, once, with the keys that name it first."""
@@ -220,9 +232,10 @@ class Examination:
 
     def _contexts(self, intervention: Intervention) -> Iterator[Context]:
         """One for each edit batch that there is, where the method reads it; seeds draw from the same data."""
-        data, size = self.data or Collection(), self.spec.edit_batch
-        batches = min(len(data.edits) // size, self.spec.replicates)
-        if not batches:
-            yield Context(data, self.spec.seed, batch_size=len(data.edits))
-        for replicate in range(batches if "edits" in intervention.needs else min(batches, 1)):
-            yield Context(data, self.spec.seed, replicate=replicate, batch_size=size)
+        data, size, replicates = self.data or Collection(), self.spec.edit_batch, self.spec.replicates
+        own = batch_of(intervention)
+        there = min(len(data.edits) // size - own * replicates, replicates)
+        if there <= 0:  # a fault of `replicates`, not of each reader
+            yield Context(data, self.spec.seed, batch_size=len(data.edits) // (own + 1))
+        for replicate in range(there if "edits" in intervention.needs else min(there, 1)):
+            yield Context(data, self.spec.seed, replicate=replicate, batch_size=size, replicates=replicates)

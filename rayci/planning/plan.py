@@ -16,6 +16,7 @@ from rayci.planning.chain import Link, chain_of
 from rayci.planning.composition import Composition, Step, join, parse
 from rayci.planning.priorities import priorities
 from rayci.planning.spec import Spec
+from rayci.settings import batch_of, edit_batch_number
 
 
 class Identity(Protocol):
@@ -27,8 +28,8 @@ class Identity(Protocol):
     def modules(self) -> Mapping[str, Any] | None:
         """The module map that the model will have; None where there is none for its architecture."""
 
-    def part(self, name: str, replicate: int | None) -> str:
-        """Hash of one data part; of the replicate's batch for `edits`."""
+    def part(self, name: str, batch: int | None) -> str:
+        """Hash of one data part; of `edits` that of a batch, by its number among all, where one is named."""
 
 
 class Names:
@@ -43,8 +44,8 @@ class Names:
     def modules(self) -> Mapping[str, Any] | None:
         return self._spec.modules
 
-    def part(self, name: str, replicate: int | None) -> str:
-        return fingerprint([self._spec.data, name, replicate if name == "edits" else None])
+    def part(self, name: str, batch: int | None) -> str:
+        return fingerprint([self._spec.data, name, batch])
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +199,9 @@ class Planner:
         key = (id(before), id(link), *held)
         stage = self._stages.get(key)
         if stage is None:
-            batch = replicate if edits else None
+            batch = self._edit_batch(link, replicate) if edits else None
             draw = (self.spec.seed, seed or 0, batch) if seeded else None
-            identity = identities.of_stage(before.fingerprint, self.step_fingerprint(link, batch), draw)
+            identity = identities.of_stage(before.fingerprint, self._step_fingerprint(link, batch), draw)
             step, depth = str(link), before.depth + 1
             text = before.composition if link.recompression else _joined(before.composition, step)
             # Both begin with the same links, so equal lengths are equal chains.
@@ -218,12 +219,21 @@ class Planner:
             depends = self._depends[id(link)] = ("edits" in link.intervention.needs, link.intervention.seeded)
         return depends
 
+    def _edit_batch(self, link: Link, replicate: int | None) -> int | None:
+        """The number of the edit batch that a step reads of a replicate's."""
+        batch = batch_of(link.intervention)
+        return None if replicate is None else edit_batch_number(replicate, batch, self.spec.replicates)
+
     def step_fingerprint(self, link: Link, replicate: int | None) -> str:
         """Identity of one applied step, see `identity.of_step`."""
-        key = (str(link), replicate)
+        edits, _ = self._depends_on(link)
+        return self._step_fingerprint(link, self._edit_batch(link, replicate) if edits else None)
+
+    def _step_fingerprint(self, link: Link, batch: int | None) -> str:
+        key = (str(link), batch)
         if key not in self._steps:
             needs = sorted(link.intervention.needs)
-            data = {name: self.identity.part(name, replicate if name == "edits" else None) for name in needs}
+            data = {name: self.identity.part(name, batch if name == "edits" else None) for name in needs}
             self._steps[key] = identities.of_step(link, data)
         return self._steps[key]
 

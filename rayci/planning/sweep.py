@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayci import registry
-from rayci.context import Context
+from rayci.context import Context, edit_batch
 from rayci.criterion import Criterion
 from rayci.data import collect
 from rayci.data.data_presets import Pair
@@ -27,6 +27,7 @@ from rayci.planning import identity
 from rayci.planning.plan import Planner
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
+from rayci.settings import batch_of, edit_batch_number
 
 if TYPE_CHECKING:
     from rayci.subject import Subject
@@ -179,13 +180,15 @@ class Sweep:
     def _parts(self) -> dict[tuple[str, int | None], str]:
         return {}
 
-    def part(self, name: str, replicate: int | None) -> str:
-        key = (name, replicate)
+    def part(self, name: str, batch: int | None) -> str:
+        key = (name, batch)
         if key not in self._parts:
-            records = self.context(replicate).edits if replicate is not None else self.data.part(name)
+            records: Sequence[Any] = self.data.part(name)
+            if batch is not None:
+                records = edit_batch(self.data, self.spec.seed, batch, self.spec.edit_batch)
             shots = [record_identity(record) for record in self.data.shots.get(name, ())]
             more: dict[str, Any] = {"shots": shots} if shots else {}
-            if replicate is None and name in self.data.arranged:
+            if batch is None and name in self.data.arranged:
                 more["arranged"] = True  # other batches are taken from the same records
             if more:
                 more["records"] = [record_identity(record) for record in records]
@@ -194,12 +197,14 @@ class Sweep:
 
     def context(self, replicate: int | None = None, seed: int | None = None) -> Context:
         """The context of one replicate and seed."""
-        return Context(self.data, self.spec.seed, seed or 0, replicate or 0, self.spec.edit_batch)
+        spec = self.spec
+        return Context(self.data, spec.seed, seed or 0, replicate or 0, spec.edit_batch, replicates=spec.replicates)
 
     def criterion_fingerprint(self, criterion: Criterion, replicate: int | None, seed: int | None) -> str:
         """Identity of a measurement, see `identity.of_measurement`; replicate and seed are those of `context`."""
-        batch = replicate if criterion.per_edit_batch else None
-        draw = (self.spec.seed, seed or 0, replicate or 0) if criterion.seeded else None
+        number = edit_batch_number(replicate or 0, batch_of(criterion), self.spec.replicates)
+        batch = number if criterion.per_edit_batch else None
+        draw = (self.spec.seed, seed or 0, number) if criterion.seeded else None
         key = (criterion.name, batch, draw)
         if key not in self._measurements:  # asked for every row of a large table
             data = {part: self.part(part, batch if part == "edits" else None) for part in sorted(criterion.needs)}

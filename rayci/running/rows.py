@@ -202,7 +202,6 @@ def _cells(sweep: Sweep, trial: Trial, stage: Stage) -> Iterator[StepCell]:
 
 def _cell(sweep: Sweep, link: Link, replicate: int | None) -> StepCell:
     intervention = link.intervention
-    uses_edits = "edits" in intervention.needs
     return StepCell(
         kind=intervention.kind,
         method=intervention.name,
@@ -210,7 +209,7 @@ def _cell(sweep: Sweep, link: Link, replicate: int | None) -> StepCell:
         strength=intervention.gamma,
         settings=canonical_json(intervention.effective()),
         recompression=link.recompression,
-        fingerprint=sweep.planner.step_fingerprint(link, replicate if uses_edits else None),
+        fingerprint=sweep.planner.step_fingerprint(link, replicate),
     )
 
 

@@ -35,6 +35,7 @@ class TestLowRank(OnASmallModel):
         "retain_weight": 1.0,
         "storage": "bfloat16",
         "micro_tokens": 40,
+        "batch": 1,
     }
 
     def make(self) -> Intervention:
@@ -53,6 +54,7 @@ class TestPlainLowRank(OnASmallModel):
         "max_tokens": 8,
         "storage": "bfloat16",
         "micro_tokens": 40,
+        "batch": 1,
     }
 
     def make(self) -> Intervention:
@@ -78,6 +80,7 @@ class TestMemit(OnASmallModel):
         "storage": "bfloat16",
         "z_batch": 3,
         "forward_batch": 5,
+        "batch": 1,
     }
 
     def make(self) -> Intervention:

@@ -15,8 +15,10 @@ import torch
 
 from rayci import registry
 from rayci.conformance import CompressorConformance, CriterionConformance, InterventionConformance
+from rayci.conformance.bench import EDITS
 from rayci.conformance.settings_rules import SettingsRules
 from rayci.context import Context
+from rayci.data.records import EditRecord, QuestionAnswer
 from rayci.intervention import Compressor, Intervention
 from rayci.interventions.compression.rtn import RoundToNearest
 from rayci.interventions.compression.wanda import Wanda
@@ -80,6 +82,7 @@ class TestFineTuning(InterventionConformance):
         "max_change": 1e-3,
         "storage": "bfloat16",
         "micro_tokens": 40,
+        "batch": 1,
     }
 
     def make(self) -> Intervention:
@@ -99,10 +102,10 @@ def criterion_suite(name: str, **values: Any) -> type[CriterionConformance]:
 
 
 class _EditSuite(CriterionConformance):
-    """On edits to what the model knows, with questions about what follows from them, and a chat template."""
+    """On edits to what the model knows, and a second batch to what it does not; with a chat template."""
 
     name: ClassVar[str]
-    other_values: ClassVar[Mapping[str, Any]] = {"chat": True, "forward_tokens": 64}
+    other_values: ClassVar[Mapping[str, Any]] = {"chat": True, "forward_tokens": 64, "batch": 1}
 
     def make(self) -> Any:
         return registry.criterion(self.name)()
@@ -114,10 +117,15 @@ class _EditSuite(CriterionConformance):
 
     def context(self) -> Context:
         context = super().context()
-        edits = tuple(
-            replace(edit, target_new=edit.ground_truth, portability=edit.locality[:1]) for edit in context.data.edits
-        )
-        return replace(context, data=replace(context.data, edits=edits))
+        first = tuple(_asked(edit, edit.ground_truth, edit.locality) for edit in context.data.edits[:EDITS])
+        strange = (replace(question, answer="nobody") for question in first[0].locality)
+        second = (_asked(first[0], "nobody", tuple(strange)),) * EDITS
+        data = replace(context.data, edits=(*first, *second), arranged=frozenset({"edits"}))
+        return replace(context, data=data)
+
+
+def _asked(edit: EditRecord, target: str, locality: tuple[QuestionAnswer, ...]) -> EditRecord:
+    return replace(edit, target_new=target, locality=locality, portability=locality[:1])
 
 
 def edit_suite(name: str, **members: Any) -> type[_EditSuite]:
@@ -128,7 +136,9 @@ def edit_suite(name: str, **members: Any) -> type[_EditSuite]:
 TestEditSuccess = edit_suite("edit_success")
 TestEditGeneralization = edit_suite("edit_generalization")
 TestEditLocality = edit_suite("edit_locality")
-TestEditLocalityAgreement = edit_suite("edit_locality_agreement", unread={"chat": "stage 0 agrees with itself"})
+TestEditLocalityAgreement = edit_suite(
+    "edit_locality_agreement", unread=dict.fromkeys(("chat", "batch"), "stage 0 agrees with itself")
+)
 TestEditPortability = edit_suite("edit_portability")
 TestEditNaturalStop = edit_suite("edit_natural_stop")
 TestEditExactMatch = edit_suite("edit_exact_match")

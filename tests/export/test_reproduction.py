@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rayci.export.building import draws
 from rayci.export.reproduction import reproduce
 from rayci.export.wanted import Wanted, of_model, of_spec
 from rayci.planning.spec import Spec
@@ -15,6 +16,7 @@ from rayci.planning.sweep import Sweep
 from rayci.testbed import checkpoint
 
 METHODS: dict[str, Any] = {
+    "ft": {},
     "memit": {"clamp": 3, "layers": {"sweep": [[1], [1, 2]]}},
     "wanda": {"sequences": 8, "sparsity": {"sweep": ["2:4", 0.5]}},
     "rtn": {"bits": {"sweep": [3, 4]}, "group_size": 32},
@@ -35,6 +37,7 @@ def opened(**keys: Any) -> Sweep:
         ({"recompress": "reproject"}, "rtn@3 > gd > rtn@4", 0, 0, 3),
         ({"recompress": "refit"}, "rtn@3 > gd", 0, 0, 2),  # before it is re-compressed
         ({"preset": "testbed", "attention": "eager", "resources": {"threads": 2}}, "rtn@4{keep_zeros=true}", 0, 0, 1),
+        ({"replicates": 3, "edit_batch": 5}, "ft > ft{batch=1} > rtn@4", 1, 0, 3),
         ({}, "rtn@4", 0, 0, 0),
     ],
 )
@@ -48,7 +51,15 @@ def test_the_stage_has_its_fingerprint_again(
     assert again.stage.fingerprint == wanted.stage.fingerprint
     assert again.stage.chain == wanted.stage.chain
     assert again.sweep.spec.resources.threads == sweep.spec.resources.threads
-    assert len(again.sweep.planner.plan().trials) <= (replicate + 1) * (seed + 1)
+    batched = "batch=" in chain  # then the number of replicates decides which edits these are
+    assert len(again.sweep.planner.plan().trials) <= (3 if batched else replicate + 1) * (seed + 1)
+
+
+def test_a_card_names_every_edit_batch() -> None:
+    sweep = opened(replicates=3, edit_batch=5)
+    trial = sweep.planner.trial("ft > rtn@4 > ft{batch=2}", 1, 0)
+    said = [draws(Wanted(sweep, trial, depth)) for depth in (0, 1, 3)]
+    assert said == ["seed 0", "edit batch 1 of 5 edits, seed 0", "edit batches 1, 7 of 5 edits, seed 0"]
 
 
 def test_a_composition_on_a_model_is_such_a_spec_too(tmp_path: Path) -> None:

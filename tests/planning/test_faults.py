@@ -45,7 +45,7 @@ criteria: [perplexity, utility]
 """
 EXPECTED = (
     ("14: criteria.utility", "utility needs utility"),
-    ("4: replicates", "replicate 1 needs edits 2 to 4, there are 2"),
+    ("4: replicates", "2 edit batches of 2 need 4 edits, there are 2"),
     ("7: interventions.memit", "layer 9 does not exist"),
     ("8: interventions.gptq.group_size", "group_size 50 does not divide the 128 columns"),
     ("9: interventions.wanda.sparsity", "has 128 columns, which groups of 2:5 do not fill"),
@@ -104,7 +104,7 @@ def test_nothing_is_downloaded_for_a_sweep_that_is_wrong(monkeypatch: pytest.Mon
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
     values = {"name": "x", "model": "owner/name-8b", "data": "testbed", "edit_batch": 10**6}
-    with pytest.raises(RequestError, match="replicate 0 needs edits"):
+    with pytest.raises(RequestError, match="1 edit batch of 1000000 need"):
         Sweep.open(Spec.model_validate({**values, "interventions": {"ft": {}}, "criteria": ["perplexity"]}))
 
 

@@ -45,7 +45,7 @@ CASES: dict[str, tuple[str, int | None, str]] = {
     "replicates is a word": (edit("replicates: 2", "replicates: two"), 2, "replicates"),
     "replicates is zero": (edit("replicates: 2", "replicates: 0"), 2, "replicates"),
     "replicates is negative": (edit("replicates: 2", "replicates: -3"), 2, "replicates"),
-    "more replicates than edits": (edit("replicates: 2", "replicates: 900"), 2, "replicate 899"),
+    "more replicates than edits": (edit("replicates: 2", "replicates: 900"), 2, "900 edit batches"),
     "seed is a list": (GOOD + "seed: [1]\n", 7, "seed"),
     "strength out of range": (edit("0.5]", "1.5]"), 5, "1.5"),
     "negative strength": (edit("0.5]", "-0.5]"), 5, "-0.5"),

@@ -45,7 +45,7 @@ from rayci.interventions.trainer import projection_weights
 from rayci.kinds import Kind
 from rayci.model import modules
 from rayci.model.step_memory import Storage
-from rayci.settings import ForwardBatch
+from rayci.settings import ForwardBatch, OfEditBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
 
@@ -65,7 +65,7 @@ class Written:
     """What had to be damped."""
 
 
-class ClosedForm(Intervention):
+class ClosedForm(OfEditBatch, Intervention):
     """Closed-form update of `mlp_out` weights that makes subjects recall new facts."""
 
     kind: ClassVar[Kind] = Kind.EDIT
@@ -153,13 +153,14 @@ class ClosedForm(Intervention):
         return len(self.contexts or (BARE, *STARTS)) + 1
 
     def operations(self, work: Workload) -> Effort:
-        """C from the blocks up to the last layer, once for all edit batches; the search in the blocks above it; ΔW."""
+        """C from the blocks up to the last layer, once for all replicates; the search in the blocks above it; ΔW."""
         depth, layers, prompts = work.depth(self.layers[-1]), len(self.layers), work.edits * self._prompts
         keys = work.forward_operations(prompts * (work.texts.edit + self.context_tokens), layers * depth)
         passes = self.passes * -(-work.edits // self.edits_at_once)
         read = prompts * work.texts.edit // 2  # what follows the lookup token
         search = work.forward_operations(read * self.passes, 1 - depth, passes=passes)
-        return self.text_operations(work) / work.replicates + keys + 3 * search + self.formula_operations(work)
+        makers = work.replicates if self.batch == 0 else 1  # a later batch starts from its replicate's own weights
+        return self.text_operations(work) / makers + keys + 3 * search + self.formula_operations(work)
 
     def text_operations(self, work: Workload) -> Effort:
         """What `statistics` takes."""

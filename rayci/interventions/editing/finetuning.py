@@ -27,6 +27,7 @@ from rayci.interventions.trainer import MICRO_TOKENS, MicroTokens, Trainer, adam
 from rayci.kinds import Kind
 from rayci.model.encoding import Batch
 from rayci.model.step_memory import Storage
+from rayci.settings import OfEditBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
 
@@ -46,7 +47,7 @@ def item_cross_entropy(picked: Tensor, mask: Tensor) -> Tensor:
     return -(picked.sum(-1) / mask.sum(-1)).mean()
 
 
-class FineTuning(Intervention):
+class FineTuning(OfEditBatch, Intervention):
     """Fine-tuning of `mlp_out` weights on the edits of one batch."""
 
     name: ClassVar[str] = "ft"

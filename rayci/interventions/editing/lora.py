@@ -37,6 +37,7 @@ from rayci.kinds import Kind
 from rayci.model.encoding import Batch, chunks, encode_texts
 from rayci.model.likelihood import divergences, in_chunks
 from rayci.model.step_memory import Storage
+from rayci.settings import OfEditBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
 
@@ -51,7 +52,7 @@ class _Needs:
         return frozenset({"edits", "retain"} if settings is not None and settings.retain_weight else {"edits"})
 
 
-class LowRank(Intervention):
+class LowRank(OfEditBatch, Intervention):
     """Low-rank adapters on q and v (or the fused projection) of every block, merged afterwards."""
 
     name: ClassVar[str] = "lora"
