@@ -218,6 +218,11 @@ class Intervention(Settings, ABC):
         """The value of γ, or None for a method without one."""
         return None if self.strength is None else float(getattr(self, self.strength.name))
 
+    @property
+    def asked_at(self) -> float | str | None:
+        """What stands behind the `@` of the step: γ, or a word that says γ and more."""
+        return self.gamma
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -230,8 +235,9 @@ class Applied:
 
     def __str__(self) -> str:
         """`wanda@0.5`, or `refit(wanda@0.5)`."""
-        gamma = self.intervention.gamma
-        name = self.intervention.name if gamma is None else f"{self.intervention.name}@{gamma:g}"
+        asked = self.intervention.asked_at
+        said = asked if isinstance(asked, str) else f"{asked:g}" if asked is not None else None
+        name = self.intervention.name if said is None else f"{self.intervention.name}@{said}"
         return f"{self.recompression}({name})" if self.recompression else name
 
     def is_of(self, intervention: Intervention) -> bool:
@@ -267,6 +273,10 @@ class Compressor(Intervention):
     def dropped_share(self, subject: Subject, receipt: Receipt) -> float:
         """Share of the linears' weights that it took out of the model; of the others it claims `nominal_bits`."""
         return 0.0
+
+    def claimed_bits(self, subject: Subject) -> float:
+        """`nominal_bits`, with what depends on the shapes of the subject's linears."""
+        return self.nominal_bits()
 
     @abstractmethod
     def measured_bits(self, linear: str, weight: Tensor, receipt: Receipt) -> Tensor:

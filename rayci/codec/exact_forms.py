@@ -21,18 +21,19 @@ from torch import Tensor
 
 from rayci.codec import bit_fields
 from rayci.codec.level_codes import level_codes
-from rayci.interventions.compression.grid import Grid
+from rayci.interventions.compression import kept_grids
+from rayci.interventions.compression.grid import Even, Grid
 from rayci.model.weight_bits import bits_of
 
 Kept = Sequence[Mapping[str, Tensor]]
-"""What the receipt of each step keeps: `<linear>` a packed mask, `<linear>.scale`, `.zero`, `.index` a grid."""
+"""What the receipt of each step keeps: `<linear>` a packed mask, or a grid as `kept_grids` says."""
 Form = Mapping[str, Any]
 """JSON values: `form`, `step` (whose mask or grid; None: a mask of its own), `width` and `lowest` of codes."""
 Choice = tuple[Form | None, dict[str, Tensor]]
 """A form, None for dense, and what it stores under the weight's name with these endings."""
 
-_CODES = (-128, 255)
-"""Lowest and highest code of any grid of up to 8 bits."""
+_EVEN = Even(-128, 255)
+"""All codes of levels a scale apart, of up to 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,9 @@ def _masked(name: str, needed: Tensor, allowed: Tensor, kept: Kept) -> Choice:
 
 def _grid(kept: Mapping[str, Tensor], name: str, weight: Tensor) -> Grid | None:
     """The grid that a step kept for `weight [out, in]`; None where it kept none that fits."""
-    parts = [kept.get(f"{name}.{part}") for part in ("scale", "zero", "index")]
-    scale, zero, index = (None if part is None else part.to(weight.device) for part in parts)
-    if scale is None or zero is None or weight.dim() != 2 or scale.dim() != 2 or scale.shape != zero.shape:
+    grid = kept_grids.restore(kept, name, _EVEN, weight.device)
+    if grid is None or weight.dim() != 2 or any(len(part) != len(weight) or part.dim() != 2 for part in grid.parts):
         return None
-    rows, columns = weight.shape
-    fits = columns % scale.shape[1] == 0 if index is None else len(index) == columns
-    return Grid(scale, zero, *_CODES, index) if fits and len(scale) == rows else None
+    columns, groups = weight.shape[1], {part.shape[1] for part in grid.parts}
+    fits = columns % max(groups) == 0 if grid.index is None else len(grid.index) == columns
+    return grid if fits and len(groups) == 1 else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -17,14 +15,13 @@ _AT_ONCE = 2**20
 def level_codes(weight: Tensor, grid: Grid) -> Tensor | None:
     """Codes of `weight [out, in]`, int16, that the grid gives back bit for bit; None where it does not.
 
-    Codes are read from the weights, which decides them: neighbours are a whole scale apart, and no
-    dtype rounds a product of at most 2^8 scales by half of one.
+    Codes are read from the weights, which decides them: no dtype rounds a level by half of what lies between it and
+    its neighbour.
     """
     found = []
     rows = max(1, _AT_ONCE // max(1, weight.shape[1]))
     for start in range(0, len(weight), rows):
-        part, here = weight[start : start + rows], slice(start, start + rows)
-        own = replace(grid, scale=grid.scale[here], zero=grid.zero[here])
+        part, own = weight[start : start + rows], grid.rows(slice(start, start + rows))
         codes = own.codes(part)
         if not same_bits(own.values(codes).to(weight.dtype), part):
             return None

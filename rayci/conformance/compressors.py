@@ -18,7 +18,7 @@ from rayci.subject import Subject
 
 
 class CompressorConformance(InterventionConformance):
-    """`InterventionConformance` and what `reproject`, `nominal_bits` and `measured_bits` promise."""
+    """`InterventionConformance` and what `reproject`, `claimed_bits` and `measured_bits` promise."""
 
     bits_tolerance: ClassVar[float] = 0.02
     """Relative gap that rounding of counts may leave between measured and claimed bits."""
@@ -69,7 +69,7 @@ class CompressorConformance(InterventionConformance):
             weight = modules.weight(module)
             shape = made.measured_bits(name, weight, receipt).shape
             assert shape == weight.shape, f"measured_bits of {name} has shape {tuple(shape)}"
-        claimed = (1 - made.dropped_share(subject, receipt)) * made.nominal_bits()
+        claimed = (1 - made.dropped_share(subject, receipt)) * made.claimed_bits(subject)
         measured = self.measured(subject, made, receipt)
         assert abs(measured - claimed) <= self.bits_tolerance * claimed, (
             f"claims {claimed:g} bits, measured {measured:g}"

@@ -51,8 +51,8 @@ class AverageBits(_OfWeights):
     """Average bits per weight, measured on the weights as they are now.
 
     Each applied compressor says which weights still are on its mask (an exact zero: 1 bit; in a block that was
-    dropped: none) or on its grid (a whole group: bits + 32/group); what none of them holds counts 16. Counting the
-    distinct levels of a group would not do: 128 dense weights have fewer than 2⁸ of them.
+    dropped: none) or on its grid (a whole group: bits + what is stored beside it); what none of them holds counts
+    16. Counting the distinct levels of a group would not do: 128 dense weights have fewer than 2⁸ of them.
     """
 
     name: ClassVar[str] = "avg_bits"
@@ -84,7 +84,7 @@ class NominalBits(_OfWeights):
             elif compressor.prunes:
                 zeros = max(zeros, compressor.gamma or 0.0)
             else:
-                bits = compressor.nominal_bits()
+                bits = compressor.claimed_bits(subject)
         claimed = (1 - dropped) * (zeros + (1 - zeros) * bits)
         return Reading(claimed, sum(modules.weight(m).numel() for _, m in subject.linears()))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rayci.codec.level_codes import level_codes
-from rayci.interventions.compression.grid import Grid
+from rayci.interventions.compression.grid import Even, Grid
 
 
 class OffGridError(Exception):
@@ -33,13 +33,15 @@ class Codes:
 
         Raises OffGridError where a weight is off the grid (an edit moved it), or the format has no place for the grid.
         """
+        if not isinstance(grid.levels, Even) or grid.zero is None:
+            raise OffGridError("its levels are not a scale apart, and no other grid is packed")
         if grid.index is not None:
             raise OffGridError("its groups are no runs of columns (act_order)")
         codes = level_codes(weight, grid)
         if codes is None:
             raise OffGridError("its weights are off the grid")
         half = 2 ** (bits - 1)
-        offset = grid.low + half
+        offset = grid.levels.low + half
         zero = grid.zero - offset
         if bool((zero < -half).any()) or bool((zero >= half).any()):
             raise OffGridError("a group whose weights have one sign has its zero beyond its levels")

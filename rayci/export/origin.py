@@ -75,5 +75,5 @@ def settings_of(steps: Iterable[Applied]) -> list[tuple[str, str, dict[str, Any]
 
 def _text(step: Applied) -> str:
     method = step.intervention
-    text = str(Step(method.name, method.gamma))
+    text = str(Step(method.name, method.asked_at))
     return f"{step.recompression}({text})" if step.recompression else text

@@ -15,6 +15,7 @@ from rayci.planning.yaml_source import scalar
 
 _STEP = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)(?:@(?P<strength>[^\s{}@>]+))?\s*(?:\{(?P<settings>.*)\})?", re.DOTALL)
 _RATIO = re.compile(r"[0-9]{1,4}:[0-9]{1,4}")
+_WORD = re.compile(r"[a-z][a-z0-9_]*")
 _NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 _TOKEN = re.compile(r"""(?<=[=,\[{:\s])(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')|.""", re.DOTALL)
 """A quoted text where YAML has one, at the start of a value; or one character."""
@@ -26,7 +27,7 @@ class Step:
 
     method: str
     strength: float | str | None = None
-    """A number, or `n:m` for semi-structured sparsity."""
+    """A number, `n:m` for semi-structured sparsity, or a word that the method knows: a number format."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     _text: str = field(default="", init=False, repr=False, compare=False)
 
@@ -88,12 +89,12 @@ def _parse_step(part: str, whole: str) -> Step:
 
 
 def read_strength(text: str, step: str) -> float | str:
-    """γ from its text form, a number or `n:m`; RequestError that names the step where it is neither."""
-    if _RATIO.fullmatch(text):
+    """γ from its text form, a number, `n:m` or a word; RequestError that names the step where it is none of them."""
+    if _RATIO.fullmatch(text) or _WORD.fullmatch(text):
         return text
     if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
         return number
-    raise RequestError(f"cannot read strength {text!r} of {step!r}", allowed="a number, or n:m")
+    raise RequestError(f"cannot read strength {text!r} of {step!r}", allowed="a number, n:m, or a number format")
 
 
 def _split(text: str, separator: str) -> list[str]:

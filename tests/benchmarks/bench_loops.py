@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from rayci.interventions.compression.columns import Rule, sweep
-from rayci.interventions.compression.gptq import Rounding
 from rayci.interventions.compression.grid import including_zero
 from rayci.interventions.compression.hessian import inverse_factor, objective
 from rayci.interventions.compression.lowest import lowest_in_matrix
 from rayci.interventions.compression.replay import Replays
 from rayci.interventions.compression.sparsegpt import Saliency
 from rayci.interventions.gram import Gram
+from tests.interventions.gptq_rule import rounding
 from tests.interventions.surgery import correlated, random
 
 pytestmark = [pytest.mark.bench, pytest.mark.gpu]
@@ -146,8 +146,8 @@ def test_columns(method: str) -> None:
         return eager_sweep(weight, factor, EagerRounding() if method == "gptq" else EagerSaliency(factor))
 
     def now() -> Tensor:
-        rounding: Rule = Rounding(BITS, GROUP, symmetric=True)
-        rule = rounding if method == "gptq" else Saliency(factor, [ROWS], SPARSITY)
+        nearest: Rule = rounding(BITS, GROUP, symmetric=True)
+        rule = nearest if method == "gptq" else Saliency(factor, [ROWS], SPARSITY)
         return sweep(weight, factor, BLOCK, rule, replays)
 
     losses = [objective(found - weight, hessian) for found in (now(), before())]
@@ -175,7 +175,7 @@ def test_experts() -> None:
         for weight, hessian in zip(weights.split(16), hessians.split(16), strict=True):
             factor = inverse_factor(hessian, 0.01)
             assert factor is not None
-            found.append(sweep(weight, factor, BLOCK, Rounding(BITS, GROUP, symmetric=True), replays))
+            found.append(sweep(weight, factor, BLOCK, rounding(BITS, GROUP, symmetric=True), replays))
         return torch.cat(found)
 
     losses = [sum(map(objective, found - weights, hessians)) for found in (now(), before())]

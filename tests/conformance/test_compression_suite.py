@@ -68,6 +68,7 @@ class TestGPTQ(OnFewChannels):
     other_values: ClassVar[Mapping[str, Any]] = {
         "bits": 3,
         "group_size": 8,
+        "grid": "nf4",
         "symmetric": False,
         "act_order": False,
         "static_groups": True,

@@ -53,21 +53,26 @@ class TestWandaTwoOfFour(CompressorConformance):
 
 class TestRoundToNearest(CompressorConformance):
     unread: ClassVar[Mapping[str, str]] = {"keep_zeros": "the testbed's weights hold no zeros"}
-    other_values: ClassVar[Mapping[str, Any]] = {"bits": 3, "group_size": 64, "range": "absmax"}
+    other_values: ClassVar[Mapping[str, Any]] = {"bits": 3, "group_size": 64, "range": "absmax", "grid": "nf4"}
 
     def make(self) -> Compressor:
         return RoundToNearest(bits=4)
 
 
 class TestRoundToNearestAbsmax(TestRoundToNearest):
-    other_values: ClassVar[Mapping[str, Any]] = {"bits": 8, "group_size": 32, "range": "absmax_tensor"}
+    other_values: ClassVar[Mapping[str, Any]] = {
+        "bits": 8,
+        "group_size": 32,
+        "range": "absmax_tensor",
+        "grid": "nf4",
+    }
 
     def make(self) -> Compressor:
         return RoundToNearest(bits=4, group_size=-1, range="absmax")
 
 
 class TestRoundToNearestAbsmaxTensor(TestRoundToNearest):
-    other_values: ClassVar[Mapping[str, Any]] = {"bits": 8, "range": "minmax"}
+    other_values: ClassVar[Mapping[str, Any]] = {"bits": 8, "range": "minmax", "grid": "nf4"}
 
     def make(self) -> Compressor:
         return RoundToNearest(bits=4, range="absmax_tensor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,12 +15,12 @@ from rayci import registry
 from rayci.context import Context
 from rayci.interventions.compression.alike import together
 from rayci.interventions.compression.columns import Rule, replace, sweep
-from rayci.interventions.compression.gptq import Rounding
-from rayci.interventions.compression.grid import Grid, including_zero
+from rayci.interventions.compression.grid import including_zero
 from rayci.interventions.compression.hessian import Curvature, factors, inverse_factor, objective
 from rayci.interventions.compression.replay import Replays
 from rayci.interventions.compression.sparsegpt import Saliency
 from rayci.testbed import collection
+from tests.interventions.gptq_rule import rounding
 from tests.interventions.surgery import correlated, gram, random
 from tests.models import differing, tiny, weights
 
@@ -37,13 +38,13 @@ def problem(seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def as_read(weight: Tensor, factor: Tensor) -> Rule:
-    return Rounding(3, 24, symmetric=True, zeros=weight.abs() < 0.1)
+    return rounding(3, 24, symmetric=True, zeros=weight.abs() < 0.1)
 
 
 def as_laid(weight: Tensor, factor: Tensor) -> Rule:
     laid = including_zero(weight, 4, 12, symmetric=False)
     order = factor.diagonal(dim1=-2, dim2=-1).argsort()
-    return Rounding(4, 12, symmetric=False, laid=Grid(laid.scale, laid.zero, 0, 15, order // 12))
+    return rounding(4, 12, symmetric=False, laid=dataclasses.replace(laid, index=order // 12))
 
 
 def half(weight: Tensor, factor: Tensor) -> Rule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +12,14 @@ from torch import Tensor
 from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
 from rayci.interventions.compression.columns import sweep
-from rayci.interventions.compression.gptq import GPTQ, Rounding
+from rayci.interventions.compression.gptq import GPTQ
 from rayci.interventions.compression.grid import Grid, including_zero
 from rayci.interventions.compression.hessian import inverse_factor, objective
 from rayci.interventions.compression.walk import walk
 from rayci.interventions.compression.wanda import Wanda
 from rayci.model import modules
 from rayci.testbed import collection
+from tests.interventions.gptq_rule import rounding
 from tests.interventions.surgery import correlated, damped, gram, operate, random
 from tests.models import ARCHITECTURES, differing, tiny, weights
 
@@ -42,7 +44,7 @@ def label(form: dict[str, Any]) -> str:
 def quantised(weight: Tensor, hessian: Tensor, bits: int, group: int, block: int = 128, **given: Any) -> Tensor:
     factor = inverse_factor(hessian, given.pop("damping", 0.0))
     assert factor is not None
-    return sweep(weight, factor, block, Rounding(bits, group, **{"symmetric": False, **given}))
+    return sweep(weight, factor, block, rounding(bits, group, **{"symmetric": False, **given}))
 
 
 # Column 0 gives half of its error to column 1, column 2 all of its error to column 3.
@@ -164,7 +166,7 @@ def test_activation_order_takes_the_largest_channels_first(static: bool) -> None
     receipt = subject.apply(GPTQ(bits=3, act_order=True, static_groups=static, **SMALL), CONTEXT)
     order = hessian.diagonal().argsort(descending=True)
     grid = including_zero(weight, 3, 16, symmetric=True)
-    placed = Grid(grid.scale, grid.zero, 0, 7, order // 16) if static else None
+    placed = replace(grid, index=order // 16) if static else None
     turned = quantised(weight[:, order], hessian[order][:, order], 3, 16, damping=0.01, symmetric=True, laid=placed)
     close = torch.isclose(modules.weight(module), turned[:, order.argsort()], rtol=1e-4, atol=1e-5)
     assert close.double().mean() >= 0.999

@@ -13,6 +13,7 @@ from torch import nn
 from rayci import registry
 from rayci.context import Context
 from rayci.intervention import Compressor, Intervention
+from rayci.interventions.compression.grid import Even
 from rayci.interventions.compression.quantiser import Quantiser
 from rayci.kinds import Recompress
 from rayci.model import loading, modules
@@ -143,8 +144,9 @@ def test_a_quantised_model_is_one_of_plain_linears(
         grid = quantiser.grid_in(receipt.kept, name, module.weight.device)
         codes = grid.codes(modules.weight(module))
         assert codes.equal(codes.round())
-        assert grid.low <= codes.min()
-        assert codes.max() <= grid.high == grid.low + 2**bits - 1
+        assert isinstance(grid.levels, Even)
+        assert grid.levels.low <= codes.min()
+        assert codes.max() <= grid.levels.high == grid.levels.low + 2**bits - 1
         assert grid.values(codes).equal(modules.weight(module)), name
 
     subject.model.save_pretrained(tmp_path)

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from rayci.context import Context
 from rayci.interventions.compression.columns import sweep
-from rayci.interventions.compression.gptq import Rounding
 from rayci.interventions.compression.grid import including_zero
 from rayci.interventions.compression.hessian import hessians, inverse_factor
 from rayci.interventions.compression.walk import walk
 from rayci.testbed import collection
+from tests.interventions.gptq_rule import rounding
 from tests.interventions.surgery import correlated, gram, random
 from tests.models import tiny
 
@@ -44,8 +44,8 @@ def test_it_rounds_as_the_published_loops_do(rows: int, columns: int, bits: int)
     assert factor is not None
     weight, others = random(rows, columns, 0), random(32, columns, 1)
     expected = in_the_published_order(weight, factor, bits, 64, 64)
-    assert sweep(weight, factor, 64, Rounding(bits, 64, symmetric=True)).equal(expected)
-    together = sweep(torch.cat([others, weight]), factor, 64, Rounding(bits, 64, symmetric=True))
+    assert sweep(weight, factor, 64, rounding(bits, 64, symmetric=True)).equal(expected)
+    together = sweep(torch.cat([others, weight]), factor, 64, rounding(bits, 64, symmetric=True))
     assert together[32:].equal(expected)
 
 

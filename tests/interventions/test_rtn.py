@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rayci.context import Context
 from rayci.errors import InterventionError, RequestError
-from rayci.interventions.compression.grid import absmax, asymmetric
+from rayci.interventions.compression.grid import Even, absmax, asymmetric
 from rayci.interventions.compression.rtn import RoundToNearest
 from rayci.interventions.compression.wanda import Wanda
 from rayci.model import modules
@@ -68,7 +68,7 @@ MATRIX = torch.tensor([[-4.0, 1.0, 3.0, 4.0], [1.0, 0.9, -1.0, 2.0]])
 def test_absmax_per_channel_by_hand() -> None:
     # row 0: Δ = 4/2 = 2, codes −2, .5 → 0, 1.5 → 2 clamped to 1, 2 clamped to 1; row 1: Δ = 1, codes 1 1 −1 1
     grid = absmax(MATRIX, 2, 4)
-    assert (grid.low, grid.high) == (-2, 1)
+    assert grid.levels == Even(-2, 1)
     assert grid.round(MATRIX).tolist() == [[-4.0, 0.0, 2.0, 2.0], [1.0, 1.0, -1.0, 1.0]]
 
 

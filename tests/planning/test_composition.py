@@ -51,7 +51,7 @@ def test_steps(text: str, step: Step) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", ">", "ft >", "ft >> wanda", "wanda@", "wanda@half", "ft{lr}", "ft{lr=1,lr=2}", "4bit"]
+    "text", ["", " ", ">", "ft >", "ft >> wanda", "wanda@", "wanda@1/2", "ft{lr}", "ft{lr=1,lr=2}", "4bit"]
 )
 def test_unreadable(text: str) -> None:
     with pytest.raises(RequestError):

@@ -38,7 +38,8 @@ from rayci.interventions.compression.awq_scales import RATIOS, Quantise, Scaling
 from rayci.interventions.compression.calibration import Calibrated
 from rayci.interventions.compression.folding import Fold, check_folds, fold, folded, folds
 from rayci.interventions.compression.grid import Grid, activation_aware
-from rayci.interventions.compression.quantiser import Quantiser, keep
+from rayci.interventions.compression.kept_grids import keep
+from rayci.interventions.compression.quantiser import Quantiser
 from rayci.interventions.compression.walk import BlockInputs, walk
 from rayci.model import modules
 from rayci.subject import Subject

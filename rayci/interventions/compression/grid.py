@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """w = (code − zero) · scale with low ≤ code ≤ high, per group of columns of a row."""
+class Levels(Protocol):
+    """What codes stand for. Scales, and zeros where there are some, are as many as weights, or broadcast."""
 
-    scale: Tensor
-    """fp32 `[out, groups]`, never 0."""
-    zero: Tensor
-    """fp32 `[out, groups]`, whole numbers."""
+    def codes(self, weight: Tensor, scale: Tensor, *zero: Tensor) -> Tensor:
+        """Codes of fp32 weights, whole numbers in fp32."""
+
+    def values(self, codes: Tensor, scale: Tensor, *zero: Tensor) -> Tensor:
+        """The weights that codes stand for, fp32."""
+
+    def nearest(self, weight: Tensor, scale: Tensor, *zero: Tensor) -> Tensor:
+        """`values` of `codes`: the nearest level of every fp32 weight, fp32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Even:
+    """Levels a scale apart: w = (code − zero) · scale with low ≤ code ≤ high; halves round to even."""
+
     low: int
     high: int
+
+    def codes(self, weight: Tensor, scale: Tensor, *zero: Tensor) -> Tensor:
+        """Codes of fp32 weights, whole numbers in fp32."""
+        return torch.round(weight / scale).add_(*zero).clamp_(self.low, self.high)
+
+    def values(self, codes: Tensor, scale: Tensor, *zero: Tensor) -> Tensor:
+        """The weights that codes stand for, fp32."""
+        return torch.sub(codes, *zero).mul_(scale)
+
+    def nearest(self, weight: Tensor, scale: Tensor, *zero: Tensor) -> Tensor:
+        """The nearest level of every fp32 weight, fp32."""
+        return self.codes(weight, scale, *zero).sub_(*zero).mul_(scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Levels, placed for every group of columns of a row."""
+
+    levels: Levels
+    scale: Tensor
+    """fp32 `[out, groups]`, never 0."""
+    zero: Tensor | None = None
+    """fp32 `[out, groups]`, whole numbers: the code of 0 in each group. None where all groups have the same."""
     index: Tensor | None = None
     """int64 `[in]`, the group of every column; None where groups are runs of columns."""
+    tensor_scale: Tensor | None = None
+    """fp32 `[out or 1, 1]`, what scales were multiplied by before they were rounded; None where they were not."""
 
     def codes(self, weight: Tensor) -> Tensor:
-        """Codes of `weight [out, in]`, whole numbers in fp32 `[out, in]`; halves round to even."""
-        columns = weight.shape[1]
-        codes = torch.round(weight.float() / self._by_column(self.scale, columns))
-        return codes.add_(self._by_column(self.zero, columns)).clamp_(self.low, self.high)
+        """Codes of `weight [out, in]`, whole numbers in fp32 `[out, in]`."""
+        return self.levels.codes(weight.float(), *self.by_column(weight.shape[1]))
 
     def values(self, codes: Tensor) -> Tensor:
         """The weights that codes stand for, fp32 `[out, in]`."""
-        columns = codes.shape[1]
-        return (codes - self._by_column(self.zero, columns)).mul_(self._by_column(self.scale, columns))
+        return self.levels.values(codes, *self.by_column(codes.shape[1]))
 
     def round(self, weight: Tensor) -> Tensor:
-        """The nearest grid point of every weight, fp32 `[out, in]`."""
-        return self.values(self.codes(weight))
+        """The nearest level of every weight, fp32 `[out, in]`."""
+        return self.levels.nearest(weight.float(), *self.by_column(weight.shape[1]))
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """Scale and, where there is one, zero."""
+        return (self.scale,) if self.zero is None else (self.scale, self.zero)
 
     def group_of_column(self, columns: int) -> Tensor:
         """The group of each of `columns` columns, int64 `[in]`."""
@@ -42,10 +79,15 @@ class Grid:
             return self.index
         return torch.arange(columns, device=self.scale.device) // (columns // self.scale.shape[-1])
 
-    def _by_column(self, of_group: Tensor, columns: int) -> Tensor:
+    def rows(self, rows: slice) -> Grid:
+        """The grid of some rows."""
+        return replace(self, scale=self.scale[rows], zero=None if self.zero is None else self.zero[rows])
+
+    def by_column(self, columns: int) -> tuple[Tensor, ...]:
+        """`parts` of every weight, `[out, in]`."""
         if self.index is not None:
-            return of_group[:, self.index]
-        return of_group.repeat_interleave(columns // of_group.shape[1], dim=1)
+            return tuple(part[:, self.index] for part in self.parts)
+        return tuple(part.repeat_interleave(columns // part.shape[1], dim=1) for part in self.parts)
 
 
 def asymmetric(weight: Tensor, bits: int, group: int) -> Grid:
@@ -59,7 +101,7 @@ def asymmetric(weight: Tensor, bits: int, group: int) -> Grid:
     scale = (high - low) / steps
     # A constant group has no range: one step of its own size puts it on the grid.
     scale = torch.where(scale > 0, scale, torch.where(low != 0, low.abs(), torch.ones_like(low)))
-    return Grid(scale, torch.round(-low / scale), 0, steps)
+    return Grid(Even(0, steps), scale, torch.round(-low / scale))
 
 
 def absmax(weight: Tensor, bits: int, group: int, *, per_tensor: bool = False) -> Grid:
@@ -71,7 +113,7 @@ def absmax(weight: Tensor, bits: int, group: int, *, per_tensor: bool = False) -
     top = groups.amax().expand(groups.shape[:2]) if per_tensor else groups.amax(-1)
     half = 2 ** (bits - 1)
     scale = torch.where(top > 0, top / half, torch.ones_like(top)).contiguous()
-    return Grid(scale, torch.zeros_like(scale), -half, half - 1)
+    return Grid(Even(-half, half - 1), scale, torch.zeros_like(scale))
 
 
 def including_zero(weight: Tensor, bits: int, group: int, *, symmetric: bool) -> Grid:
@@ -90,7 +132,7 @@ def including_zero(weight: Tensor, bits: int, group: int, *, symmetric: bool) ->
     low, high = low.masked_fill(empty, -1), high.masked_fill(empty, 1)
     scale = (high - low) / steps
     zero = torch.full_like(scale, 2 ** (bits - 1)) if symmetric else torch.round(-low / scale)
-    return Grid(scale, zero, 0, steps)
+    return Grid(Even(0, steps), scale, zero)
 
 
 def activation_aware(weight: Tensor, bits: int, group: int, *, symmetric: bool) -> Grid:
@@ -103,7 +145,7 @@ def activation_aware(weight: Tensor, bits: int, group: int, *, symmetric: bool) 
     steps, half = 2**bits - 1, 2 ** (bits - 1)
     if symmetric:
         scale = groups.abs().amax(-1).clamp(min=1e-5) / (half - 1)
-        return Grid(scale, torch.full_like(scale, half), 0, steps)
+        return Grid(Even(0, steps), scale, torch.full_like(scale, half))
     low = groups.amin(-1)
     scale = (groups.amax(-1) - low).clamp(min=1e-5) / steps
-    return Grid(scale, (-torch.round(low / scale)).clamp(0, steps), 0, steps)
+    return Grid(Even(0, steps), scale, (-torch.round(low / scale)).clamp(0, steps))

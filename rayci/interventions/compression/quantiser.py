@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from rayci.context import Context
-from rayci.errors import RequestError, caught
+from rayci.errors import InterventionError, RequestError, caught
 from rayci.intervention import DENSE_BITS, Compressor, Receipt, Strength
-from rayci.interventions.compression.grid import Grid
+from rayci.interventions.compression.grid import Even, Grid
+from rayci.interventions.compression.kept_grids import restore
 from rayci.model import modules
 from rayci.subject import Subject
 
@@ -27,8 +28,7 @@ def _whole_row_or_columns(group_size: int) -> int:
 
 
 class Quantiser(Compressor):
-    """A compressor that puts weights on grids; `receipt.kept` holds `<linear>.scale`, `.zero` and,
-    where groups are no runs of columns, `.index`."""
+    """A compressor that puts weights on grids; `receipt.kept` holds them as `kept_grids` says."""
 
     strength: ClassVar[Strength | None] = Strength("bits", "bits per weight", 2, 8, (2, 3, 4, 8))
 
@@ -40,13 +40,24 @@ class Quantiser(Compressor):
     """Whether weights that are exactly 0 stay 0. None: only after a pruner. A fresh grid of `rtn` or
     `awq` holds every 0 that its group has, so there it decides about re-projection alone."""
 
+    @classmethod
+    def from_strength(cls, strength: float | str | None) -> dict[str, Any]:
+        if isinstance(strength, str):
+            raise RequestError(
+                f"{cls.name}: bits = {strength!r} is not a number",
+                allowed="2 to 8 bits per weight",
+                hint="number formats are grids of rtn and gptq",
+                key=("bits",),
+            )
+        return super().from_strength(strength)
+
     def keeps_zeros(self, subject: Subject) -> bool:
         """Whether exact zeros of this subject stay, whatever the grid."""
         return subject.pruned if self.keep_zeros is None else self.keep_zeros
 
-    def codes(self) -> tuple[int, int]:
-        """Lowest and highest code."""
-        return 0, 2**self.bits - 1
+    def even(self) -> Even:
+        """Codes of levels that are a scale apart."""
+        return Even(0, 2**self.bits - 1)
 
     def kept_bytes(self, subject: Subject) -> int:
         """fp32 scale and zero of every group."""
@@ -64,12 +75,16 @@ class Quantiser(Compressor):
     def nominal_bits(self) -> float:
         return self.bits + (0.0 if self.group_size < 0 else 32 / self.group_size)
 
+    def bits_of(self, rows: int, columns: int) -> float:
+        """Bits that are claimed of the weights of a linear of this shape."""
+        return self.nominal_bits()
+
     def measured_bits(self, linear: str, weight: Tensor, receipt: Receipt) -> Tensor:
         grid = self.grid_in(receipt.kept, linear, weight.device)
         missed = (grid.round(weight).to(weight.dtype) != weight) & (weight != 0)
         columns = grid.group_of_column(weight.shape[1])
         misses = torch.zeros_like(grid.scale).index_add_(1, columns, missed.float())
-        return torch.where(misses == 0, self.nominal_bits(), DENSE_BITS)[:, columns]
+        return torch.where(misses == 0, self.bits_of(*weight.shape), DENSE_BITS)[:, columns]
 
     def reproject(self, subject: Subject, receipt: Receipt) -> Receipt:
         for name, module in subject.linears(placed=True):
@@ -109,9 +124,14 @@ class Quantiser(Compressor):
 
     def grid_in(self, kept: Mapping[str, Tensor], linear: str, device: torch.device) -> Grid:
         """The grid that `keep` stored."""
-        scale, zero = (kept[f"{linear}.{part}"].to(device) for part in ("scale", "zero"))
-        index = kept.get(f"{linear}.index")
-        return Grid(scale, zero, *self.codes(), None if index is None else index.to(device))
+        grid = restore(kept, linear, self.even(), device)
+        assert grid is not None
+        return grid
+
+    def refuse_infinite(self, linear: str, grid: Grid) -> None:
+        """InterventionError where a scale says that the weights it was laid on are not finite."""
+        if not bool(torch.isfinite(grid.scale).all()):
+            raise InterventionError(f"{self.name}: the weights of {linear} are not finite")
 
     @torch.no_grad()
     def write(self, subject: Subject, module: Linear, grid: Grid) -> None:
@@ -120,9 +140,3 @@ class Quantiser(Compressor):
         rounded = grid.round(weight).to(weight.dtype)
         # A fresh grid holds 0 wherever a weight is 0; an old one, laid before the pruner ran again, need not.
         weight.copy_(torch.where(weight == 0, weight, rounded) if self.keeps_zeros(subject) else rounded)
-
-
-def keep(linear: str, grid: Grid) -> dict[str, Tensor]:
-    """What a receipt holds of a grid, in host memory: it is needed once more at most."""
-    kept = {f"{linear}.scale": grid.scale.cpu(), f"{linear}.zero": grid.zero.cpu()}
-    return kept if grid.index is None else {**kept, f"{linear}.index": grid.index.cpu()}

@@ -1,0 +1,105 @@
+"""Levels of short floating-point numbers, and of a table. Pure tensor maths.
+
+A format of m mantissa bits, whose least exponent is e, has the magnitudes
+
+    k · 2^(e−m)  for k < 2^m  (denormals),     (1 + k · 2^−m) · 2^i  for i = e, e + 1, … up to the largest
+
+of either sign, and one 0. Their order is that of their bits without the sign: code ± j is the j-th of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+_EXPONENT = 0x7F800000
+"""The exponent's bits of an fp32 number."""
+_FP32_MANTISSA, _FP32_BIAS = 23, 127
+
+
+@dataclass(frozen=True, slots=True)
+class Floats:
+    """The numbers of a format without infinities; what lies beyond the largest becomes the largest."""
+
+    mantissa: int
+    """Bits of the mantissa that are stored."""
+    lowest: int
+    """Exponent of the smallest normal number."""
+    top: float
+    """The largest number."""
+
+    def nearest(self, values: Tensor) -> Tensor:
+        """The nearest number of every fp32 value, halves to the even mantissa, −0 as 0; fp32.
+
+        A sum with 1.5 · 2^(23−m) times a value's power of two has no bits below the format's last one: fp32 arithmetic
+        rounds them away.
+        """
+        values = values.clamp(-self.top, self.top)
+        shift = power_of_two(values).clamp_(min=2.0**self.lowest).mul_(1.5 * 2 ** (_FP32_MANTISSA - self.mantissa))
+        return values.add_(shift).sub_(shift)
+
+    def codes(self, values: Tensor) -> Tensor:
+        """Code of the nearest number of every fp32 value, whole numbers in fp32."""
+        nearest = self.nearest(values)
+        exponents = exponent(nearest).sub_(self.lowest).clamp_(min=0)
+        places = nearest.abs().mul_(_two_to(self.mantissa - self.lowest - exponents))
+        return places.add_(exponents << self.mantissa).copysign_(nearest)
+
+    def values(self, codes: Tensor) -> Tensor:
+        """The number of every code, fp32."""
+        places = codes.abs().to(torch.int32)
+        exponents = (places >> self.mantissa).sub_(1).clamp_(min=0)
+        places = places.sub_(exponents << self.mantissa)
+        return (places * _two_to(exponents + (self.lowest - self.mantissa))).mul_(codes.sign())
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Numbers from a table, in ascending order; code j is the j-th, from 0. A value in the middle goes to the lower."""
+
+    numbers: tuple[float, ...]
+
+    @property
+    def top(self) -> float:
+        """The largest number."""
+        return self.numbers[-1]
+
+    def nearest(self, values: Tensor) -> Tensor:
+        """The nearest number of every fp32 value, fp32."""
+        numbers, bounds = _on_device(self.numbers, values.device)
+        return numbers.take(torch.bucketize(values, bounds))
+
+    def codes(self, values: Tensor) -> Tensor:
+        """Code of the nearest number of every fp32 value, whole numbers in fp32."""
+        _, bounds = _on_device(self.numbers, values.device)
+        return torch.bucketize(values, bounds).float()
+
+    def values(self, codes: Tensor) -> Tensor:
+        """The number of every code, fp32."""
+        numbers, _ = _on_device(self.numbers, codes.device)
+        return numbers.take(codes.long())
+
+
+def power_of_two(values: Tensor) -> Tensor:
+    """The largest power of two that is no larger than |x|, of every fp32 value; 0 below fp32's normal numbers."""
+    return values.view(torch.int32).bitwise_and(_EXPONENT).view(torch.float32)
+
+
+def exponent(values: Tensor) -> Tensor:
+    """⌊log₂|x|⌋ of every fp32 value, int32; −127 below fp32's normal numbers."""
+    return values.view(torch.int32).bitwise_and(_EXPONENT).bitwise_right_shift_(_FP32_MANTISSA).sub_(_FP32_BIAS)
+
+
+def _two_to(exponents: Tensor) -> Tensor:
+    """2^x of int32 from −126 to 127, exactly, fp32."""
+    return (exponents + _FP32_BIAS).bitwise_left_shift_(_FP32_MANTISSA).view(torch.float32)
+
+
+@cache
+def _on_device(numbers: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Numbers of a table and the middles between neighbours."""
+    own = torch.tensor(numbers, device=device)
+    return own, (own[1:] + own[:-1]) / 2
