@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol, get_args
 
@@ -146,8 +147,15 @@ def settings_error(
         problem = f"{owner} has no setting {name!r}"
     else:
         given = f"{name} = {first['input']!r}: " if name else ""
-        problem = f"{owner}: {given}{first['msg'].removeprefix('Value error, ')}"
+        problem = f"{owner}: {given}{complaint(first)}"
     return RequestError(problem, allowed=allowed, hint=hint, key=first["loc"])
+
+
+def complaint(fault: Mapping[str, Any]) -> str:
+    """What a pydantic fault says, in words of YAML."""
+    if fault["type"] in ("tuple_type", "list_type"):
+        return f"not a list; one of a single value is [{fault['input']}]"
+    return str(fault["msg"]).removeprefix("Value error, ")
 
 
 def _admits_truth(annotation: Any) -> bool:

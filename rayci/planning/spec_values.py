@@ -14,7 +14,7 @@ from rayci.errors import RequestError, nearest
 from rayci.intervention import sweep_hint
 from rayci.planning.composition import read_strength
 from rayci.planning.yaml_source import Source
-from rayci.settings import Strict, settings_error
+from rayci.settings import Strict, complaint, settings_error
 from rayci.storage.user_paths import path_of
 
 
@@ -31,11 +31,10 @@ def shape_error(error: ValidationError, owners: Mapping[str, type[Strict]], sour
         )
     if first["type"] == "missing":
         return RequestError(f"{path[-1]} is missing", at=source.at(path[:-1]), hint=f"add `{path[-1]}:`")
-    message = first["msg"].removeprefix("Value error, ")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     given = f" = {first['input']!r}" if path and not isinstance(first["input"], dict) else ""
     name = ".".join(map(str, path)) or "spec"
-    return RequestError(f"{name}{given}: {message}{more}", at=source.at(path))
+    return RequestError(f"{name}{given}: {complaint(first)}{more}", at=source.at(path))
 
 
 def check_places(model: str, data: str | Mapping[str, Any] | None, source: Source) -> None:

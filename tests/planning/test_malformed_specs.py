@@ -110,6 +110,7 @@ CASES: dict[str, tuple[str, int | None, str]] = {
     "all memory there is": (GOOD + "resources: {memory: most}\n", 7, "a number from 0, or auto"),
     "infinitely many CPUs": (GOOD + "resources: {cpus: .inf}\n", 7, "resources.cpus"),
     "octal": (edit("replicates: 2", "replicates: 010"), 2, "leading zero"),
+    "text for a list": (GOOD + "compose: {first: ft}\n", 7, "compose.first = 'ft': one of a single value is [ft]"),
     "octal in a composition": (GOOD + "compose: {also: ['rtn@010']}\n", 7, "cannot read strength '010'"),
     "400 digits": (GOOD + f"seed: {'9' * 400}\n", 7, "400 digits"),
     "unknown preset": (GOOD + "preset: testbd\n", 7, "try: testbed"),
