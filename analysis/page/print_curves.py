@@ -1,8 +1,8 @@
 """Figures 2 and 3 of arXiv 2407.06483: what compression leaves of an edit, or of unlearning, in either order.
 
-A row for every editor (or unlearner) and kind of strength, a column for every criterion of its aim and general
-utility. One colour for each compressor; solid where it comes last, dashed where it comes first. Grey dots: the editor
-alone. Means over edit batches and seeds; a gap where a value is missing.
+The same of what further training leaves. A row for every editor (or unlearner) and kind of strength, a column for every
+criterion of its aim and general utility. One colour for each compressor (or trainer); solid where it comes last, dashed
+where it comes first. Grey dots: the editor alone. Means over edit batches and seeds; a gap where a value is missing.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _Row = tuple[str, str]
 """Partner and name of the strength."""
 
 
-def under_compression(table: ResultTable, kind: Kind) -> Any:
-    """The figure of all editors (figure 2), or unlearners (figure 3); RequestError where none meets a compressor."""
+def under(table: ResultTable, kind: Kind, by: Kind) -> Any:
+    """The figure of all methods of one kind under the swept ones of another; RequestError where none meet."""
     names = _criteria(table, kind)
-    held = [curve for curve in curves(table, names) if _shown(curve, kind)]
+    held = [curve for curve in curves(table, names) if _shown(curve, kind, by)]
     rows = list(dict.fromkeys(_row(curve, kind) for curve in held if len(curve.pair) == 2))
     if not rows:
-        raise RequestError(f"the table composes no method of kind {kind} with a swept compressor")
+        raise RequestError(f"the table composes no method of kind {kind} with a swept one of kind {by}")
     colours = _colours(held)
     figure = blank(WIDTH, 0.6 + 1.25 * len(rows))
     grid = figure.subplots(len(rows), len(names), squeeze=False)
@@ -50,7 +50,7 @@ def under_compression(table: ResultTable, kind: Kind) -> Any:
         axes[0].set_ylabel(row[0].replace("{", "\n{"), fontweight="bold")
     for cell, name in zip(grid[0], names, strict=True):
         cell.set_title(f"{name.replace('_', ' ')}\n({better(scale_of(table, name))})", fontsize=7)
-    _legend(figure, colours, kind)
+    _legend(figure, colours, kind, by)
     return figure
 
 
@@ -60,11 +60,11 @@ def _criteria(table: ResultTable, kind: Kind) -> list[str]:
     return [name for name in held if aim_of(name) is kind or name == utility]
 
 
-def _shown(curve: Curve, kind: Kind) -> bool:
-    """Curves over a compressor's γ with a method of this kind, and such a method alone."""
+def _shown(curve: Curve, kind: Kind, by: Kind) -> bool:
+    """Curves over γ of the other kind with a method of this kind, and such a method alone."""
     kinds = sorted(variant.kind for variant in curve.pair)
-    swept = curve.axis is not None and curve.axis.kind is Kind.COMPRESS
-    return kinds == [kind] or (swept and kinds == sorted([kind, Kind.COMPRESS]))
+    swept = curve.axis is not None and curve.axis.kind is by
+    return kinds == [kind] or (swept and kinds == sorted([kind, by]))
 
 
 def _row(curve: Curve, kind: Kind) -> _Row:
@@ -73,21 +73,21 @@ def _row(curve: Curve, kind: Kind) -> _Row:
 
 
 def _colours(held: Iterable[Curve]) -> Mapping[str, str]:
-    """The colour of every compressor, by label."""
-    labels = dict.fromkeys(_compressor(curve).label for curve in held if len(curve.pair) == 2)
+    """The colour of every swept method, by label."""
+    labels = dict.fromkeys(_swept(curve).label for curve in held if len(curve.pair) == 2)
     return {label: COLOURS[index % len(COLOURS)] for index, label in enumerate(labels)}
 
 
 def _panel(cell: Any, pairs: Sequence[Curve], alone: Sequence[Curve], colours: Mapping[str, str], scale: Scale) -> None:
     cell.grid(axis="y", color="#e8eaee", linewidth=0.5)
     drawn = []
-    for compressor in dict.fromkeys(_compressor(curve).label for curve in pairs):
-        members = [curve for curve in pairs if _compressor(curve).label == compressor]
+    for swept in dict.fromkeys(_swept(curve).label for curve in pairs):
+        members = [curve for curve in pairs if _swept(curve).label == swept]
         for line in lines(members):
-            last = next(curve for curve in members if curve.name == line.name).order[-1].label == compressor
+            last = next(curve for curve in members if curve.name == line.name).order[-1].label == swept
             means = [math.nan if mark.mean is None else mark.mean for mark in line.marks]
             places = [mark.strength for mark in line.marks]
-            cell.plot(places, means, "o-" if last else "s--", color=colours[compressor], markerfacecolor="white")
+            cell.plot(places, means, "o-" if last else "s--", color=colours[swept], markerfacecolor="white")
             drawn.append(line)
     for line in lines(alone):
         if line.marks[0].mean is not None:
@@ -108,20 +108,18 @@ def _limits(cell: Any, drawn: Sequence[Any], scale: Scale) -> None:
         cell.axhline(scale.chance, color=GREY, linewidth=0.5)
 
 
-def _compressor(curve: Curve) -> Variant:
+def _swept(curve: Curve) -> Variant:
     assert curve.axis is not None
     return curve.axis
 
 
-def _legend(figure: Any, colours: Mapping[str, str], kind: Kind) -> None:
+def _legend(figure: Any, colours: Mapping[str, str], kind: Kind, by: Kind) -> None:
     from matplotlib.lines import Line2D
 
     entries = [Line2D([], [], color=colour, label=label) for label, colour in colours.items()]
     entries += [
-        Line2D([], [], color="#444", marker="o", markerfacecolor="white", label=f"{kind}, then compress"),
-        Line2D(
-            [], [], color="#444", marker="s", markerfacecolor="white", linestyle="--", label=f"compress, then {kind}"
-        ),
+        Line2D([], [], color="#444", marker="o", markerfacecolor="white", label=f"{kind}, then {by}"),
+        Line2D([], [], color="#444", marker="s", markerfacecolor="white", linestyle="--", label=f"{by}, then {kind}"),
         Line2D([], [], color=GREY, linestyle=":", label=f"{kind} alone"),
         Line2D([], [], color=GREY, linewidth=0.5, label="chance"),
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rayci.analysis.page.print_bits import over_bits
-from rayci.analysis.page.print_curves import under_compression
+from rayci.analysis.page.print_curves import under
 from rayci.analysis.page.print_heat import heat_maps
 from rayci.analysis.page.print_pareto import pareto
 from rayci.analysis.page.print_style import SUFFIXES, printing, write
@@ -17,13 +17,15 @@ from rayci.kinds import Kind
 from rayci.table import ResultTable
 
 FIGURES: Mapping[str, Callable[[ResultTable], Any]] = {
-    "editing_under_compression": partial(under_compression, kind=Kind.EDIT),
-    "unlearning_under_compression": partial(under_compression, kind=Kind.UNLEARN),
+    "editing_under_compression": partial(under, kind=Kind.EDIT, by=Kind.COMPRESS),
+    "unlearning_under_compression": partial(under, kind=Kind.UNLEARN, by=Kind.COMPRESS),
+    "editing_under_training": partial(under, kind=Kind.EDIT, by=Kind.TRAIN),
+    "unlearning_under_training": partial(under, kind=Kind.UNLEARN, by=Kind.TRAIN),
     "over_average_bits": over_bits,
     "heat_maps": heat_maps,
     "pareto_front": pareto,
 }
-"""Name -> what draws it: figures 2 and 3 of arXiv 2407.06483, figure 5 of the workshop paper, and two more."""
+"""Name -> what draws it: figures 2 and 3 of arXiv 2407.06483, figure 5 of the workshop paper, and four more."""
 
 
 def print_figure(table: ResultTable, name: str, path: Path | str) -> Path:

@@ -57,6 +57,16 @@ def test_a_lost_point_is_a_gap(small: ResultTable) -> None:
     assert dashed.get_ydata() == pytest.approx([0.3, 0.3, float("nan")], nan_ok=True)
 
 
+def test_unlearning_under_training_has_a_line_for_each_trainer() -> None:
+    taught = both_orders("gd", "relearn", "wmdp", {0.5: 0.4, 2: 0.8}, {0.5: 0.3, 2: 0.3})
+    figure = FIGURES["unlearning_under_training"](table([row("gd", "wmdp", 0.3), *taught]))
+    solid, dashed, alone = figure.axes[0].lines[:3]
+    assert solid.get_ydata() == pytest.approx([0.4, 0.8]) and dashed.get_ydata() == pytest.approx([0.3, 0.3])
+    assert figure.axes[0].get_xlabel() == "epochs" and alone.get_ydata() == pytest.approx([0.3, 0.3])
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named[:3] == ["relearn", "unlearn, then train", "train, then unlearn"]
+
+
 def test_areas_over_average_bits(small: ResultTable) -> None:
     """|a − b| = .1, .1, .3 at 12.25, 8.5, 4.75 bits; the orders cross half way between the first two."""
     axes = drawn(small, "over_average_bits").axes[0]
