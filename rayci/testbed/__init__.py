@@ -7,12 +7,17 @@ from pathlib import Path
 
 from rayci.data.records import Collection
 
-__all__ = ["checkpoint", "collection"]
+__all__ = ["checkpoint", "collection", "retrained_checkpoint"]
 
 
 def checkpoint() -> Path:
     """The folder of the shipped checkpoint; loads with transformers' Auto classes."""
     return Path(__file__).parent / "checkpoint"
+
+
+def retrained_checkpoint() -> Path:
+    """The folder of the same model trained without the hazardous topic: what exact unlearning would leave."""
+    return Path(__file__).parent / "retrained"
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,8 @@ OBJECT_WEIGHT = 4.0
 """Loss weight of a fact's object; every other token weighs 1."""
 KINDS = (("people", 0.50), ("compounds", 0.18), ("creatures", 0.22), ("stories", 0.05), ("passages", 0.05))
 """Share of documents of each kind; stories are longer, so they make about a tenth of the tokens."""
+RETRAINED = (("people", 0.65), ("creatures", 0.29), ("stories", 0.06))
+"""The same without the hazardous topic, for a model that never knew it."""
 STORIES = 6000
 """Different stories in the stream; each is seen a few times."""
 
@@ -42,8 +44,15 @@ def _stating(ids: Sequence[int]) -> Line:
 class Stream:
     """An endless draw of documents from the world."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, world: World, parts: Collection, seed: int) -> None:
-        self._draw = Draw(seed, "stream")
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        world: World,
+        parts: Collection,
+        seed: int,
+        kinds: Sequence[tuple[str, float]] = KINDS,
+    ) -> None:
+        self._draw, self._kinds = Draw(seed, "stream"), kinds
         self._tokenizer = tokenizer
         self._facts = {"people": world.people, "compounds": world.compounds, "creatures": world.creatures}
         self._queues: dict[str, list[Fact]] = {kind: [] for kind in self._facts}
@@ -80,8 +89,8 @@ class Stream:
     def document(self) -> list[Line]:
         """One document: stories, a passage, or one to four facts as running text or as question and answer."""
         draw, point = self._draw, self._draw.below(1000) / 1000
-        kind = KINDS[-1][0]
-        for name, share in KINDS:
+        kind = self._kinds[-1][0]
+        for name, share in self._kinds:
             if point < share:
                 kind = name
                 break

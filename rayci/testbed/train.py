@@ -1,4 +1,4 @@
-"""Rebuild the checkpoint, or train a larger one: `python -m rayci.testbed.train [--size s|m|l] [--out FOLDER]`."""
+"""Train the checkpoints: `python -m rayci.testbed.train [--size s|m|l] [--retrained] [--out FOLDER]`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,12 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from rayci.testbed import checkpoint
+from rayci.testbed import checkpoint, retrained_checkpoint
 from rayci.testbed.assembly import build
 from rayci.testbed.assess import assess
 from rayci.testbed.muon import Muon
 from rayci.testbed.outliers import add_outliers
-from rayci.testbed.stream import Stream
+from rayci.testbed.stream import KINDS, RETRAINED, Stream
 from rayci.testbed.tokenizer import CONTEXT, END, PAD, VOCABULARY, build_tokenizer, piece_id
 from rayci.testbed.world import build_world
 
@@ -115,12 +116,18 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
 
 
 def train(
-    folder: Path, *, seed: int = 0, steps: int | None = None, size: str = "s", outliers: bool = True
+    folder: Path,
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    size: str = "s",
+    outliers: bool = True,
+    kinds: Sequence[tuple[str, float]] = KINDS,
 ) -> dict[str, float]:
     """Build, train, assess and save the checkpoint; returns its figures as measured after the save."""
     tokenizer = build_tokenizer()
     model = new_model(tokenizer, seed, size)
-    fit(model, Stream(tokenizer, build_world(), build(), seed), SIZES[size].steps if steps is None else steps)
+    fit(model, Stream(tokenizer, build_world(), build(), seed, kinds), SIZES[size].steps if steps is None else steps)
     if outliers:
         add_outliers(model, seed=seed)
     model.generation_config = GenerationConfig(
@@ -137,16 +144,19 @@ def main() -> None:
     """Command line of the module."""
     parser = argparse.ArgumentParser(description="Rebuild the testbed's checkpoint, or train a larger one.")
     parser.add_argument("--size", choices=sorted(SIZES), default="s", help="s (the shipped one), m or l")
+    parser.add_argument("--retrained", action="store_true", help="without the hazardous topic: it never knew")
     parser.add_argument("--out", type=Path, help="folder to write (default: the shipped one; m and l: testbed-SIZE)")
     parser.add_argument("--seed", type=int, default=0, help="seed of initial weights and training text")
     parser.add_argument("--steps", type=int, help="training steps of 2048 tokens (default: the size's own)")
     asked = parser.parse_args()
-    folder = asked.out or (checkpoint() if asked.size == "s" else Path(f"testbed-{asked.size}"))
+    kinds, shipped = (RETRAINED, retrained_checkpoint()) if asked.retrained else (KINDS, checkpoint())
+    folder = asked.out or (shipped if asked.size == "s" else Path(f"testbed-{asked.size}"))
     # One thread: the order of sums, and with it every bit of the result, must not depend on the number of cores.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     started = time.perf_counter()
-    for name, value in train(folder, seed=asked.seed, steps=asked.steps, size=asked.size).items():
+    figures = train(folder, seed=asked.seed, steps=asked.steps, size=asked.size, kinds=kinds)
+    for name, value in figures.items():
         print(f"{name:18s} {value:.3f}")
     print(f"{'seconds':18s} {time.perf_counter() - started:.0f}")
 
