@@ -51,7 +51,8 @@ class Receipt:
     retries: tuple[str, ...] = ()
     """What had to be tried again, and how (a Hessian with ten times the damping, say)."""
     kept: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
-    """What a compressor needs to be applied again without calibration: masks, grids."""
+    """What a compressor needs to be applied again without calibration: masks, grids; what later steps of the chain
+    read: keys of edits."""
     notes: tuple[str, ...] = ()
     """What was done otherwise than asked: text that stood in, fewer documents than the settings name."""
 
@@ -110,6 +111,10 @@ class Intervention(Settings, ABC):
 
     def kept_bytes(self, subject: Subject) -> int:
         """Bytes of `Receipt.kept` at most, told from the subject's shapes."""
+        return 0
+
+    def kept_of_edits(self, work: Workload) -> int:
+        """Bytes of what `Receipt.kept` holds of an edit batch at most, beside `kept_bytes`."""
         return 0
 
     def stored_share(self, bits: int, untouched: bool) -> float:

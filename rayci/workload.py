@@ -11,7 +11,7 @@ Interventions and criteria say in these words what they will cost, criteria the 
 and interventions, of the stage that they leave, what lies on disk:
 
     changes       the parameters that are stored, as they are or by `stored_share` and `keeps_values` in less
-    kept_bytes    masks and grids of the receipt
+    kept_bytes    masks and grids of the receipt, `kept_of_edits` what it holds of the edits
     built_bytes   what was built from the stage before (`builds`), once for all that start from it
 
 Estimates, bytes never below what is measured. Texts are as long as the settings allow, and as `Texts` says where

@@ -137,10 +137,12 @@ class InterventionConformance(SettingsRules, CostRules, CheckRules):
     def test_what_it_leaves_on_disk_is_no_more_than_it_says(self) -> None:
         """A plan of a sweep adds up `kept_bytes` and `built_bytes`; others wait for a trial whose method `builds`."""
         made, step, subject = self.make(), self.as_a_step(), self.subject()
-        kept, said = sum(value.nbytes for value in step.receipt.kept.values()), made.kept_bytes(subject)
-        assert kept <= said + BESIDE, f"the receipt keeps {kept} bytes, kept_bytes says {said}"
+        kept = sum(value.nbytes for value in step.receipt.kept.values())
+        work = Workload(subject, edits=self.context().batch_size)
+        said = made.kept_bytes(subject) + made.kept_of_edits(work)
+        assert kept <= said + BESIDE, f"the receipt keeps {kept} bytes, kept_bytes and kept_of_edits say {said}"
         assert made.builds == (step.built > 0), f"builds = {made.builds}, and {step.built} bytes were built"
-        foreseen = made.built_bytes(Workload(subject))
+        foreseen = made.built_bytes(work)
         assert step.built <= foreseen + BESIDE, f"{step.built} bytes were built, built_bytes says {foreseen}"
 
     def test_the_weights_are_finite(self) -> None:

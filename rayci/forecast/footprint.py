@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from rayci.forecast.simulated_store import most_held
+from rayci.intervention import Intervention
 from rayci.kinds import Keep
 from rayci.planning.chain import Link
 from rayci.planning.plan import Plan, Planner
@@ -39,7 +40,7 @@ class Footprint:
         for link in links:
             if str(link) not in self._steps:
                 self._steps[str(link)] = self._work.changed_by(link.intervention), link.intervention.keeps_values
-                self._kept[str(link)] = link.intervention.kept_bytes(self._work.subject)
+                self._kept[str(link)] = self._kept_bytes(link.intervention)
         steps = tuple(self._steps[str(link)] for link in links)
         if steps not in self._written:
             self._written[steps] = self._by_writer(steps)
@@ -49,6 +50,9 @@ class Footprint:
             for (last, untouched), size in self._written[steps].items()
         )
         return round(weights) + sum(self._kept[str(link)] for link in links)
+
+    def _kept_bytes(self, intervention: Intervention) -> int:
+        return intervention.kept_bytes(self._work.subject) + intervention.kept_of_edits(self._work)
 
     def _by_writer(self, steps: Iterable[Step]) -> Mapping[Writer, int]:
         """Bytes of the changed parameters as they would be dense, by who wrote them last."""

@@ -83,5 +83,7 @@ class TestMemit(OnASmallModel):
         "batch": 1,
     }
 
+    unread: ClassVar[Mapping[str, str]] = {"sequential": "no edit was written before"}
+
     def make(self) -> Intervention:
         return Memit.configure("testbed", settings={"documents": 30, "passes": 4})

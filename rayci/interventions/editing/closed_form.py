@@ -30,6 +30,7 @@ from rayci.context import Context
 from rayci.effort import Effort
 from rayci.errors import InterventionError, RequestError, caught
 from rayci.intervention import Intervention, Receipt
+from rayci.interventions.editing import earlier_keys
 from rayci.interventions.editing.edit_contexts import (
     BARE,
     STARTS,
@@ -63,6 +64,8 @@ class Written:
     statistics: TextStatistics
     retries: tuple[str, ...]
     """What had to be damped."""
+    keys: Mapping[int, Tensor]
+    """K `[in, edits]` of each layer, which later steps of the chain may read."""
 
 
 class ClosedForm(OfEditBatch, Intervention):
@@ -142,6 +145,10 @@ class ClosedForm(OfEditBatch, Intervention):
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """What `apply` will change; the subject's weights are not read."""
         return tuple(projection_weights(subject, self.layers))
+
+    def kept_of_edits(self, work: Workload) -> int:
+        """K of every layer, fp32."""
+        return 4 * len(self.layers) * work.inner * work.edits
 
     def built_bytes(self, work: Workload) -> int:
         """C of every layer, fp32."""
@@ -223,7 +230,8 @@ class ClosedForm(OfEditBatch, Intervention):
         }
         contexts = torch.frombuffer(bytearray("\n".join(templates).encode()), dtype=torch.uint8)
         notes = (*text.notes(statistics.documents), *statistics.notes)
-        return Receipt(names, counts, written.retries, {"contexts": contexts}, notes)
+        left = {"contexts": contexts, **earlier_keys.kept(written.keys)}
+        return Receipt(names, counts, written.retries, left, notes)
 
     def _text(self, subject: Subject, context: Context) -> CovarianceText:
         return CovarianceText(subject, context, self.documents, self.max_tokens)

@@ -9,12 +9,13 @@ layers before l already written (arXiv 2210.07229, algorithm 1).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pydantic import Field
 from torch import Tensor
 
 from rayci.interventions.editing.closed_form import ClosedForm, Written
+from rayci.interventions.editing.earlier_keys import earlier_keys
 from rayci.interventions.editing.edit_contexts import Example
 from rayci.interventions.editing.edit_keys import keys_and_outputs
 from rayci.interventions.editing.key_covariances import CovarianceText
@@ -42,17 +43,15 @@ class MassEditor(ClosedForm):
         K_p `[in, earlier edits]`: the keys that steps before this one wrote into the layer.
         """
 
-    def earlier_keys(self, subject: Subject) -> Mapping[int, Tensor]:
-        """K_p of every layer: explicit state of the chain, none for a first edit batch."""
-        return {}
-
     def write(self, subject: Subject, examples: Sequence[Example], text: CovarianceText) -> Written:
         targets, statistics = self.find(subject, examples), self.statistics(text)
-        earlier, retries = self.earlier_keys(subject), []
+        earlier, retries = earlier_keys(subject, self.layers), []
+        written: dict[int, Tensor] = {}
         for done, layer in enumerate(self.layers):
             keys, current = keys_and_outputs(subject, layer, self.layers[-1], examples, self.forward_batch)
             residual = (targets.z.T - current) / (len(self.layers) - done)
             change, damped = self.update(statistics.by_layer[layer], keys, residual, earlier.get(layer))
             retries += [f"layer {layer}: {what}" for what in damped]
             self.add(subject, layer, change)
-        return Written(targets, statistics, tuple(retries))
+            written[layer] = keys
+        return Written(targets, statistics, tuple(retries), written)

@@ -2,6 +2,9 @@
 
     for every layer l in order: R = (Z − current)/(layers left), A = (λC + KKᵀ)⁻¹K, W += R·Aᵀ
 
+With `sequential` the keys K_p of the edits before weigh as much as those of the batch: (λC + K_pK_pᵀ + KKᵀ)⁻¹K, which
+the code of arXiv 2410.02355 calls MEMIT_seq.
+
 Settings as published for Llama-3-8B in arXiv 2407.06483, appendix B. How K, Z and C are found, and where that deviates
 from the authors' code, is told in `closed_form`.
 """
@@ -9,7 +12,7 @@ from the authors' code, is told in `closed_form`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
@@ -17,6 +20,7 @@ from rayci.intervention import Preset
 from rayci.interventions.editing import memit_update
 from rayci.interventions.editing.closed_form import Positive
 from rayci.interventions.editing.mass_editor import MassEditor
+from rayci.settings import LATER
 
 
 class Memit(MassEditor):
@@ -38,9 +42,12 @@ class Memit(MassEditor):
 
     covariance_weight: Positive = 15000.0
     """λ: how much the keys of ordinary text weigh against those of the edits."""
+    sequential: Annotated[bool, LATER] = False
+    """Whether keys of edits that closed-form steps of the chain wrote before weigh too; nothing for a first batch."""
 
     def update(
         self, statistic: Tensor, keys: Tensor, residual: Tensor, earlier: Tensor | None
     ) -> tuple[Tensor, tuple[str, ...]]:
-        change, damping = memit_update.update(statistic, keys, residual, self.covariance_weight)
+        weighing = earlier if self.sequential else None
+        change, damping = memit_update.update(statistic, keys, residual, self.covariance_weight, weighing)
         return change, (f"singular, solved with damping {damping:g}",) if damping else ()

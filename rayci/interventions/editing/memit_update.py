@@ -10,16 +10,25 @@ from torch import Tensor
 from rayci.interventions.editing.damped_solution import solve_damped
 
 
-def solve(covariance: Tensor, keys: Tensor, weight: float) -> tuple[Tensor, float]:
-    """A `[in, edits]` in float64, and the damping that it took; `keys` is K `[in, edits]`.
+def solve(covariance: Tensor, keys: Tensor, weight: float, earlier: Tensor | None = None) -> tuple[Tensor, float]:
+    """A `[in, edits]` in float64, and the damping that it took; `keys` is K `[in, edits]`, `earlier` K_p.
 
     InterventionError where the system stays singular with the largest damping.
     """
     k = keys.double()
-    return solve_damped(weight * covariance.to(k.device).double() + k @ k.T, k, "λC + KKᵀ")
+    system = weight * covariance.to(k.device).double() + k @ k.T
+    if earlier is not None:
+        before = earlier.to(k.device).double()
+        system += before @ before.T
+    return solve_damped(system, k, "λC + KKᵀ")
 
 
-def update(covariance: Tensor, keys: Tensor, residual: Tensor, weight: float) -> tuple[Tensor, float]:
-    """ΔW `[out, in]` in float64 for keys K `[in, edits]` and residuals R `[out, edits]`, and the damping it took."""
-    adjusted, damping = solve(covariance, keys, weight)
+def update(
+    covariance: Tensor, keys: Tensor, residual: Tensor, weight: float, earlier: Tensor | None = None
+) -> tuple[Tensor, float]:
+    """ΔW `[out, in]` in float64 for keys K `[in, edits]` and residuals R `[out, edits]`, and the damping it took.
+
+    `earlier`: keys `[in, earlier edits]` that weigh as K does, without a residual.
+    """
+    adjusted, damping = solve(covariance, keys, weight, earlier)
     return residual.to(adjusted.device).double() @ adjusted.T, damping
