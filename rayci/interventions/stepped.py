@@ -52,6 +52,24 @@ class Stepped:
                 after(master)
 
     @contextmanager
+    def shifted(self, by: Tensor) -> Iterator[Tensor]:
+        """Inside, the parameter is its master plus `by`, as near as its dtype comes, and then what it was bit for bit.
+
+        Gives how far it is off, a norm.
+        """
+        value = self.parameter.detach()
+        before = self._to_host("before", value) if self._on_host else value.clone()
+        held = self._master if self._own else value
+        moved = (held.to(value.device, torch.float32) + by).to(value.dtype)
+        distance = torch.dist(moved, value).float()
+        value.copy_(moved)
+        del by, moved  # as large as the parameter
+        try:
+            yield distance
+        finally:
+            value.copy_(before)
+
+    @contextmanager
     def master(self) -> Iterator[Tensor]:
         """Inside, the fp32 master, to be changed in place; afterwards the parameter holds what is stored of it."""
         self._fetch()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Annotated, Self
@@ -85,6 +86,23 @@ class Trainer:
             clip(list(gradients.values()), self._clip_norm)
         for name in list(gradients):
             self.stepped[name].step(gradients.pop(name), after and partial(after, name))
+
+    @contextmanager
+    def ahead(self, radius: float) -> Iterator[float]:
+        """Inside, the parameters are `radius` up the gradients since the last step, which are used up by it.
+
+        The shift is radius·g/‖g‖, the norm over all of them. What their dtype cannot tell from the parameters is lost:
+        in bf16, where there are no masters to add it to, that is most of it. Gives the norm of what is left.
+        """
+        gradients = self._gradients.take()
+        norm = torch.nn.utils.get_total_norm(list(gradients.values()))
+        with ExitStack() as stack:
+            moved = []
+            for name in list(gradients):
+                gradient = gradients.pop(name)
+                scale = (radius / norm.clamp(min=1e-12)).to(gradient.device)
+                moved.append(stack.enter_context(self.stepped[name].shifted(gradient.mul_(scale))).to(norm.device))
+            yield float(torch.stack(moved).norm())
 
     @torch.no_grad()
     def revise(self, change: Callable[[str, Tensor], object]) -> None:

@@ -61,7 +61,7 @@ def loop_suite(name: str, **others: Any) -> type[InterventionConformance]:
 TestGradientAscent = loop_suite("ga")
 TestGradientDifference = loop_suite("gd", alpha=1.0)
 TestGradientAscentKL = loop_suite("ga_klr", alpha=1.0)
-PREFERENCE: dict[str, Any] = {"beta": 0.5, "length_normalised": True}
+PREFERENCE: dict[str, Any] = {"beta": 0.5, "length_normalised": True, "sam_radius": 0.5}
 TestNegativePreference = loop_suite("npo", **PREFERENCE)
 TestNegativePreferenceDescent = loop_suite("npo_gdr", alpha=1.0, **PREFERENCE)
 TestNegativePreferenceKL = loop_suite("npo_klr", alpha=1.0, **PREFERENCE)

@@ -38,6 +38,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("gd", TRAINING),
     ("npo_klr", TRAINING),
     ("npo_klr", {**TRAINING, "parametrisation": "lora"}),
+    ("npo_gdr", {**TRAINING, "last_layers": None, "sam_radius": 0.1}),
     ("rmu", {"layer": 1, "update": 2, "max_batches": 2}),
     ("rmu", {"layer": 1, "update": 2, "max_batches": 2, "parametrisation": "lora"}),
     ("awq", {"bits": 4, **CALIBRATION}),

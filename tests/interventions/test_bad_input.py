@@ -69,6 +69,7 @@ BAD_SETTINGS: list[tuple[str, float | str | None, dict[str, Any]]] = [
     ("rmu_lat", None, {"latent_layers": ()}),
     *((method, None, {"parametrisation": "dora"}) for method in LOOPS),
     ("npo", None, {"lora_rank": 0, "parametrisation": "lora"}),
+    *((method, None, {"sam_radius": radius}) for method in ("npo", "npo_klr") for radius in (-0.1, float("inf"))),
     ("sure", None, {"method": "wanda"}),
     ("sure", None, {"method": "sure"}),
     ("sure", None, {"settings": {"lr": 1e-3}}),

@@ -13,7 +13,6 @@ from rayci.interventions.batches import Drawn, answer_encoder, choose, cycled, e
 from rayci.interventions.unlearning.frozen import Before, Distributions
 from rayci.interventions.unlearning.loop import Loop, Stop
 from rayci.interventions.unlearning.loop_settings import LoopSettings
-from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.recall_stop import share_answered
 from rayci.interventions.unlearning.terms import Term
 from rayci.subject import Subject
@@ -95,7 +94,7 @@ class ForgetRetain(LoopSettings):
         """What the terms remember of the model before training."""
         return [term.before for term in (self.forget_term, self.retained) if term]
 
-    def prepare(self, subject: Subject, context: Context) -> Training:
+    def prepare(self, subject: Subject, context: Context) -> Loop:
         drawn = self._draw(subject, context, "forget", None)
         forget, retain = self.side(self.forget_term, subject, drawn), None
         if self.retained:

@@ -10,6 +10,9 @@ from rayci.interventions.unlearning.method import Training
 from rayci.interventions.unlearning.terms import Side
 from rayci.model.encoding import chunks
 
+Group = list[tuple[tuple[int, ...], tuple[int, ...]]]
+"""(forget, retain) batches of a step."""
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -42,6 +45,10 @@ class Loop(Training):
     retain: Side | None
     accumulation: int
     stop: Stop = field(default_factory=Stop)
+    radius: float = 0.0
+    """How far ahead of the weights the forget loss takes its gradient."""
+    _ahead: float = field(default=0.0, init=False)
+    """How far that last was, in the dtype of the weights."""
 
     def forget_gradients(self) -> int:
         self.forget.before.begin(())
@@ -55,7 +62,7 @@ class Loop(Training):
             side.before.begin(trainer.names)
         steps, last = 0, 0.0
         for group in self._groups():
-            seen = [self._backward(*pair, len(group)) for pair in group]
+            seen = self._gradients(trainer, group)
             last = seen[-1]
             if self.stop.before(sum(seen) / len(seen)):
                 break
@@ -63,9 +70,22 @@ class Loop(Training):
             steps += 1
             if self.stop.after(steps):
                 break
-        return {"steps": steps, "forget_loss": last, "samples": len(self.forget.drawn.items)}
+        counts = {"steps": steps, "forget_loss": last, "samples": len(self.forget.drawn.items)}
+        return {**counts, "sam_shift": self._ahead} if self.radius else counts
 
-    def _groups(self) -> Iterator[list[tuple[tuple[int, ...], tuple[int, ...]]]]:
+    def _gradients(self, trainer: Trainer, group: Group) -> list[float]:
+        """The gradients of a step; the cross-entropy of each forget batch, at the weights as they are."""
+        if not self.radius:
+            return [self._backward(*pair, len(group)) for pair in group]
+        seen = [self._forget(forget, len(group)) for forget, _ in group]
+        with trainer.ahead(self.radius) as self._ahead:
+            for forget, _ in group:
+                self._forget(forget, len(group))
+        for _, retain in group:
+            self._hold(retain, len(group))
+        return seen
+
+    def _groups(self) -> Iterator[Group]:
         """(forget, retain) batches of every step; a step never spans two epochs."""
         for number, epoch in enumerate(self.forget.drawn.epochs):
             beside = self.retain.drawn.epochs[number] if self.retain else [()] * len(epoch)
@@ -74,10 +94,13 @@ class Loop(Training):
     def _backward(self, forget: tuple[int, ...], retain: tuple[int, ...], share: int) -> float:
         """The gradient of a batch as one of `share` in a step; the forget batch's cross-entropy."""
         cross_entropy = self._forget(forget, share)
+        self._hold(retain, share)
+        return cross_entropy
+
+    def _hold(self, retain: tuple[int, ...], share: int) -> None:
         if self.retain is not None:
             for part in self.retain.parts(retain):
                 self.retain.backward(part, share)
-        return cross_entropy
 
     def _forget(self, forget: tuple[int, ...], share: int) -> float:
         cross_entropy = 0.0
