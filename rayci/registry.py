@@ -26,6 +26,7 @@ INTERVENTIONS = {
     "gptq": "rayci.interventions.compression.gptq:GPTQ",
     "awq": "rayci.interventions.compression.awq:AWQ",
     "rtn": "rayci.interventions.compression.rtn:RoundToNearest",
+    "hqq": "rayci.interventions.compression.hqq:HalfQuadratic",
     "layerdrop": "rayci.interventions.compression.layerdrop:LayerDrop",
     "ga": "rayci.interventions.unlearning.gradient:GradientAscent",
     "gd": "rayci.interventions.unlearning.gradient:GradientDifference",

@@ -12,6 +12,7 @@ METHODS = {
     "ga_klr": "gradient ascent with a KL term",
     "gd": "gradient difference",
     "gptq": "quantisation with error feedback",
+    "hqq": "half-quadratic quantisation",
     "layerdrop": "removal of decoder blocks",
     "lora": "low-rank adapters",
     "magnitude": "pruning by magnitude",

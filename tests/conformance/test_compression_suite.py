@@ -10,6 +10,7 @@ from rayci.conformance.bench import fresh_testbed
 from rayci.intervention import Compressor
 from rayci.interventions.compression.awq import AWQ
 from rayci.interventions.compression.gptq import GPTQ
+from rayci.interventions.compression.hqq import HalfQuadratic
 from rayci.interventions.compression.layerdrop import LayerDrop
 from rayci.interventions.compression.magnitude import Magnitude
 from rayci.interventions.compression.sparsegpt import SparseGPT
@@ -28,6 +29,21 @@ class TestMagnitude(CompressorConformance):
 
     def make(self) -> Compressor:
         return Magnitude(sparsity=0.5)
+
+
+class TestHalfQuadratic(CompressorConformance):
+    unread: ClassVar[Mapping[str, str]] = NO_ZEROS
+    other_values: ClassVar[Mapping[str, Any]] = {
+        "bits": 3,
+        "group_size": 32,
+        "p": 1.0,
+        "beta": 1e5,
+        "kappa": 1.5,
+        "iterations": 5,
+    }
+
+    def make(self) -> Compressor:  # the published β takes every error of these weights for none
+        return HalfQuadratic(bits=4, beta=1e4)
 
 
 class TestLayerDrop(CompressorConformance):

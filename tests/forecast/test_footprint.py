@@ -40,6 +40,7 @@ def make(**changes: Any) -> Spec:
         ("ft{steps=1} > magnitude@2:4", 0),  # what the edit moved is kept, of the rest the mask alone
         (f"rtn@3 > ft{{steps=1}} > gptq@4{SEQUENCES}", 0),
         ("rtn@4", 0),
+        ("hqq@4", 0),
         ("layerdrop@2{sequences=8,length=32}", 0),
         (f"gptq@4{SEQUENCES}", 0),
         (f"awq@4{SEQUENCES}", 0),

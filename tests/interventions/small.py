@@ -21,6 +21,7 @@ COMPRESSORS: dict[str, tuple[float, dict[str, Any]]] = {
     "gptq": (4, {**_CALIBRATION, **_GROUPS}),
     "awq": (4, {**_CALIBRATION, **_GROUPS}),
     "rtn": (4, _GROUPS),
+    "hqq": (4, _GROUPS),
     "layerdrop": (1, _CALIBRATION),
 }
 """Method -> strength and settings."""

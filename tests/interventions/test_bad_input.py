@@ -20,7 +20,7 @@ DATA = collection()
 CONTEXT = Context(DATA, batch_size=6)
 BEYOND = 99
 PRUNERS = ("wanda", "sparsegpt", "magnitude")
-QUANTISERS = ("gptq", "awq", "rtn")
+QUANTISERS = ("gptq", "awq", "rtn", "hqq")
 CALIBRATED = ("wanda", "sparsegpt", "gptq", "awq", "layerdrop")
 EDITORS = ("ft", "lora", "memit")
 LOOPS = ("ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr", "refusal", "task_vector")
@@ -35,6 +35,7 @@ FITTING: dict[str, dict[str, Any]] = {
     "gptq": {"sequences": 2, "length": 16, "group_size": 16},
     "awq": {"sequences": 2, "length": 16, "group_size": 16},
     "rtn": {"group_size": 16},
+    "hqq": {"group_size": 16},
     "layerdrop": {"sequences": 2, "length": 16},
     "lora": {},
     "ft": {"layers": (0,)},
@@ -50,6 +51,7 @@ BAD_SETTINGS: list[tuple[str, float | str | None, dict[str, Any]]] = [
     *((method, value, {}) for method in PRUNERS for value in (1.2, -0.1, 1.0, float("nan"), "4:2", "4:4", "0:4", "x")),
     *((method, 0.5, {"pattern": pattern}) for method in PRUNERS for pattern in ("2:8", "4:2", "half")),
     *((method, value, {}) for method in QUANTISERS for value in (1, 17, 9, -4, 4.5, "2:4", float("nan"))),
+    *(("hqq", 4, bad) for bad in ({"p": 0}, {"p": 1.5}, {"beta": 0}, {"kappa": 0.5}, {"iterations": -1})),
     *(("layerdrop", value, {}) for value in (0, -1, 1001, 1.5, "half", float("nan"))),
     *((method, None, {}) for method in (*PRUNERS, *QUANTISERS, "layerdrop")),
     *((method, STRENGTH[method], bad) for method in CALIBRATED for bad in ({"sequences": 0}, {"length": 1})),

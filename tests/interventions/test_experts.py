@@ -37,6 +37,7 @@ RUN: dict[str, tuple[float | None, dict[str, Any]]] = {
     "wanda": (0.5, CALIBRATION),
     "sparsegpt": (0.5, CALIBRATION),
     "gptq": (4, {**CALIBRATION, **GROUPS}),
+    "hqq": (4, GROUPS),
     "layerdrop": (1, CALIBRATION),
     "lora": (None, LORA),
     **dict.fromkeys(("ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr", "task_vector"), (None, TEXT)),
@@ -50,7 +51,7 @@ REFUSE: dict[str, tuple[float | None, dict[str, Any]]] = {
     "rmu_lat": (None, {"layer": 2, "latent_layers": (0,)}),
     "sure": (None, {}),
 }
-COMPRESSORS = ("rtn", "magnitude", "wanda", "sparsegpt", "gptq", "layerdrop")
+COMPRESSORS = ("rtn", "magnitude", "wanda", "sparsegpt", "gptq", "hqq", "layerdrop")
 WHOLE = ("layerdrop",)
 """Those that take some blocks whole and leave the others alone."""
 LINEARS = {

@@ -31,7 +31,7 @@ POLICIES = tuple(Recompress)
 DENSE = 16.0
 CLAIMED: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("wanda", "sparsegpt", "magnitude"), (0.5, 8.5)),
-    **dict.fromkeys(("gptq", "awq", "rtn"), (0.0, 4 + 32 / 16)),
+    **dict.fromkeys(("gptq", "awq", "rtn", "hqq"), (0.0, 4 + 32 / 16)),
     "layerdrop": (1 / LAYERS, (1 - 1 / LAYERS) * DENSE),
 }
 """Sparsity and average bits of the small settings; zeros of a quantiser are not counted here."""
@@ -125,6 +125,7 @@ QUANTISERS = [
     ("awq", {}),
     ("rtn", {}),
     ("rtn", {"range": "absmax"}),
+    ("hqq", {}),
 ]
 
 

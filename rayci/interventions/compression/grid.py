@@ -43,6 +43,15 @@ class Even:
 
 
 @dataclass(frozen=True, slots=True)
+class Offset(Even):
+    """Levels a scale apart whose zero is any number, so that 0 need be none of them."""
+
+    def codes(self, weight: Tensor, scale: Tensor, *zero: Tensor) -> Tensor:
+        """Codes of fp32 weights, whole numbers in fp32."""
+        return (weight / scale).add_(*zero).round_().clamp_(self.low, self.high)
+
+
+@dataclass(frozen=True, slots=True)
 class Grid:
     """Levels, placed for every group of columns of a row."""
 
@@ -50,7 +59,8 @@ class Grid:
     scale: Tensor
     """fp32 `[out, groups]`, never 0."""
     zero: Tensor | None = None
-    """fp32 `[out, groups]`, whole numbers: the code of 0 in each group. None where all groups have the same."""
+    """fp32 `[out, groups]`: the code of 0 in each group, a whole number but with `Offset`. None where all groups have
+    the same."""
     index: Tensor | None = None
     """int64 `[in]`, the group of every column; None where groups are runs of columns."""
     tensor_scale: Tensor | None = None

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from rayci.model.modules import Linear
 
 
-def _whole_row_or_columns(group_size: int) -> int:
+def whole_row_or_columns(group_size: int) -> int:
+    """A valid group size; ValueError for others."""
     if group_size != -1 and group_size < 1:
         raise ValueError("-1 for the whole row, or a number of columns from 1")
     return group_size
@@ -34,7 +35,7 @@ class Quantiser(Compressor):
 
     bits: Annotated[int, Field(ge=2, le=8)]
     """γ: bits of a code."""
-    group_size: Annotated[int, AfterValidator(_whole_row_or_columns)] = 128
+    group_size: Annotated[int, AfterValidator(whole_row_or_columns)] = 128
     """Columns that share a scale; −1 = the whole row. Must divide the columns of every linear."""
     keep_zeros: bool | None = None
     """Whether weights that are exactly 0 stay 0. None: only after a pruner. A fresh grid of `rtn` or
