@@ -6,14 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "analysis", "apply", "export", "save", "trials"]
+__all__ = ["__version__", "analysis", "apply", "export", "save", "trials", "write_difference"]
 
 if TYPE_CHECKING:
     from rayci import analysis, export, trials
     from rayci.export import save
+    from rayci.export.difference import write_difference
     from rayci.inplace import apply
 
-_HOMES = {"apply": "rayci.inplace", "save": "rayci.export"}
+_HOMES = {"apply": "rayci.inplace", "save": "rayci.export", "write_difference": "rayci.export.difference"}
 """Function -> its module."""
 _ROOMS = ("analysis", "export", "trials")
 

@@ -68,6 +68,8 @@ def apply(
     context = Context(data, seed, batch_size=_batch_size(edit_batch, edits, data), tokens=calibration)
     subject = _subject(model, tokenizer, dtype)
     refuse(_faults(subject, links, context))
+    if any(link.intervention.reads_base for link in links[1:]):
+        subject.remember_base()
     for link in links:
         subject.apply(link.intervention, context, link.recompression)
     return subject

@@ -79,6 +79,8 @@ class Intervention(Settings, ABC):
     builds: ClassVar[bool] = False
     """Whether `apply` asks for `Context.built`: one trial then goes first, and others that start from the same stage
     wait for what it leaves, holding no resources."""
+    reads_base: ClassVar[bool] = False
+    """Whether `apply` reads the untouched weights, which then are kept where steps come before it."""
     no_experts: ClassVar[str] = ""
     """Why the method does not work where a router picks experts; empty where it does."""
 

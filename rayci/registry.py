@@ -39,6 +39,9 @@ INTERVENTIONS = {
     "sure": "rayci.interventions.unlearning.sure:Sure",
     "refusal": "rayci.interventions.unlearning.refusal:Refusal",
     "task_vector": "rayci.interventions.unlearning.task_vector:TaskVector",
+    "delta": "rayci.interventions.training.delta:Delta",
+    "ties": "rayci.interventions.training.ties:Ties",
+    "dare": "rayci.interventions.training.dare:Dare",
 }
 
 CRITERIA = {

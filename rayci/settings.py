@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from rayci.errors import RequestError
+from rayci.storage import named_folders
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,18 @@ class Later:
 
 
 LATER = Later()
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Marks a settings field that names a folder, or several, of this machine or of the hub.
+
+    What their files hold is in the fingerprint; where they lie is not.
+    """
+
+    files: tuple[str, ...]
+    """Patterns of the files that decide."""
+
 
 ForwardBatch = Annotated[int, Speed()]
 """Batch size of forward-only work."""
@@ -68,10 +81,32 @@ class Settings(Strict):
         return set(cls.speed_marks())
 
     def effective(self) -> dict[str, Any]:
-        """The settings that can change the result: all but those marked `Speed`, or `Later` and at their default."""
+        """The settings that can change the result: all but those marked `Speed`, or `Later` and at their default.
+
+        In the place of a folder stands the identity of its content, or its name where it is not here.
+        """
         values = self.model_dump(exclude=self.speed_fields() | self.unmentioned())
         inner = {name: value for name, value in self if name in values and isinstance(value, Settings)}
-        return values | {name: value.effective() for name, value in inner.items()}
+        held = {name: self._held_in(name, mark) for name, mark in self.folder_marks().items() if name in values}
+        return values | {name: value.effective() for name, value in inner.items()} | held
+
+    @classmethod
+    def folder_marks(cls) -> dict[str, Folders]:
+        """Names of the fields marked `Folders`, with their marks."""
+        fields = cls.model_fields.items()
+        return {name: mark for name, info in fields for mark in info.metadata if isinstance(mark, Folders)}
+
+    def folders(self) -> Iterator[tuple[str, Folders]]:
+        """Every folder that the settings name, with the mark of its field."""
+        for name, mark in self.folder_marks().items():
+            value = getattr(self, name)
+            yield from ((source, mark) for source in ((value,) if isinstance(value, str) else value or ()))
+
+    def _held_in(self, name: str, mark: Folders) -> Any:
+        value = getattr(self, name)
+        if value is None or isinstance(value, str):
+            return value and named_folders.content(value, mark.files)
+        return [named_folders.content(source, mark.files) for source in value]
 
     def unmentioned(self) -> set[str]:
         """Names of the fields marked `Later` that say nothing."""

@@ -24,7 +24,7 @@ FLOORS = (
         "storage.prepared",
         "storage.sealed",
     }
-    | {"storage.hub_cache", "storage.urls", "storage.user_paths"},
+    | {"storage.hub_cache", "storage.named_folders", "storage.urls", "storage.user_paths"},
     {"item_values", "table", "model", "data", "testbed"},
     {"intervention", "criterion", "context", "effort", "subject", "registry", "workload"}
     | {"model.loading", "model.shapes"},

@@ -12,6 +12,7 @@ from rayci.data import downloaded_files
 from rayci.data.relocation import relocated
 from rayci.errors import RequestError
 from rayci.model.folder import Hashes
+from rayci.planning.own_folders import named, renamed
 from rayci.planning.plan import Plan, Trial
 from rayci.planning.spec import Spec
 from rayci.running.reasons import NO_MORE
@@ -65,8 +66,8 @@ class Assignment:
         sweep = Sweep.open(self.spec, hashed=self.hashes, commit=self.commit)
         if self.content not in (None, sweep.content):
             raise RequestError(
-                f"the data on {gethostname()} are not those that the sweep was started with",
-                at=str(self.spec.data),
+                f"the data on {gethostname()}, or what methods read, are not those that the sweep was started with",
+                at=", ".join([str(self.spec.data), *named(self.spec)]),
                 hint="the same data on every node, left alone while the sweep runs",
             )
         store, subject = StageStore(self.store, limit=self.knobs.store_limit), load_subject(sweep, gpus)
@@ -146,12 +147,14 @@ def device_for(spec: Spec, gpus: float) -> str:
 
 def absolute(spec: Spec) -> Spec:
     """The spec with its folders and files made absolute."""
-    changes: dict[str, Any] = {}
-    if (folder := path_of(spec.model)).is_dir():
-        changes["model"] = str(folder)
+    changes: dict[str, Any] = {"model": _absolute(spec.model)}
     changes["data"] = relocated(spec.data, lambda path: str(path_of(path)))
     changes["criteria"] = {
         name: {key: str(path_of(value)) if key == "include_path" else value for key, value in settings.items()}
         for name, settings in spec.criteria.items()
     }
-    return spec.model_copy(update=changes)
+    return renamed(spec.model_copy(update=changes), lambda source, _: _absolute(source))
+
+
+def _absolute(source: str) -> str:
+    return str(folder) if (folder := path_of(source)).is_dir() else source

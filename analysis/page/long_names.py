@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 METHODS = {
     "awq": "activation-aware quantisation",
+    "dare": "merging of thinned differences",
+    "delta": "a difference trained elsewhere",
     "ft": "fine-tuning",
     "ga": "gradient ascent",
     "ga_klr": "gradient ascent with a KL term",
@@ -27,6 +29,7 @@ METHODS = {
     "sparsegpt": "pruning with error feedback",
     "sure": "unlearning of salient modules",
     "task_vector": "task-vector subtraction",
+    "ties": "merging of differences that agree",
     "wanda": "pruning by weights and activations",
 }
 CRITERIA = {

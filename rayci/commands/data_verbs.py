@@ -35,11 +35,11 @@ def tell(spec: SpecPath, format: FormatOption = Format.TABLE) -> None:
 
     `rayci data SPEC` is short for it.
     """
-    from rayci.commands.data_view import PRESENT, leaks_told, of_criteria, parts
+    from rayci.commands.data_view import PRESENT, leaks_told, of_criteria, of_methods, parts
     from rayci.trials.asked_spec import read_spec
 
     asked, _ = read_spec(spec)
-    told = [*parts(asked), *of_criteria(asked)]
+    told = [*parts(asked), *of_criteria(asked), *of_methods(asked)]
     rows = [one.row for one in told]
     said = [key for key in rows[0] if any(row[key] not in ("", None) for row in rows)] if rows else []
     shown = [{key: row[key] for key in said} for row in rows] if format is Format.TABLE else rows
@@ -60,7 +60,7 @@ def fetch(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Fetch all that a sweep reads into the hub's cache, data and model; what is there stays, and it can go on."""
-    from rayci.commands.data_view import PRESENT, Told, fetched_model, of_criteria, parts
+    from rayci.commands.data_view import PRESENT, Told, fetched_model, of_criteria, of_methods, parts
     from rayci.trials.asked_spec import read_spec
 
     asked, _ = read_spec(spec)
@@ -70,7 +70,7 @@ def fetch(
         told.append(one)
         say(one.line, console=out if format is Format.TABLE else notes)
 
-    for one in (*parts(asked, fetch=True), *of_criteria(asked, fetch=True)):
+    for one in (*parts(asked, fetch=True), *of_criteria(asked, fetch=True), *of_methods(asked, fetch=True)):
         note(one)
     if model:
         note(fetched_model(asked))

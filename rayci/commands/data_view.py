@@ -14,7 +14,9 @@ from rayci.data.records import Collection
 from rayci.data.supply import bytes_to_fetch, contents, supply
 from rayci.errors import RequestError
 from rayci.model.folder import locate, on_the_hub
+from rayci.planning import own_folders
 from rayci.planning.spec import Spec
+from rayci.storage import hub_cache, named_folders
 from rayci.units import size
 
 PRESENT, MISSING, BROKEN = "present", "missing", "broken"
@@ -65,6 +67,19 @@ def of_criteria(spec: Spec, *, fetch: bool = False) -> Iterator[Told]:
             state = (MISSING if missing else BROKEN) if faults else PRESENT
             problem = "; ".join(map(_said, faults))
             yield _told(criterion.name, "data of its own", (), state=state, to_do=problem, records=None)
+
+
+def of_methods(spec: Spec, *, fetch: bool = False) -> Iterator[Told]:
+    """What methods name beside the spec's data, as `delta` does its source; `fetch` as of `parts`."""
+    for source, mark in own_folders.named(spec).items():
+        try:
+            folder = named_folders.locate(source, mark.files, fetch=fetch)
+        except RequestError as error:
+            state = MISSING if isinstance(error, hub_cache.Absent) or fetch else BROKEN
+            yield _told(source, "named by a method", (), state=state, to_do=_said(error), records=None)
+            continue
+        room = _room(named_folders.matching(folder, mark.files))
+        yield _told(source, "named by a method", (), state=PRESENT, size=room, records=None)
 
 
 def fetched_model(spec: Spec) -> Told:

@@ -17,6 +17,7 @@ from rayci.export.reproduction import reproduce
 from rayci.export.wanted import Wanted
 from rayci.intervention import Receipt
 from rayci.kinds import Status
+from rayci.planning.own_folders import in_chain
 from rayci.planning.spec import Spec
 from rayci.running.position import Position
 from rayci.running.readings import Readings
@@ -78,7 +79,7 @@ def build(
             values = _values(readings.measure(stage), untouched)
         origin = Origin(
             base=base_name(sweep.spec.model),
-            chain=stage.chain,
+            chain=in_chain(stage.chain, sweep.spec, lambda source, _: base_name(source)),
             steps=tuple(position.subject.applied),
             values=values,
             fingerprints={"model": sweep.model(), "stage": stage.fingerprint},

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rayci.intervention import Applied
+from rayci.intervention import Applied, Intervention
 from rayci.kinds import Direction
 from rayci.model.folder import on_the_hub
 from rayci.planning.composition import Step, join
@@ -69,8 +69,19 @@ def base_name(model: str) -> str:
 
 
 def settings_of(steps: Iterable[Applied]) -> list[tuple[str, str, dict[str, Any]]]:
-    """(step, kind, effective settings) of every step."""
-    return [(_text(step), step.intervention.kind.value, step.intervention.effective()) for step in steps]
+    """(step, kind, effective settings) of every step; folders by their names beside their content."""
+    return [(_text(step), step.intervention.kind.value, _settings(step.intervention)) for step in steps]
+
+
+def _settings(method: Intervention) -> dict[str, Any]:
+    said = method.effective()
+    return said | {name: _with_names(getattr(method, name), said[name]) for name in method.folder_marks()}
+
+
+def _with_names(named: Any, content: Any) -> Any:
+    if isinstance(content, list):
+        return [_with_names(*one) for one in zip(named, content, strict=True)]
+    return content and f"{base_name(named)}, content {content}"
 
 
 def _text(step: Applied) -> str:

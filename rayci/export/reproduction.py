@@ -11,8 +11,9 @@ from rayci.data.relocation import relocated
 from rayci.export.origin import FINGERPRINT_SHOWN
 from rayci.export.wanted import Wanted, interventions
 from rayci.planning.composition import parse
+from rayci.planning.own_folders import in_chain, in_text, renamed
 from rayci.planning.spec import Spec
-from rayci.settings import batch_of
+from rayci.settings import Folders, batch_of
 
 _OWN = {"name", "model", "data", "interventions", "compose", "resources", "replicates", "seeds"}
 """Keys that are told otherwise than in the sweep's spec."""
@@ -23,8 +24,8 @@ _RESOURCES = {"threads", "gpus", "device"}
 
 def reproduce(wanted: Wanted) -> str:
     """YAML that `rayci plan`, `run` and `apply` read; the stage has the fingerprint that it has in the sweep."""
-    spec, stage = wanted.sweep.spec, wanted.stage
-    composition = wanted.trial.composition
+    spec, stage = renamed(wanted.sweep.spec, _named_from_home), wanted.stage
+    composition = in_text(wanted.trial.composition, _named_from_home)
     said = spec.model_dump(mode="json", exclude_defaults=True, exclude=_OWN)
     values: dict[str, Any] = {
         "name": "reproduce",
@@ -40,7 +41,7 @@ def reproduce(wanted: Wanted) -> str:
     resources = spec.resources.model_dump(mode="json", include=_RESOURCES, exclude_defaults=True)
     values |= {"resources": resources} if resources else {}
     return (
-        f"# Makes {stage.chain or 'the untouched model'} again:\n"
+        f"# Makes {in_chain(stage.chain, wanted.sweep.spec, _named_from_home) or 'the untouched model'} again:\n"
         f"#   rayci apply reproduce.yaml --stage {stage.fingerprint[:FINGERPRINT_SHOWN]} --out FOLDER\n"
         + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
     )
@@ -58,6 +59,10 @@ def _replicates(wanted: Wanted) -> int:
     if any(batch_of(link.intervention) for link in links):
         return wanted.sweep.spec.replicates
     return (wanted.stage.replicate or 0) + 1
+
+
+def _named_from_home(source: str, _: Folders) -> str:
+    return _from_home(source)
 
 
 def _interventions(spec: Spec, composition: str) -> dict[str, dict[str, Any]]:

@@ -92,8 +92,7 @@ def at_commit(source: str, commit: str | None) -> str:
 
 def on_the_hub(source: str) -> bool:
     """Whether a model is to be fetched: no folder of this machine, and in form a hub id."""
-    named = source.count("/") == 1 and not source.startswith((".", "/", "~"))
-    return named and not Path(source).expanduser().is_dir()
+    return hub_cache.is_id(source) and not Path(source).expanduser().is_dir()
 
 
 def configuration(folder: Path) -> dict[str, Any]:

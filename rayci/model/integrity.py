@@ -6,6 +6,7 @@ stacked tensors are understood as they will be when the weights load, and by the
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,18 +47,33 @@ def examine(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedModel
         with torch.device("meta"):
             build = type(AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code))
         model: PreTrainedModel
-        model, report = build.from_pretrained(
-            None,
-            config=config,
-            state_dict=weights,
-            device_map={"": "meta"},
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+        model, report = _filled(build, config, weights)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    _refuse_differences(folder, report)
+        model.name_or_path = model.config.name_or_path = str(folder)
+    _refuse_differences(folder, report, "config.json")
     _refuse_unknown_tokens(folder, len(next(model.get_input_embeddings().parameters())), tokenizer)
     return model
+
+
+def refuse_unfit(folder: Path, model: PreTrainedModel) -> None:
+    """RequestError, naming the tensors, where a folder's weights are not those of such a model, stored in any way."""
+    weights = _headers(folder)
+    with opening(folder):
+        _, report = _filled(type(model), copy.deepcopy(model.config), weights)
+    _refuse_differences(folder, report, "the model")
+
+
+def _filled(build: type[Any], config: Any, weights: Mapping[str, Tensor]) -> tuple[PreTrainedModel, Mapping[str, Any]]:
+    """The model on the meta device as transformers fills it with these tensors, and its loading report."""
+    model, report = build.from_pretrained(
+        None,
+        config=config,
+        state_dict=weights,
+        device_map={"": "meta"},
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    return model, report
 
 
 def refuse_not_finite(folder: Path, model: nn.Module) -> None:
@@ -65,7 +81,7 @@ def refuse_not_finite(folder: Path, model: nn.Module) -> None:
     bad = [name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())]
     if bad:
         raise RequestError(
-            f"{len(bad)} tensors of {folder} hold NaN or infinite weights: {_listed(bad)}",
+            f"{len(bad)} tensors of {folder} hold NaN or infinite weights: {listed(bad)}",
             hint="another checkpoint; where the file is sound, `dtype: bfloat16` or float32, which hold larger numbers",
         )
 
@@ -127,15 +143,15 @@ def _refuse_foreign(folder: Path, trust_remote_code: bool) -> None:
         )
 
 
-def _refuse_differences(folder: Path, report: Mapping[str, Any]) -> None:
+def _refuse_differences(folder: Path, report: Mapping[str, Any], fit: str) -> None:
     """RequestError where transformers' loading report says that file and model differ in any tensor."""
     missing, unexpected = set(report["missing_keys"]), set(report["unexpected_keys"])
     unexpected = {name for name in unexpected if not KNOWN_BUFFERS.search(name)}
     mismatched = {f"{name} is {list(stored)}, not {list(asked)}" for name, stored, asked in report["mismatched_keys"]}
     differences = {"missing": missing, "not in the model": unexpected, "of another shape": mismatched}
-    parts = [f"{len(names)} {what}: {_listed(names)}" for what, names in differences.items() if names]
+    parts = [f"{len(names)} {what}: {listed(names)}" for what, names in differences.items() if names]
     if parts:
-        raise RequestError(f"the weights of {folder} do not fit config.json: {'; '.join(parts)}", hint=_FETCH_AGAIN)
+        raise RequestError(f"the weights of {folder} do not fit {fit}: {'; '.join(parts)}", hint=_FETCH_AGAIN)
 
 
 def _headers(folder: Path) -> dict[str, Tensor]:
@@ -144,7 +160,7 @@ def _headers(folder: Path) -> dict[str, Tensor]:
     odd = []
     for path in weight_files(folder):
         # Not mapped into memory: the machine that starts a sweep may be smaller than the model.
-        with _reading(path), safe_open(path, framework="pt", backend="pread") as file:
+        with reading(path), safe_open(path, framework="pt", backend="pread") as file:
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 header = file.get_slice(name)
                 if name in tensors or (header.get_dtype() not in _FLOATS and not KNOWN_BUFFERS.search(name)):
@@ -152,19 +168,20 @@ def _headers(folder: Path) -> dict[str, Tensor]:
                 tensors[name] = torch.empty(header.get_shape(), device="meta")
     if odd:
         raise RequestError(
-            f"{len(odd)} tensors of {folder} are stored twice or not as floating point: {_listed(odd)}",
+            f"{len(odd)} tensors of {folder} are stored twice or not as floating point: {listed(odd)}",
             allowed=f"each tensor once, as {', '.join(_FLOATS)}",
             hint=_FETCH_AGAIN,
         )
     if odd := _odd_experts(tensors):
         raise RequestError(
-            f"{len(odd)} experts of {folder} lack tensors that others have: {_listed(odd)}", hint=_FETCH_AGAIN
+            f"{len(odd)} experts of {folder} lack tensors that others have: {listed(odd)}", hint=_FETCH_AGAIN
         )
     return tensors
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """Whatever safetensors raises about a file becomes a RequestError."""
     try:
         yield
     except Exception as error:  # SafetensorError is not exported for every version
@@ -197,7 +214,7 @@ def _refuse_unknown_tokens(folder: Path, rows: int, tokenizer: Any) -> None:
         )
 
 
-def _listed(names: Iterable[str], most: int = 4) -> str:
+def listed(names: Iterable[str], most: int = 4) -> str:
     """The first few names in order."""
     ordered = sorted(names)
     return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")

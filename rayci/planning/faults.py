@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rayci import registry
@@ -25,6 +26,7 @@ from rayci.errors import DataError, RequestError, caught, each, gathered
 from rayci.intervention import Intervention
 from rayci.model import shapes
 from rayci.model.folder import described, locate, on_the_hub
+from rayci.planning import own_folders
 from rayci.planning.composition import Step, parse
 from rayci.planning.old_names import with_todays_names
 from rayci.planning.plan import compositions
@@ -32,7 +34,7 @@ from rayci.planning.priorities import strangers
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
 from rayci.settings import batch_of
-from rayci.storage import hub_cache
+from rayci.storage import hub_cache, named_folders
 from rayci.subject import Subject
 
 Keys = tuple[str | int, ...]
@@ -77,6 +79,8 @@ class Examination:
     """What was wrong with data and model themselves."""
     absent: tuple[str, ...] = ()
     """Parts of the data that are not on this machine, where that is no fault."""
+    elsewhere: bool = False
+    """Whether the sweep will run on another machine."""
 
     @classmethod
     def of(cls, spec: Spec, source: Source | None = None, *, elsewhere: bool = False) -> Examination:
@@ -85,7 +89,7 @@ class Examination:
         With `elsewhere` the sweep will run on another machine: nothing is downloaded, weights are not
         looked at, and data that are not here are no fault.
         """
-        examined = cls(spec, source)
+        examined = cls(spec, source, elsewhere=elsewhere)
         try:
             data = collect(spec.data, spec.model, fetch=not elsewhere, reads=spec.reads())
             todays, notes = with_todays_names(spec, data)
@@ -141,6 +145,8 @@ class Examination:
         """What could not be judged because it is not at hand, and what the hub would not give to this user."""
         missing = [] if self.data else [f"the data ({', '.join(self.absent)})" if self.absent else "the data"]
         missing += [] if self.subject else [f"the configuration of {self.spec.model}"]
+        for folder, mark in own_folders.named(self.spec).items():
+            missing += [folder for _ in caught(partial(named_folders.locate, folder, mark.files, fetch=False))]
         notes = [f"not checked against {what}, not on this machine" for what in missing]
         notes += ["`rayci data` with the spec says what of its data to fetch, and where to put it"] * bool(self.absent)
         places: dict[str, hub_cache.Kind] = dict.fromkeys(self._places_of_absent_parts(), "dataset")
@@ -175,8 +181,11 @@ class Examination:
             faults = context.faults(intervention.name, intervention.needs)
         else:
             faults = self.subject.faults(intervention, context)
-        for fault in gathered(faults):
-            if self.data is not None or not isinstance(fault, DataError):
+        with hub_cache.offline() if self.elsewhere and any(intervention.folders()) else nullcontext():
+            found = gathered(faults)
+        for fault in found:
+            unjudged = isinstance(fault, DataError) if self.data is None else False
+            if not (unjudged or (self.elsewhere and isinstance(fault, hub_cache.Absent))):
                 yield fault
 
     def _of_criteria(self, data: Collection) -> Iterator[RequestError]:

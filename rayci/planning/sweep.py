@@ -23,11 +23,12 @@ from rayci.kinds import Scale
 from rayci.model.folder import Hashes, at_commit, configuration, hash_files, locate, on_the_hub, verify
 from rayci.model.folder import identity as model_identity
 from rayci.model.module_maps import ModuleMap, find_map
-from rayci.planning import identity
+from rayci.planning import identity, own_folders
 from rayci.planning.plan import Planner
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
 from rayci.settings import batch_of, edit_batch_number
+from rayci.storage import named_folders
 
 if TYPE_CHECKING:
     from rayci.subject import Subject
@@ -66,13 +67,16 @@ class Sweep:
         What the configuration tells is told before weights are downloaded. `source` is where the spec
         was read, so that messages name file and line. With the hashes of a process that has opened the
         sweep before, the model's files are compared with them, and nothing is checked again; `commit` is
-        the model's that it has read. The spec of the sweep names the commits of all data that came from the hub.
+        the model's that it has read. The spec of the sweep names the commits of all data, and of all folders that its
+        methods read, that came from the hub.
         """
         if hashed is not None:
             folder = locate(at_commit(spec.model, commit), code=spec.trust_remote_code)
             verify(folder, hashed, code=spec.trust_remote_code)
             for method in spec.interventions:  # whose package may be broken on this machine alone
                 registry.intervention(method)
+            for name, mark in own_folders.named(spec).items():
+                named_folders.locate(name, mark.files)
             spec.measured()
             return cls(spec, folder, collect(spec.data, spec.model, reads=spec.reads()), hashed, commit)
         from rayci.planning.faults import Examination  # reads models, for which torch and transformers load
@@ -83,7 +87,8 @@ class Sweep:
             examined = examined.fetched()
             refuse(examined.faults())
         assert examined.folder is not None and examined.data is not None
-        spec = examined.spec.model_copy(update={"data": pinned(examined.spec.data, examined.data.commits)})
+        spec = own_folders.renamed(examined.spec, lambda source, mark: named_folders.pinned(source, mark.files))
+        spec = spec.model_copy(update={"data": pinned(spec.data, examined.data.commits)})
         commit = examined.folder.name if on_the_hub(spec.model) else None
         return cls(spec, examined.folder, examined.data, commit=commit, notes=examined.notes)
 
@@ -111,6 +116,7 @@ class Sweep:
     def fetched(self) -> tuple[str, ...]:
         """`owner/name@commit` of all that came from the hub, the model last."""
         data = {place for places in self.data.commits.values() for place in places.split(", ")}
+        data |= {source for source in own_folders.named(self.spec) if on_the_hub(source)}
         model = [] if self.commit is None else [at_commit(self.spec.model, self.commit)]
         return (*sorted(data), *model)
 
@@ -137,7 +143,8 @@ class Sweep:
         What is measured on them is no part of it, nor are data that criteria alone read: each row says that itself.
         """
         elsewhere = {"model", "dtype", "attention", "modules", "trust_remote_code"}  # in that of the untouched model
-        asked = stages_asked(self.spec.model_dump(mode="json", exclude=elsewhere))
+        by_content = own_folders.renamed(self.spec, lambda source, mark: named_folders.content(source, mark.files))
+        asked = stages_asked(by_content.model_dump(mode="json", exclude=elsewhere))
         read = sorted(self.spec.read_by_methods())
         data = {part: self.part(part, None) for part in read if self.data.part(part)}
         return fingerprint({"asked": asked, "untouched": self.planner.root.fingerprint, "data": data})

@@ -19,7 +19,7 @@ _SETTLED = 2.0
 def hash_once(path: Path) -> str:
     """Hex sha256 of a file's bytes; other processes of this node wait for the first, and take its word."""
     state = state_of(path)
-    if path.stat().st_size < LARGE or time.time() - state[-1] / 1e9 < _SETTLED:
+    if path.stat().st_size < LARGE or not settled(state):
         return hash_file(path)
 
     def make(target: Path) -> Facts:
@@ -30,3 +30,8 @@ def hash_once(path: Path) -> str:
         digest: str = once(f"{fingerprint([str(path.resolve()), *state])}.sha256", make)[1]["sha256"]
         return digest
     return hash_file(path)
+
+
+def settled(state: list[int]) -> bool:
+    """Whether a file of this `state_of` was left alone for so long that another change would be seen in it."""
+    return time.time() - state[-1] / 1e9 >= _SETTLED

@@ -80,6 +80,11 @@ def access(repository: str, kind: Kind) -> RequestError | None:
     return None
 
 
+def is_id(source: str) -> bool:
+    """Whether a name has the form of a hub id, `owner/name[@revision]`, and not that of a path."""
+    return source.count("/") == 1 and not source.startswith((".", "/", "~"))
+
+
 def check_name(repository: str) -> None:
     """RequestError for what can be no name on the hub."""
     from huggingface_hub import errors, utils

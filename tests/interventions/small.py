@@ -6,6 +6,7 @@ from typing import Any
 
 from rayci import registry
 from rayci.intervention import Intervention
+from tests.interventions.delta_folders import tiny_differences
 
 _CALIBRATION: dict[str, Any] = {"sequences": 4, "length": 32}
 _GROUPS: dict[str, Any] = {"group_size": 16}
@@ -41,10 +42,17 @@ TRAINERS: dict[str, dict[str, Any]] = {
     "refusal": _LOOP,
 }
 """Method -> settings."""
-METHODS = (*COMPRESSORS, *TRAINERS)
+MERGERS = ("delta", "ties", "dare")
+METHODS = (*COMPRESSORS, *TRAINERS, *MERGERS)
 
 
 def configured(method: str, strength: float | None = None, **settings: Any) -> Intervention:
     """A method with its small settings; what is given wins."""
-    small = COMPRESSORS.get(method, (None, TRAINERS.get(method, {})))
+    small = (None, _merging(method)) if method in MERGERS else COMPRESSORS.get(method, (None, TRAINERS.get(method, {})))
     return registry.intervention(method).configure("published", strength or small[0], {**small[1], **settings})
+
+
+def _merging(method: str) -> dict[str, Any]:
+    """Sources for the tiny model, made when they are first asked for."""
+    one, other = tiny_differences()
+    return {"source": one} if method == "delta" else {"sources": (one, other)}

@@ -24,6 +24,7 @@ from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
 from rayci.subject import Subject
 from rayci.testbed import collection
+from tests.interventions.small import MERGERS
 from tests.models import CHOSEN, EXPERTS, LAYERS, MIXTURES, differing, tiny, tokenizer, weights
 
 CONTEXT = Context(collection(), batch_size=4)
@@ -72,7 +73,7 @@ def experts(subject: Subject) -> dict[str, Expert]:
 
 
 def test_every_method_is_listed() -> None:
-    assert {*RUN, *REFUSE} == set(registry.interventions())
+    assert {*RUN, *REFUSE, *MERGERS} == set(registry.interventions())  # mergers are tried with each mixture's own files
 
 
 @pytest.mark.parametrize("kind", MIXTURES)

@@ -1,0 +1,1 @@
+"""Training: weights trained further here, or brought from where they were trained."""
