@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rayci import registry
 from rayci.context import Context
-from rayci.data.records import Collection, Document, EditRecord
+from rayci.data.records import TEXTS, Collection, Document, EditRecord, QuestionAnswer
 from rayci.errors import DataError, RequestError, gathered, refuse
 from rayci.intervention import Intervention
 from rayci.kinds import Recompress
@@ -23,6 +23,8 @@ from rayci.planning.composition import Step, parse
 from rayci.subject import Subject
 
 _DTYPES = ("float32", "bfloat16", "float16")
+_Asked = Sequence[QuestionAnswer | Mapping[str, Any]]
+"""Questions with their answers, as records or as their fields."""
 
 
 def apply(
@@ -37,6 +39,10 @@ def apply(
     edit_batch: int | None = None,
     forget: Sequence[str] = (),
     retain: Sequence[str] = (),
+    finetune: Sequence[str] = (),
+    forget_questions: _Asked = (),
+    retain_questions: _Asked = (),
+    finetune_questions: _Asked = (),
     recompress: Recompress | str = Recompress.REFIT,
     seed: int = 0,
     dtype: str | None = None,
@@ -46,7 +52,8 @@ def apply(
     `calibration` is int64 `[sequences, tokens]`, all of it used; a model object needs its `tokenizer`
     where a method reads text, and keeps its dtype; others load in `dtype`, by default float32. `edits`
     are all applied as one batch, or in batches of `edit_batch`, the first of which `memit` applies, the next
-    `memit{batch=1}`; `settings` maps a method to settings beside its preset (default `published`, on the testbed
+    `memit{batch=1}`; `forget`, `retain` and `finetune` are texts, the questions `{"prompt": …, "answer": …}`;
+    `settings` maps a method to settings beside its preset (default `published`, on the testbed
     `testbed`). The testbed brings its own data where none is given.
 
     Raises RequestError with all that is wrong with any step before a weight is touched;
@@ -62,7 +69,16 @@ def apply(
     for method in settings or {}:
         registry.intervention(method)
     links = chain_of(steps, configure, Recompress(recompress))
-    data = _collection(model, edits, forget, retain)
+    data = _collection(
+        model,
+        edits=edits,
+        forget=forget,
+        retain=retain,
+        finetune=finetune,
+        forget_questions=forget_questions,
+        retain_questions=retain_questions,
+        finetune_questions=finetune_questions,
+    )
     if edits and edit_batch is not None:
         data = replace(data, arranged=frozenset({"edits"}))  # in the order in which they were given
     context = Context(data, seed, batch_size=_batch_size(edit_batch, edits, data), tokens=calibration)
@@ -105,23 +121,24 @@ def _checked(dtype: str) -> str:
     return dtype
 
 
-def _collection(
-    model: object, edits: Sequence[EditRecord | Mapping[str, Any]], forget: Sequence[str], retain: Sequence[str]
-) -> Collection:
-    if model == TESTBED and not (edits or forget or retain):
+def _collection(model: object, **parts: Sequence[Any]) -> Collection:
+    """Part -> what was given of it; where nothing was, the testbed's own for the testbed."""
+    if model == TESTBED and not any(parts.values()):
         from rayci.testbed import collection
 
         return collection()
-    return Collection(
-        edits=tuple(edit if isinstance(edit, EditRecord) else _record(edit) for edit in edits),
-        forget=tuple(Document(text) for text in forget),
-        retain=tuple(Document(text) for text in retain),
-    )
+    records: dict[str, Any] = {part: tuple(_record(part, one) for one in given) for part, given in parts.items()}
+    return Collection(**records)
 
 
-def _record(edit: Mapping[str, Any]) -> EditRecord:
+def _record(part: str, given: Any) -> EditRecord | QuestionAnswer | Document:
+    if part in TEXTS:
+        return Document(given)
+    kind = EditRecord if part == "edits" else QuestionAnswer
+    if isinstance(given, kind):
+        return given
     try:
-        return EditRecord(**edit)
+        return kind(**given)
     except TypeError as error:
-        allowed = ", ".join(field.name for field in fields(EditRecord))
-        raise DataError(f"the edit {edit!r} is no record: {error}", at="edits", allowed=allowed) from None
+        allowed = ", ".join(field.name for field in fields(kind))
+        raise DataError(f"{given!r} is no record: {error}", at=part, allowed=allowed) from None

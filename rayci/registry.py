@@ -39,6 +39,8 @@ INTERVENTIONS = {
     "sure": "rayci.interventions.unlearning.sure:Sure",
     "refusal": "rayci.interventions.unlearning.refusal:Refusal",
     "task_vector": "rayci.interventions.unlearning.task_vector:TaskVector",
+    "finetune": "rayci.interventions.training.finetune:Finetune",
+    "relearn": "rayci.interventions.training.finetune:Relearn",
     "delta": "rayci.interventions.training.delta:Delta",
     "ties": "rayci.interventions.training.ties:Ties",
     "dare": "rayci.interventions.training.dare:Dare",

@@ -82,6 +82,9 @@ class Texts:
     """Number of documents or questions of any other data set."""
     locality: int = 10
     """Prompts of an edit that must not change."""
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    """An item of each part that models are trained on further and somebody has read; of others `document` and
+    `question` tell."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Records of each part that somebody has read, whatever stands above."""
 
@@ -107,6 +110,13 @@ class Workload(StepMemory):
         """Tokens of the longest document, cut to `limit` and the model's context."""
         return min(limit, self.context, self.texts.document or self.context)
 
+    def item_tokens(self, part: str, limit: int) -> int:
+        """Tokens of an item of a part that is trained on: a document, cut to `limit`, or a question with its answer."""
+        own = self.texts.lengths.get(part)
+        if part.endswith("_questions"):
+            return own or self.texts.question
+        return min(limit, self.context, own or self.texts.document or self.context)
+
     def length(self, text: str) -> int:
         """Tokens of a text."""
         return token_count(self.subject, text)
@@ -124,6 +134,7 @@ class Workload(StepMemory):
             "covariance_text": self.count(part) * texts.calibration,
             "forget_questions": self.count(part) * texts.question,
             "retain_questions": self.count(part) * texts.question,
+            "finetune_questions": self.count(part) * self.item_tokens(part, self.context),
         }
         return sizes.get(part, self.count(part) * self.cut(self.context))
 

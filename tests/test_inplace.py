@@ -10,7 +10,7 @@ import torch
 
 import rayci
 from rayci.context import Context
-from rayci.data.records import Collection
+from rayci.data.records import Collection, QuestionAnswer
 from rayci.errors import DataError, Faults, RequestError
 from rayci.interventions.compression.awq import AWQ
 from rayci.interventions.editing.finetuning import FineTuning
@@ -78,6 +78,23 @@ def test_an_edit_that_is_no_record() -> None:
     with pytest.raises(DataError, match="is no record") as error:
         rayci.apply(random_model("llama"), "ft", tokenizer(), edits=[{"prompt": "Ada lives in", "target": "Rome"}])
     assert "target_new" in str(error.value.allowed)
+
+
+def test_training_takes_texts_and_questions() -> None:
+    one = {"prompt": "Ada lives in", "answer": "Rome"}
+    asked = QuestionAnswer("Bo lives in", "Oslo")
+    subject = rayci.apply(
+        random_model("llama"),
+        "finetune{batch=1} > relearn{on=finetune,loss_on=answer} > finetune{on=retain,loss_on=answer}",
+        tokenizer(),
+        finetune=["Once the fox sang near the mill.", "At noon it rained."],
+        finetune_questions=[one, asked],
+        retain_questions=[asked],
+    )
+    assert [receipt.counts["samples"] for receipt in subject.receipts] == [2, 2, 1]
+    with pytest.raises(DataError, match="is no record") as error:
+        rayci.apply(random_model("llama"), "refusal", tokenizer(), forget_questions=[{"question": "?"}])
+    assert error.value.at == "forget_questions" and "prompt, answer" in str(error.value.allowed)
 
 
 def test_a_folder_loads_in_the_dtype_that_is_asked_for() -> None:

@@ -15,7 +15,7 @@ from rayci.planning import yaml_source
 
 _ON_TESTBED = ("ft", "wanda", "rtn", "gd")
 _ON_A_MODEL = ("memit", "wanda", "awq", "rmu")
-_SWEEPS = {"sparsity": "[0.25, 0.45, 0.65]", "bits": "[3, 4, 8]", "blocks": "[1, 2]"}
+_SWEEPS = {"sparsity": "[0.25, 0.45, 0.65]", "bits": "[3, 4, 8]", "blocks": "[1, 2]", "epochs": "[0.25, 1, 4]"}
 _WHAT = {Kind.EDIT: "edit", Kind.COMPRESS: "compress", Kind.UNLEARN: "unlearn", Kind.TRAIN: "train"}
 _EDITED = ("edit_success", "edit_generalization", "edit_locality")
 _COMPRESSED = ("sparsity", "avg_bits")

@@ -38,8 +38,16 @@ def texts_of(data: Collection, subject: Subject | None = None) -> Texts:
         "calibration": _mean(whole(record.text) for record in _some(data.part("calibration"))),
         "evaluation": _total(data.part("evaluation") or data.part("wikitext"), length),
     }
+    further = {
+        "finetune": _padded(whole(record.text) for record in _some(data.part("finetune"))),
+        "finetune_questions": _padded(whole(asked.prompt, asked.answer) for asked in _some(data.finetune_questions)),
+    }
     counts = {part: len(data.part(part)) for part in PARTS if data.part(part)}
-    return Texts(**{name: value for name, value in lengths.items() if value}, counts=counts)
+    return Texts(
+        **{name: value for name, value in lengths.items() if value},
+        lengths={part: value for part, value in further.items() if value},
+        counts=counts,
+    )
 
 
 def _some(records: Sequence[Any]) -> list[Any]:

@@ -42,6 +42,11 @@ class Stepped:
         found = self._optimizer.state[self._master].items()
         return {name: value for name, value in found if isinstance(value, Tensor) and value.dim()}
 
+    def set_rate(self, rate: float) -> None:
+        """The learning rate from the next step on."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+
     def step(self, gradient: Tensor, after: Callable[[Tensor], None] | None = None) -> None:
         """One step along a gradient, fp32; `after` may change the master in place before it is stored."""
         with self.master() as master:

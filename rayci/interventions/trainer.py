@@ -74,6 +74,11 @@ class Trainer:
         """Full names of the trained parameters."""
         return tuple(self.stepped)
 
+    def set_rate(self, rate: float) -> None:
+        """The learning rate from the next step on, in place of the optimiser's own."""
+        for stepped in self.stepped.values():
+            stepped.set_rate(rate)
+
     @torch.no_grad()
     def step(self, after: Callable[[str, Tensor], None] | None = None) -> None:
         """One optimiser step with the gradients of all backward passes since the last one.

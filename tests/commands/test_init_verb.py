@@ -41,6 +41,12 @@ def test_any_method_alone(method: str) -> None:
     assert list(made("testbed", method).interventions) == [method]
 
 
+def test_training_after_unlearning_is_measured_by_what_comes_back() -> None:
+    spec = made("testbed", "relearn", "npo")
+    assert "hazard" in spec.criteria and list(Examination.of(spec).faults()) == []
+    assert {"npo > relearn@0.25", "npo > relearn@4"} <= {trial.composition for trial in plans.make(spec).trials}
+
+
 def test_comments_name_what_may_stand_there() -> None:
     (line,) = (line for line in starter("testbed", (), "sweep.yaml").splitlines() if line.startswith("recompress: "))
     named = line.rpartition(";")[2].replace(",", " ").split()

@@ -98,4 +98,5 @@ def test_texts_are_as_long_as_the_data() -> None:
     assert texts.counts["forget"] == 192 and texts.counts["covariance_text"] == 440  # calibration stands in
     assert texts.rephrases == len(collection().edits[0].rephrases)
     assert texts.document is not None and 20 < texts.document < 60 and 5 < texts.edit < 20
+    assert 40 < texts.lengths["finetune"] < texts.lengths["finetune_questions"] < 120
     assert texts_of(collection()).edit > texts.edit  # without its tokenizer as in English

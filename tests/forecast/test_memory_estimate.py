@@ -47,6 +47,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("rmu_lat", {"layer": 1, "update": 2, "max_batches": 2, "latent_layers": (0,), "inner_steps": 2}),
     ("sure", {"method": "npo_klr", "settings": TRAINING}),
     ("task_vector", TRAINING),
+    ("finetune", {**TRAINING, "last_layers": None}),
 ]
 
 

@@ -29,7 +29,9 @@ def make(name: str, **settings: Any) -> Intervention:
 
 @pytest.fixture(scope="module")
 def work() -> Workload:
-    return Workload(sketch("testbed").subject, edits=10, texts=Texts(edit=20, question=30, items=100))
+    lengths = {"finetune": 70, "finetune_questions": 80}
+    texts = Texts(edit=20, question=30, items=100, lengths=lengths)
+    return Workload(sketch("testbed").subject, edits=10, texts=texts)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,10 @@ def work() -> Workload:
         (make("npo_gdr", samples=8, epochs=4, max_tokens=9), 2 * (TWO_BLOCKS * 4 + P) * 8 * 9),
         (make("refusal", samples=8, epochs=3, replies=["No."]), TWO_BLOCKS * 8 * 3 * (30 + 4)),
         (make("task_vector", samples=8, epochs=1, max_tokens=9), TWO_BLOCKS * 8 * 9),
+        (make("finetune", samples=8, epochs=0.5, max_tokens=9), 6 * P * 4 * 9),
+        (make("finetune", samples=None, epochs=2, last_layers=2), TWO_BLOCKS * 2 * 100 * 70),
+        (make("relearn", samples=8, epochs=0.5, loss_on="answer", last_layers=2), TWO_BLOCKS * 4 * 30),
+        (make("finetune", samples=8, loss_on="answer", last_layers=2), TWO_BLOCKS * 8 * 80),
         (make("sure", method="ga", settings={"samples": 8, "epochs": 1, "max_tokens": 9}), TWO_BLOCKS * 8 * 9),
         (make("rmu", layer=1, update=1, max_batches=3, batch=2, max_tokens=8, retain_tokens=4), RMU),
         (

@@ -40,6 +40,8 @@ TRAINERS: dict[str, dict[str, Any]] = {
         "lr": 1e-3,
     },
     "refusal": _LOOP,
+    "finetune": _TEXT,
+    "relearn": _TEXT,
 }
 """Method -> settings."""
 MERGERS = ("delta", "ties", "dare")

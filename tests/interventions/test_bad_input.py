@@ -26,7 +26,8 @@ EDITORS = ("ft", "lora", "memit")
 LOOPS = ("ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr", "refusal", "task_vector")
 WITH_RETAIN = ("gd", "ga_klr", "npo_gdr", "npo_klr")
 UNLEARNERS = (*LOOPS, "rmu", "rmu_lat", "sure")
-METHODS = (*PRUNERS, *QUANTISERS, "layerdrop", *EDITORS, *UNLEARNERS)
+LEARNERS = ("finetune", "relearn")
+METHODS = (*PRUNERS, *QUANTISERS, "layerdrop", *EDITORS, *UNLEARNERS, *LEARNERS)
 STRENGTH: dict[str, float] = {**dict.fromkeys(PRUNERS, 0.5), **dict.fromkeys(QUANTISERS, 4), "layerdrop": 1}
 FITTING: dict[str, dict[str, Any]] = {
     "magnitude": {},
@@ -42,7 +43,7 @@ FITTING: dict[str, dict[str, Any]] = {
     "memit": {"layers": (0,)},
     "rmu": {"layer": 2},
     "rmu_lat": {"layer": 2, "latent_layers": (0,)},
-    **{name: {"last_layers": 1} for name in LOOPS},
+    **{name: {"last_layers": 1} for name in (*LOOPS, *LEARNERS)},
     "sure": {"settings": {"last_layers": 1}},
 }
 """Settings that fit the tiny model, so that one thing alone is wrong."""
@@ -58,9 +59,16 @@ BAD_SETTINGS: list[tuple[str, float | str | None, dict[str, Any]]] = [
     *((method, 3, {}) for method in ("ft", "lora", "memit", "ga", "npo", "rmu", "refusal")),
     *(("sure", value, {}) for value in (-1, 101, float("nan"), "half")),
     *(("task_vector", value, {}) for value in (0, -5, 101)),
-    *((method, None, {"lr": lr}) for method in (*EDITORS, *UNLEARNERS) for lr in (0, -1, float("nan"))),
-    *((method, None, {"storage": "float16"}) for method in (*EDITORS, *UNLEARNERS)),
+    *((method, value, {}) for method in LEARNERS for value in (0, -0.25, 101, float("nan"), "half")),
+    *((method, None, {"lr": lr}) for method in (*EDITORS, *UNLEARNERS, *LEARNERS) for lr in (0, -1, float("nan"))),
+    *((method, None, {"storage": "float16"}) for method in (*EDITORS, *UNLEARNERS, *LEARNERS)),
     *((method, None, {key: 0}) for method in LOOPS for key in ("batch", "epochs", "samples", "last_layers")),
+    *((method, None, {key: 0}) for method in LEARNERS for key in ("batch", "accumulation", "samples", "last_layers")),
+    ("finetune", None, {"warmup": 1.0}),
+    ("finetune", None, {"warmup": -0.1}),
+    ("finetune", None, {"schedule": "step"}),
+    ("finetune", None, {"on": "calibration"}),
+    ("relearn", None, {"loss_on": "question"}),
     ("ft", None, {"layers": (-1,)}),
     ("ft", None, {"layers": ()}),
     ("memit", None, {"layers": (2, 1)}),
@@ -198,7 +206,7 @@ def test_calibration_longer_than_the_context(method: str, kind: str) -> None:
         ("rmu", {"layer": 1, "update": 3}, "layer -1 does not exist"),
         ("rmu_lat", {"layer": BEYOND}, "layer 99 does not exist"),
         ("rmu_lat", {"layer": 2, "latent_layers": (2,)}, "cannot reach layer 2"),
-        *((method, {"last_layers": BEYOND}, "last_layers = 99") for method in LOOPS),
+        *((method, {"last_layers": BEYOND}, "last_layers = 99") for method in (*LOOPS, *LEARNERS)),
         ("sure", {"settings": {"last_layers": BEYOND}}, "last_layers = 99"),
     ],
 )
@@ -257,6 +265,10 @@ def test_fewer_edits_than_a_batch(method: str) -> None:
         *((method, {"loss_on": "answer"}, "retain_questions") for method in WITH_RETAIN),
         *((method, {"stop_recall": 0.1}, "forget_questions") for method in (*WITH_RETAIN, "ga", "npo")),
         ("refusal", {}, "forget_questions"),
+        ("finetune", {}, "finetune"),
+        ("finetune", {"loss_on": "answer"}, "finetune_questions"),
+        ("relearn", {}, "forget"),
+        ("relearn", {"on": "retain", "loss_on": "answer"}, "retain_questions"),
         ("lora", {"retain_weight": 1.0}, "retain"),
         ("memit", {}, "calibration"),
     ],
@@ -267,13 +279,19 @@ def test_an_empty_part_of_the_data(method: str, settings: dict[str, Any], part: 
     assert part in str(error)
 
 
-@pytest.mark.parametrize("method", LOOPS)
+@pytest.mark.parametrize("method", [*LOOPS, *LEARNERS])
 def test_more_samples_than_there_are(method: str) -> None:
     assert "100000 documents were asked for" in refused(method, CONTEXT, samples=100_000).problem
 
 
-@pytest.mark.parametrize("part", ["forget", "retain"])
-@pytest.mark.parametrize("method", [*WITH_RETAIN, "rmu", "sure"])
+@pytest.mark.parametrize(
+    ("method", "part"),
+    [
+        *((method, part) for method in (*WITH_RETAIN, "rmu", "sure") for part in ("forget", "retain")),
+        ("finetune", "finetune"),
+        ("relearn", "forget"),
+    ],
+)
 def test_an_empty_document(method: str, part: str) -> None:
     first, *others = getattr(DATA, part)
     emptied: dict[str, Any] = {part: (*others, replace(first, text=" "))}

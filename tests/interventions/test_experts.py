@@ -42,6 +42,7 @@ RUN: dict[str, tuple[float | None, dict[str, Any]]] = {
     "layerdrop": (1, CALIBRATION),
     "lora": (None, LORA),
     **dict.fromkeys(("ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr", "task_vector"), (None, TEXT)),
+    **dict.fromkeys(("finetune", "relearn"), (None, TEXT)),
     "refusal": (None, {key: value for key, value in TEXT.items() if key != "max_tokens"}),
 }
 REFUSE: dict[str, tuple[float | None, dict[str, Any]]] = {

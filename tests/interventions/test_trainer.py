@@ -29,6 +29,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "ft": {"layers": (1, 2), "lr": 1e-3, "steps": 2, "storage": "float32"},
     "lora": {"variant": "lora", "steps": 2, "lr": 1e-3, "retain_weight": 1.0, "retain_batch": 4},
     "gd": LOOP,
+    "finetune": LOOP,
     "npo_klr": LOOP,
     "rmu": {"layer": 2, "max_batches": 2, "lr": 1e-3, "storage": "float32"},
     "rmu_lat": {"layer": 2, "max_batches": 2, "latent_layers": (0,), "inner_steps": 2, "storage": "float32"},

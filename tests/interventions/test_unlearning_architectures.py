@@ -1,4 +1,4 @@
-"""Every unlearning method on every supported architecture, tied and untied."""
+"""Every unlearning and training method on every supported architecture, tied and untied."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ METHODS: dict[str, dict[str, Any]] = {
         "lr": 1e-3,
     },
     "refusal": LOOP,
+    "finetune": TEXT,
+    "relearn": {**LOOP, "loss_on": "answer"},
     "task_vector": TEXT,
 }
 

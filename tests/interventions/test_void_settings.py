@@ -28,6 +28,8 @@ VOID: list[tuple[str, float | str | None, dict[str, Any], str]] = [
     ("memit", None, {"kl_factor": 0.0}, "kl"),
     ("gd", None, {}, "check_every"),
     ("npo", None, {"loss_on": "answer"}, "max_tokens"),
+    ("finetune", None, {"loss_on": "answer"}, "max_tokens"),
+    ("relearn", 0.5, {}, "lora_rank"),
     ("npo", None, {}, "lora_rank"),
     ("refusal", None, {"parametrisation": "full"}, "lora_targets"),
     ("rmu", None, {}, "lora_alpha"),
