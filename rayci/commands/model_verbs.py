@@ -117,7 +117,7 @@ def _tell(wanted: Wanted, applied: int, packing: Packing | None, told: tuple[str
     if wanted.store is not None:
         say(f"{wanted.depth - applied} of {wanted.depth} steps came from the run's store", console=notes)
     if packing is not None:
-        say(f"{len(packing.packed)} weights packed in {packing.bits} bits, {len(packing.dense)} dense", console=notes)
+        say(f"{len(packing.packed)} weights packed in {packing.precision}, {len(packing.dense)} dense", console=notes)
     for note in told:
         say(f"· {note}", console=notes)
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 import yaml
 
 from rayci import __version__
+from rayci.export.codes import PACKED_AS
 from rayci.export.origin import FINGERPRINT_SHOWN, Origin, Value, settings_of
 from rayci.export.packing import Packing
 from rayci.kinds import Direction
@@ -29,6 +30,7 @@ def card(origin: Origin, dtype: str, packing: Packing | None, dequantised: bool)
         *_values(origin.values),
         "## Weights",
         *_weights(packing, dtype, dequantised),
+        *_dropped(origin),
         "## Load it",
         *_loading(packing),
         *_reproduction(origin),
@@ -99,10 +101,13 @@ def _weights(packing: Packing | None, dtype: str, dequantised: bool) -> Iterator
         yield f"Dense safetensors in {dtype}; pruned weights are stored as zeros."
     else:
         groups = "a scale a row" if packing.group_size is None else f"groups of {packing.group_size} columns"
-        levels = "levels around 0" if packing.symmetric else "zero points"
+        if packing.levels == "int":
+            levels = f"{'levels around 0' if packing.symmetric else 'zero points'}, scales in float32"
+        else:
+            levels = f"`{PACKED_AS[packing.levels]}`"
         yield (
             f"{len(packing.packed)} weights of the decoder blocks are packed as compressed-tensors, "
-            f"{packing.bits} bits, {groups}, {levels}, scales in float32; the rest is {dtype}. "
+            f"{packing.precision}, {groups}, {levels}; the rest is {dtype}. "
             "A zero takes as many bits as any other weight."
         )
         yield _exactness(packing, dtype, dequantised)
@@ -111,8 +116,22 @@ def _weights(packing: Packing | None, dtype: str, dequantised: bool) -> Iterator
         yield "Stored dense:\n" + "\n".join(f"- {count} weights: {reason}" for reason, count in reasons.items())
 
 
+def _dropped(origin: Origin) -> Iterator[str]:
+    steps = [step for step in origin.steps if step.intervention.name == "layerdrop"]
+    blocks = dict.fromkeys(block for step in steps for block in step.receipt.kept)
+    if blocks:
+        names = ", ".join(f"`{block}`" for block in blocks)
+        yield f"Zeros stand for the blocks that layerdrop took out, {names}: without them the model computes the same."
+
+
 def _exactness(packing: Packing, dtype: str, dequantised: bool) -> str:
-    vllm = "vLLM runs them packed (4 and 8 bits), with scales rounded to its dtype."
+    if packing.levels == "nvfp4" and dtype != "bfloat16":
+        return (
+            "transformers unpacks them while it loads, as compressed-tensors does: rounded to bfloat16, "
+            f"which the weights that were measured, in {dtype}, were not."
+        )
+    rounded = " (4 and 8 bits), with scales rounded to its dtype" if packing.levels == "int" else ""
+    vllm = f"vLLM runs them packed{rounded}."
     if not dequantised:
         return (
             "transformers loads them packed and unpacks them at the first forward pass, bit for bit to the "
@@ -123,7 +142,7 @@ def _exactness(packing: Packing, dtype: str, dequantised: bool) -> str:
     choice = (
         f" `quantization_config=CompressedTensorsConfig(dequantize=False)` keeps them packed until the first forward "
         f"pass, with scales rounded to {dtype}."
-        if packing.symmetric
+        if packing.symmetric and packing.levels == "int"
         else ""
     )
     return f"transformers unpacks them while it loads, {exact}.{choice} {vllm}"

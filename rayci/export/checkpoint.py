@@ -20,8 +20,8 @@ def save(subject: Subject, folder: Path | str, *, origin: Origin | None = None) 
 
     Weights that lie on the grid of the last quantiser are packed as compressed-tensors, so that they
     take the disk that their bits say; `AutoModelForCausalLM.from_pretrained(folder)` gives them back
-    bit for bit (in mixtures of experts, before their rounding to bfloat16 or float16). Others are
-    dense safetensors. Returns what was packed and what was not, and why; None where nothing is quantised.
+    bit for bit (in mixtures of experts, before their rounding to bfloat16 or float16; nvfp4 rounded to bfloat16).
+    Others are dense safetensors. Returns what was packed and what was not, and why; None where nothing is quantised.
     `origin` is what the card says beyond the subject's own steps.
 
     The folder is complete or not there. Raises RequestError where it holds something already or

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from rayci.codec.level_codes import level_codes
 from rayci.interventions.compression.grid import Even, Grid
+from rayci.interventions.compression.number_formats import NumberFormat
+
+PACKED_AS: Mapping[str, str] = {
+    "int": "pack-quantized",
+    "fp8": "float-quantized",
+    "mxfp4": "mxfp4-pack-quantized",
+    "nvfp4": "nvfp4-pack-quantized",
+}
+"""Levels a scale apart, or a number format -> the format of compressed-tensors that holds them."""
 
 
 class OffGridError(Exception):
@@ -18,14 +27,19 @@ class OffGridError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """w = (code − zero) · scale in fp32, rounded to the dtype of the weights; leading dimensions are experts."""
+    """Tensors that tell a weight; leading dimensions are experts.
+
+    w = (code − zero) · scale in fp32, or the code's number · scale; rounded to the dtype of the weights.
+    """
 
     codes: Tensor
-    """int8 `[…, out, in]`, −2^(b−1) to 2^(b−1) − 1."""
+    """int8 `[…, out, in]`, −2^(b−1) to 2^(b−1) − 1; of a number format its magnitude's place with the number's sign."""
     scale: Tensor
-    """fp32 `[…, out, groups]`; groups are runs of columns."""
-    zero: Tensor
+    """`[…, out, groups]`, fp32, or as the number format holds them; groups are runs of columns."""
+    zero: Tensor | None = None
     """int8 `[…, out, groups]`, in the range of the codes; 0 everywhere where levels lie around 0."""
+    tensor_scale: Tensor | None = None
+    """fp32 `[1]`, what the scales of a number format are multiplied by."""
 
     @classmethod
     def of(cls, weight: Tensor, grid: Grid, bits: int) -> Codes:
@@ -33,21 +47,34 @@ class Codes:
 
         Raises OffGridError where a weight is off the grid (an edit moved it), or the format has no place for the grid.
         """
-        if not isinstance(grid.levels, Even) or grid.zero is None:
-            raise OffGridError("its levels are not a scale apart, and no other grid is packed")
         if grid.index is not None:
             raise OffGridError("its groups are no runs of columns (act_order)")
+        levels = grid.levels
+        if type(levels) is not Even and not (isinstance(levels, NumberFormat) and levels.name in PACKED_AS):
+            said = f"numbers of {levels.name}" if isinstance(levels, NumberFormat) else "zeros between two levels"
+            raise OffGridError(f"compressed-tensors has no place for {said}")
         codes = level_codes(weight, grid)
         if codes is None:
             raise OffGridError("its weights are off the grid")
-        half = 2 ** (bits - 1)
-        offset = grid.levels.low + half
-        zero = grid.zero - offset
-        if bool((zero < -half).any()) or bool((zero >= half).any()):
-            raise OffGridError("a group whose weights have one sign has its zero beyond its levels")
-        return cls(codes.sub_(offset).to(torch.int8).cpu(), grid.scale.cpu(), zero.to(torch.int8).cpu())
+        return _of_numbers(codes, grid, levels) if isinstance(levels, NumberFormat) else _of_levels(codes, grid, bits)
 
     @classmethod
     def stacked(cls, parts: Sequence[Codes]) -> Codes:
         """The codes of experts, one after the other."""
-        return cls(*(torch.stack([getattr(part, name) for part in parts]) for name in ("codes", "scale", "zero")))
+        names = [field.name for field in fields(cls) if getattr(parts[0], field.name) is not None]
+        return cls(**{name: torch.stack([getattr(part, name) for part in parts]) for name in names})
+
+
+def _of_numbers(codes: Tensor, grid: Grid, numbers: NumberFormat) -> Codes:
+    tensor_scale = None if grid.tensor_scale is None else grid.tensor_scale.flatten()[:1].cpu()
+    return Codes(codes.to(torch.int8).cpu(), numbers.stored(grid).cpu(), tensor_scale=tensor_scale)
+
+
+def _of_levels(codes: Tensor, grid: Grid, bits: int) -> Codes:
+    assert isinstance(grid.levels, Even) and grid.zero is not None
+    half = 2 ** (bits - 1)
+    offset = grid.levels.low + half
+    zero = grid.zero - offset
+    if bool((zero < -half).any()) or bool((zero >= half).any()):
+        raise OffGridError("a group whose weights have one sign has its zero beyond its levels")
+    return Codes(codes.sub_(offset).to(torch.int8).cpu(), grid.scale.cpu(), zero.to(torch.int8).cpu())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rayci.export.codes import Codes, OffGridError
 from rayci.intervention import Receipt
+from rayci.interventions.compression.any_grid import AnyGrid
 from rayci.interventions.compression.quantiser import Quantiser
 from rayci.model import modules
 from rayci.model.experts import Expert
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 class Packing:
     """The weights of all linears in the decoder blocks, by the name of the parameter that holds them."""
 
+    levels: str
+    """Key of `PACKED_AS`: `int`, or the name of a number format."""
     bits: int
     group_size: int | None
     """Columns that share a scale; None: the whole row."""
@@ -33,10 +36,15 @@ class Packing:
     dense: Mapping[str, str]
     """Parameter -> why it is stored as it is."""
 
+    @property
+    def precision(self) -> str:
+        """What a weight is packed in, for people."""
+        return f"{self.bits} bits" if self.levels == "int" else self.levels
+
     @cached_property
     def symmetric(self) -> bool:
         """Whether all levels lie around 0, so that no zero points are stored."""
-        return not any(bool(codes.zero.any()) for codes in self.packed.values())
+        return not any(codes.zero is not None and bool(codes.zero.any()) for codes in self.packed.values())
 
 
 def pack(subject: Subject) -> Packing | None:
@@ -59,7 +67,8 @@ def pack(subject: Subject) -> Packing | None:
         name: Codes.stacked(codes) if name in routed else codes[0] for name, codes in parts.items() if name not in dense
     }
     whole_rows = all(codes.scale.shape[-1] == 1 for codes in packed.values())
-    packing = Packing(quantiser.bits, None if whole_rows else quantiser.group_size, packed, dense)
+    levels = quantiser.grid if isinstance(quantiser, AnyGrid) else "int"
+    packing = Packing(levels, quantiser.bits, None if whole_rows else quantiser.group_size, packed, dense)
     return _with_all_experts_or_none(packing, routed)
 
 
@@ -71,9 +80,11 @@ def _codes(quantiser: Quantiser, receipt: Receipt, name: str, module: Linear) ->
 
 
 def _with_all_experts_or_none(packing: Packing, routed: set[str]) -> Packing:
-    """transformers reads a quantised mixture of experts only where all experts are packed, without zero points."""
-    if not routed or (packing.symmetric and not routed & packing.dense.keys()):
+    """What transformers can read of a quantised mixture of experts."""
+    rows = packing.levels != "fp8" or packing.group_size is None
+    reads = packing.symmetric and rows and packing.levels != "nvfp4" and not routed & packing.dense.keys()
+    if not routed or reads:
         return packing
-    reason = "transformers reads packed experts only where all are packed, with levels around 0"
+    reason = "transformers reads packed experts only where all are packed: levels around 0, fp8 by rows, mxfp4"
     dense = {name: packing.dense.get(name, reason) for name in (*packing.packed, *packing.dense)}
     return replace(packing, packed={}, dense=dense)

@@ -48,6 +48,14 @@ def test_the_card_says_what_was_done(tmp_path: Path) -> None:
     assert str(Path.home()) not in text and str(Path.cwd()) not in text
 
 
+def test_the_card_names_the_blocks_that_zeros_stand_for(tmp_path: Path) -> None:
+    subject = rayci.apply(random_model("llama"), "layerdrop@1", calibration=torch.arange(24).view(2, 12))
+    export.save(subject, tmp_path / "out")
+    (block,) = subject.receipts[0].kept
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert f"Zeros stand for the blocks that layerdrop took out, `{block}`:" in text
+
+
 def test_what_a_method_did_otherwise_than_asked_is_in_the_card(tmp_path: Path) -> None:
     subject = rayci.apply(random_model("llama"), "rtn@4{group_size=16}")
     step = subject.applied[0]

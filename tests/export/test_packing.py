@@ -54,6 +54,11 @@ def assert_equal(model: PreTrainedModel, subject: Subject) -> None:
         ("gpt_neox", "rtn@4{range=absmax,group_size=16}"),
         ("mixtral", "gptq@4{group_size=16}"),
         ("qwen3_moe", "rtn@3{range=absmax,group_size=16}"),
+        ("llama", "rtn@fp8"),
+        ("phi3", "gptq@fp8{group_size=16}"),
+        ("qwen2", "gptq@mxfp4"),
+        ("llama", "layerdrop@2 > rtn@mxfp4"),
+        ("mixtral", "rtn@fp8"),
     ],
 )
 def test_a_packed_checkpoint_loads_to_the_same_weights(kind: str, chain: str, tmp_path: Path) -> None:
@@ -67,6 +72,21 @@ def test_a_tied_head_is_stored_once(tmp_path: Path) -> None:
     subject = rayci.apply(random_model("llama", tied=True), "rtn@4{group_size=16}")
     assert_equal(saved(tmp_path / "out", subject), subject)
     assert "lm_head.weight" not in load_file(tmp_path / "out" / "model.safetensors")
+
+
+@pytest.mark.parametrize("chain", ["rtn@nvfp4", "gptq@nvfp4"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_nvfp4_loads_rounded_to_bfloat16(dtype: torch.dtype, chain: str, tmp_path: Path) -> None:
+    subject = rayci.apply(random_model("llama").to(dtype), chain, calibration=IDS)
+    loaded = dict(saved(tmp_path / "out", subject).named_parameters())
+    packing = pack(subject)
+    assert packing is not None and len(packing.packed) == 21
+    for name, value in weights(subject).items():
+        expected = value.to(torch.bfloat16).to(dtype) if name in packing.packed else value
+        assert torch.equal(loaded[name], expected), name
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "compressed-tensors, nvfp4, groups of 16 columns, `nvfp4-pack-quantized`" in card
+    assert ("rounded to bfloat16" in card) == (dtype == torch.float32)
 
 
 @pytest.mark.filterwarnings("ignore:You passed `quantization_config`")
@@ -98,6 +118,10 @@ def test_experts_in_half_precision_load_before_their_rounding(tmp_path: Path) ->
         ("llama", "gptq@4{group_size=16,act_order=true}", "no runs of columns", 0),
         ("gpt2", "rtn@4{group_size=16}", "Conv1D", 0),
         ("olmoe", "rtn@4{group_size=16}", "only where all are packed", 0),
+        ("olmoe", "rtn@fp8{group_size=16}", "fp8 by rows", 0),
+        ("olmoe", "rtn@nvfp4", "only where all are packed", 0),
+        ("llama", "rtn@nf4{group_size=32}", "no place for numbers of nf4", 0),
+        ("llama", "hqq@4{group_size=16}", "no place for zeros between two levels", 0),
         ("llama", "rtn@4{group_size=16} > rtn@4{group_size=16,range=absmax}", "", 21),
     ],
 )
@@ -131,10 +155,14 @@ def test_groups_of_one_sign_have_no_place_in_the_format() -> None:
 
 
 @pytest.mark.parametrize(
-    "chain", ["gptq@4", "gptq@3{group_size=64}", "rtn@2{group_size=32}", "rtn@8{range=absmax,group_size=-1}"]
+    "chain",
+    [
+        *("gptq@4", "gptq@3{group_size=64}", "rtn@2{group_size=32}", "rtn@8{range=absmax,group_size=-1}"),
+        *("rtn@fp8", "rtn@mxfp4", "rtn@nvfp4"),
+    ],
 )
 def test_size_on_disk_is_what_the_bits_say(chain: str, tmp_path: Path) -> None:
-    """Of the packed linears; nominal bits count 32 a group for scale and zero point."""
+    """Of the packed linears; claimed bits count 32 a group for scale and zero point, of a format what it stores."""
     sizes = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2}
     subject = rayci.apply(random_model("llama", **sizes), chain, calibration=IDS)
     (compressor, _), count = subject.compressors()[0], sum(m.weight.numel() for _, m in subject.linears())
@@ -142,4 +170,4 @@ def test_size_on_disk_is_what_the_bits_say(chain: str, tmp_path: Path) -> None:
     export.save(rayci.apply(random_model("llama", **sizes), "magnitude@0"), tmp_path / "dense")
     packed, dense = ((tmp_path / name / "model.safetensors").stat().st_size for name in ("out", "dense"))
     bits = 32 - 8 * (dense - packed) / count
-    assert bits == pytest.approx(compressor.nominal_bits(), rel=0.05)
+    assert bits == pytest.approx(compressor.claimed_bits(subject), rel=0.05)
