@@ -109,6 +109,10 @@ class Trainer:
                 moved.append(stack.enter_context(self.stepped[name].shifted(gradient.mul_(scale))).to(norm.device))
             yield float(torch.stack(moved).norm())
 
+    def skip(self) -> None:
+        """Drop the gradients of all backward passes since the last step."""
+        self._gradients.take()
+
     @torch.no_grad()
     def revise(self, change: Callable[[str, Tensor], object]) -> None:
         """Change every master in place, one after the other, and write it to the model."""

@@ -88,10 +88,23 @@ class TestFineTuning(InterventionConformance):
         "storage": "bfloat16",
         "micro_tokens": 40,
         "batch": 1,
+        "minibatch": 3,
+        "epochs": 2,
     }
 
     def make(self) -> Intervention:
         return FineTuning.configure("testbed", settings={"steps": 3})
+
+
+class TestFineTuningInMinibatches(InterventionConformance):
+    other_values: ClassVar[Mapping[str, Any]] = {
+        **TestFineTuning.other_values,
+        "minibatch": 4,
+        "epochs": 1,
+    }
+
+    def make(self) -> Intervention:
+        return FineTuning.configure("testbed", settings={"minibatch": 3, "epochs": 2})
 
 
 def criterion_suite(name: str, **values: Any) -> type[CriterionConformance]:

@@ -48,6 +48,7 @@ def work() -> Workload:
             + 4 * (4 * (2 * 21 * 128**2 + 4 / 3 * 128**3) + (256 + 128 + 256 + 128) * 128**2),
         ),
         (make("awq", bits=4, sequences=3, length=7), (1 + 10) * (2 * 2 * 3 * 7 * LINEARS + 100 * P)),  # and 20 ratios
+        (make("ft", minibatch=3, epochs=5), 5 * 10 * 20 * (2 * P + 2 * P * 3 / BLOCKS + 2 * 2 * 128 * 128)),
         (make("ft", steps=5), 5 * 10 * 20 * (2 * P + 2 * P * 3 / BLOCKS + 2 * 2 * 128 * 128)),  # layers 1 and 2
         (make("lora", steps=40, retain_weight=0), 40 * 4 * P * 10 * 20),  # no weight of the model has a gradient
         (make("lora", steps=40, retain_batch=4, max_tokens=8), 40 * P * (4 * 10 * 20 + (4 + 2) * 4 * 8)),

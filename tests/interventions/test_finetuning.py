@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from rayci.context import Context
-from rayci.data.records import EditRecord
+from rayci.data.records import Collection, EditRecord
 from rayci.errors import RequestError
 from rayci.interventions.editing.finetuning import FineTuning, clamp_change
 from rayci.model.encoding import IGNORED, encode_targets, encode_texts
@@ -69,6 +70,80 @@ def test_its_steps_are_adam_on_the_independent_gradient() -> None:
         assert moved.mean() > LR
         # Adam turns a gradient near 0 into a whole step of either sign: a few may differ
         assert gap.mean() < 1e-3 * moved.mean()
+
+
+def test_minibatches_are_adam_on_the_gradients_of_each_in_turn() -> None:
+    """Two passes over ten edits, four at a time: against a plain loop that shuffles and steps by itself."""
+    subject, reference = testbed(), testbed()
+    receipt = subject.apply(ft(minibatch=4, epochs=2), CONTEXT)
+    assert receipt.counts["steps"] == 6
+    parameters = [value for name, value in reference.model.named_parameters() if name in TRAINED]
+    optimizer, order, losses = torch.optim.Adam(parameters, lr=LR), list(range(10)), []
+    for _ in range(2):
+        for start in (0, 4, 8):
+            optimizer.zero_grad()
+            edits = [CONTEXT.edits[place] for place in order[start : start + 4]]
+            losses.append((loss := edit_loss(reference, edits)).item() * len(edits) / 10)
+            loss.backward()
+            optimizer.step()
+        CONTEXT.random("ft minibatches").shuffle(order)
+    assert receipt.counts["loss"] == pytest.approx(sum(losses[3:]), rel=1e-4)
+    now, then, start_at = weights(subject), weights(reference), weights(testbed())
+    for name in TRAINED:
+        gap, moved = (now[name] - then[name]).abs(), (then[name] - start_at[name]).abs()
+        assert gap.mean() < 1e-3 * moved.mean()
+
+
+def test_a_minibatch_of_all_edits_is_the_batch_and_steps_cut_the_last_pass() -> None:
+    subject, whole, cut = testbed(), testbed(), testbed()
+    subject.apply(ft(steps=1, minibatch=10), CONTEXT)
+    whole.apply(ft(steps=1), CONTEXT)
+    assert differing(subject, weights(whole)) == set()
+    assert cut.apply(ft(steps=4, minibatch=4), CONTEXT).counts["steps"] == 4  # a pass and a third
+    assert testbed().apply(ft(epochs=3, stop_loss=0.0), CONTEXT).counts["steps"] == 3
+
+
+def test_the_order_of_minibatches_is_drawn_from_the_seed_and_passes_are_shuffled() -> None:
+    one = ft(minibatch=3, epochs=3)
+    passes = one._passes(7, CONTEXT)
+    assert [list(map(len, groups)) for groups in passes] == [[3, 3, 1]] * 3
+    assert all(sorted(itertools.chain(*groups)) == list(range(7)) for groups in passes)
+    assert len(set(passes)) == 3
+    assert passes == one._passes(7, CONTEXT) != one._passes(7, replace(CONTEXT, seed=1))
+    assert one.seeded and not ft().seeded and not ft(epochs=3).seeded
+
+
+def test_a_minibatch_that_is_learned_takes_no_step_and_a_pass_that_is_ends_the_training() -> None:
+    losses = [edit_loss(testbed(), [edit]).item() for edit in CONTEXT.edits]
+    between = sorted(losses)[4] + 1e-3
+    learned = sum(loss < between for loss in losses)
+    subject = testbed()
+    receipt = subject.apply(ft(lr=1e-12, minibatch=1, epochs=1, stop_loss=between), CONTEXT)
+    assert receipt.counts["steps"] == 10 - learned
+    known = testbed()
+    receipt = known.apply(ft(minibatch=1, epochs=50, stop_loss=max(losses)), CONTEXT)
+    assert receipt.counts["loss"] < max(losses) and receipt.counts["steps"] <= 10
+
+
+def test_a_learned_minibatch_leaves_no_gradient_to_the_next_step() -> None:
+    edits = sorted(CONTEXT.edits[:2], key=lambda edit: edit_loss(testbed(), [edit]).item())
+    stop = edit_loss(testbed(), edits[:1]).item() + 1e-3  # the first is learned, the second is not
+    pair = Context(Collection(edits=tuple(edits), arranged=frozenset({"edits"})), batch_size=2)
+    alone = Context(Collection(edits=(edits[1],)), batch_size=1)
+    subject, reference = testbed(), testbed()
+    subject.apply(ft(minibatch=1, epochs=1, stop_loss=stop), pair)
+    reference.apply(ft(steps=1, stop_loss=0.0), alone)
+    assert differing(subject, weights(reference)) == set()
+
+
+def test_minibatches_store_bfloat16_after_every_step() -> None:
+    half, single = testbed(), testbed()
+    for subject, storage in ((half, "bfloat16"), (single, "float32")):
+        subject.apply(ft(minibatch=5, epochs=2, storage=storage), CONTEXT)
+    for name in TRAINED:
+        stored, exact = weights(half)[name], weights(single)[name]
+        assert stored.equal(stored.bfloat16().float())
+        assert not stored.equal(exact.bfloat16().float())  # rounded once at the end, it would be
 
 
 def test_the_loss_falls() -> None:
@@ -151,7 +226,16 @@ def test_a_layer_beyond_the_model_is_refused_before_any_weight_changes(layers: t
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("lr", 0.0), ("steps", 0), ("layers", (-1,)), ("storage", "float64"), ("max_change", 0.0)]
+    ("key", "value"),
+    [
+        ("lr", 0.0),
+        ("steps", 0),
+        ("layers", (-1,)),
+        ("storage", "float64"),
+        ("max_change", 0.0),
+        ("minibatch", 0),
+        ("epochs", 0),
+    ],
 )
 def test_bad_settings_are_refused_by_name(key: str, value: Any) -> None:
     with pytest.raises(RequestError, match=key):

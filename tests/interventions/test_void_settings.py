@@ -19,6 +19,7 @@ VOID: list[tuple[str, float | str | None, dict[str, Any], str]] = [
     ("magnitude", "2:4", {}, "scope"),
     ("sparsegpt", "2:4", {}, "parity"),
     ("gptq", 4, {"group_size": -1}, "static_groups"),
+    ("ft", None, {"epochs": 3}, "steps"),
     ("lora", None, {"variant": "lora"}, "init_r"),
     ("lora", None, {"variant": "lora"}, "tinit"),
     ("lora", None, {"variant": "lora"}, "orthogonality"),

@@ -150,7 +150,7 @@ class LowRank(OfEditBatch, Intervention):
             yield from caught(self._retain_texts, context)
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
-        edits = encoded_edits(subject, context)
+        edits = encoded_edits(subject, context.edits)
         retain = self._retain(subject, context) if self.retain_weight else None
         targets = attention_targets(subject)
         generator = context.generator("lora adapters")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rayci.context import Context
+from rayci.data.records import EditRecord
 from rayci.errors import DataError
 from rayci.model.encoding import Batch, encode_targets
 from rayci.subject import Subject
@@ -18,6 +19,6 @@ def empty_targets(context: Context) -> Iterator[DataError]:
             yield DataError(f"the edit of {edit.prompt!r} has an empty target_new", at=source)
 
 
-def encoded_edits(subject: Subject, context: Context) -> Batch:
-    """The edit batch, only the new targets' tokens being labelled."""
-    return encode_targets(subject.tokenizer, [(edit.prompt, edit.target_new) for edit in context.edits])
+def encoded_edits(subject: Subject, edits: Sequence[EditRecord]) -> Batch:
+    """Edits, only the new targets' tokens being labelled."""
+    return encode_targets(subject.tokenizer, [(edit.prompt, edit.target_new) for edit in edits])
