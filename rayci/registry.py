@@ -39,6 +39,7 @@ INTERVENTIONS = {
     "sure": "rayci.interventions.unlearning.sure:Sure",
     "refusal": "rayci.interventions.unlearning.refusal:Refusal",
     "task_vector": "rayci.interventions.unlearning.task_vector:TaskVector",
+    "retrain": "rayci.interventions.unlearning.retrain:Retrain",
     "finetune": "rayci.interventions.training.finetune:Finetune",
     "relearn": "rayci.interventions.training.finetune:Relearn",
     "delta": "rayci.interventions.training.delta:Delta",
