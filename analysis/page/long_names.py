@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable
 
 METHODS = {
+    "alphaedit": "mass-editing in the null space of kept keys",
     "awq": "activation-aware quantisation",
     "dare": "merging of thinned differences",
     "delta": "a difference trained elsewhere",
+    "emmet": "equality-constrained mass-editing",
     "finetune": "further fine-tuning",
     "ft": "fine-tuning",
     "ga": "gradient ascent",
@@ -27,6 +29,7 @@ METHODS = {
     "relearn": "relearning of what was forgotten",
     "rmu": "representation misdirection",
     "rmu_lat": "representation misdirection with latent adversaries",
+    "rome": "rank-one editing",
     "rtn": "rounding to nearest",
     "sparsegpt": "pruning with error feedback",
     "sure": "unlearning of salient modules",

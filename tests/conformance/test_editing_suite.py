@@ -7,8 +7,11 @@ from typing import Any, ClassVar
 
 from rayci.conformance import InterventionConformance
 from rayci.intervention import Intervention
+from rayci.interventions.editing.alphaedit import AlphaEdit
+from rayci.interventions.editing.emmet import Emmet
 from rayci.interventions.editing.lora import LowRank
 from rayci.interventions.editing.memit import Memit
+from rayci.interventions.editing.rome import Rome
 from rayci.subject import Subject
 from tests.models import tiny
 
@@ -61,29 +64,56 @@ class TestPlainLowRank(OnASmallModel):
         return LowRank.configure("testbed", settings={"variant": "lora", "steps": 5, "retain_batch": 3})
 
 
+CLOSED_FORM: Mapping[str, Any] = {
+    "layers": (0, 1),
+    "passes": 4,
+    "lr": 0.2,
+    "clamp": 0.1,
+    "weight_decay": 0.7,
+    "kl_factor": 1.0,
+    "kl": "base_to_edited",
+    "stop_loss": 20.0,
+    "documents": 20,
+    "max_tokens": 12,
+    "contexts": ("{}", "It is known. {}"),
+    "storage": "bfloat16",
+    "forward_batch": 5,
+    "batch": 1,
+}
+"""Other values of what closed-form editors share."""
+QUICK: Mapping[str, Any] = {"contexts": ("{}",), "documents": 12, "passes": 3}
+
+
 class TestMemit(OnASmallModel):
     other_values: ClassVar[Mapping[str, Any]] = {
-        "layers": (0, 1),
-        "passes": 3,
-        "lr": 0.2,
-        "clamp": 0.1,
-        "weight_decay": 0.5,
-        "kl_factor": 1.0,
-        "kl": "base_to_edited",
-        "stop_loss": 20.0,
-        "covariance_weight": 30.0,
-        "documents": 20,
-        "max_tokens": 12,
-        "contexts": ("{}", "It is known. {}"),
+        **CLOSED_FORM,
         "context_tokens": 6,
         "context_top_k": 2,
-        "storage": "bfloat16",
+        "covariance_weight": 30.0,
         "z_batch": 3,
-        "forward_batch": 5,
-        "batch": 1,
     }
-
     unread: ClassVar[Mapping[str, str]] = {"sequential": "no edit was written before"}
 
     def make(self) -> Intervention:
-        return Memit.configure("testbed", settings={"documents": 30, "passes": 4})
+        return Memit.configure("testbed", settings={"documents": 30, "passes": 3})
+
+
+class TestAlphaEdit(OnASmallModel):
+    other_values: ClassVar[Mapping[str, Any]] = {**CLOSED_FORM, "null_threshold": 0.02, "ridge": 3.0, "z_batch": 3}
+
+    def make(self) -> Intervention:
+        return AlphaEdit.configure("testbed", settings=QUICK)
+
+
+class TestEmmet(OnASmallModel):
+    other_values: ClassVar[Mapping[str, Any]] = {**CLOSED_FORM, "damping": 3.0, "z_batch": 3}
+
+    def make(self) -> Intervention:
+        return Emmet.configure("testbed", settings=QUICK)
+
+
+class TestRome(OnASmallModel):
+    other_values: ClassVar[Mapping[str, Any]] = {**CLOSED_FORM, "layers": (1,)}
+
+    def make(self) -> Intervention:
+        return Rome.configure("testbed", settings=QUICK)

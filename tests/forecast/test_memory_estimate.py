@@ -25,6 +25,7 @@ from tests.models import tiny, tokenizer
 
 CALIBRATION = {"sequences": 16, "length": 128, "forward_batch": 4}
 TRAINING = {"last_layers": 2, "samples": 8, "batch": 4, "epochs": 1, "max_tokens": 64}
+CLOSED: dict[str, Any] = {"layers": (0,), "documents": 64, "max_tokens": 64, "contexts": ("{}",)}
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("wanda", {"sparsity": 0.5, **CALIBRATION}),
     ("sparsegpt", {"sparsity": 0.5, **CALIBRATION}),
@@ -43,7 +44,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("rmu", {"layer": 1, "update": 2, "max_batches": 2, "parametrisation": "lora"}),
     ("awq", {"bits": 4, **CALIBRATION}),
     ("lora", {"variant": "lora", "steps": 2, "retain_weight": 1.0, "retain_batch": 8, "max_tokens": 64}),
-    ("memit", {"layers": (0,), "documents": 64, "max_tokens": 64, "passes": 3, "z_batch": 10, "contexts": ("{}",)}),
+    ("memit", {**CLOSED, "passes": 3, "z_batch": 10}),
+    ("alphaedit", {**CLOSED, "passes": 2, "z_batch": 10, "forward_batch": 8, "null_threshold": 1}),
+    ("rome", {**CLOSED, "passes": 2, "forward_batch": 8}),
     ("rmu_lat", {"layer": 1, "update": 2, "max_batches": 2, "latent_layers": (0,), "inner_steps": 2}),
     ("sure", {"method": "npo_klr", "settings": TRAINING}),
     ("task_vector", TRAINING),

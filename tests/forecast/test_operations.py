@@ -99,6 +99,24 @@ def test_memits_prompts_are_its_own_and_its_covariances_serve_all_batches(work: 
     assert many.loaded == pytest.approx(expected(10 * 2, 4)) and many.fp64 == bare.fp64
 
 
+def test_what_alphaedit_and_rome_take_beside_memit(work: Workload) -> None:
+    def effort(name: str, replicates: int = 1, **settings: Any) -> Effort:
+        sizes = Workload(work.subject, edits=10, replicates=replicates, texts=work.texts)
+        return Effort.of(
+            make(name, documents=1, max_tokens=2, passes=25, contexts=("{}",), **settings).operations(sizes)
+        )
+
+    memit, null, single = effort("memit"), effort("alphaedit"), effort("rome")
+    assert null.loaded == single.loaded == memit.loaded
+    assert single.blocks - memit.blocks == pytest.approx(
+        3 * 25 * (10 - 1) * 3
+    )  # of four blocks the three above the first
+    eigenvectors = 9 * 128**3  # once for all edit batches
+    solved = 10 * (4 * 128**2 + 2 * 128 * (10 + 128)) + 10**3 / 3 + 2 * 10**2 * 128
+    assert null.fp64 == pytest.approx(eigenvectors + solved)
+    assert effort("alphaedit", 4).fp64 == pytest.approx(eigenvectors / 4 + solved)
+
+
 def test_what_is_no_product_is_stated_beside(work: Workload) -> None:
     passes = work.forward_operations(100, passes=2)
     assert (passes.blocks, passes.fp32) == (2 * BLOCKS, 0)

@@ -13,7 +13,7 @@ _GROUPS: dict[str, Any] = {"group_size": 16}
 _LOOP: dict[str, Any] = {"samples": 4, "batch": 2, "epochs": 1, "lr": 1e-3, "last_layers": 2}
 _TEXT: dict[str, Any] = {**_LOOP, "max_tokens": 24}
 _RMU: dict[str, Any] = {"layer": 2, "update": 2, "batch": 2, "max_batches": 2, "max_tokens": 24, "lr": 1e-3}
-_MEMIT: dict[str, Any] = {"layers": (0, 1), "passes": 3, "lr": 0.1, "covariance_weight": 5.0, "documents": 8}
+_CLOSED: dict[str, Any] = {"passes": 3, "lr": 0.1, "documents": 8, "max_tokens": 64, "context_tokens": 4}
 
 COMPRESSORS: dict[str, tuple[float, dict[str, Any]]] = {
     "wanda": (0.5, _CALIBRATION),
@@ -29,7 +29,10 @@ COMPRESSORS: dict[str, tuple[float, dict[str, Any]]] = {
 TRAINERS: dict[str, dict[str, Any]] = {
     "ft": {"layers": (0, 2), "lr": 1e-3, "steps": 3},
     "lora": {"steps": 4, "tinit": 1, "tfinal": 1},
-    "memit": {**_MEMIT, "max_tokens": 64, "context_tokens": 4},
+    "memit": {**_CLOSED, "layers": (0, 1), "covariance_weight": 5.0},
+    "alphaedit": {**_CLOSED, "layers": (0, 1), "null_threshold": 0.05, "ridge": 0.1},
+    "emmet": {**_CLOSED, "layers": (0, 1)},
+    "rome": {**_CLOSED, "layers": (1,)},
     **{name: _TEXT for name in ("ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr", "task_vector")},  # noqa: C420
     "rmu": {**_RMU, "retain_tokens": 24},
     "rmu_lat": {**_RMU, "retain_tokens": 24, "latent_layers": (0, 1), "inner_steps": 2},

@@ -22,7 +22,8 @@ BEYOND = 99
 PRUNERS = ("wanda", "sparsegpt", "magnitude")
 QUANTISERS = ("gptq", "awq", "rtn", "hqq")
 CALIBRATED = ("wanda", "sparsegpt", "gptq", "awq", "layerdrop")
-EDITORS = ("ft", "lora", "memit")
+CLOSED = ("memit", "alphaedit", "emmet", "rome")
+EDITORS = ("ft", "lora", *CLOSED)
 LOOPS = ("ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr", "refusal", "task_vector")
 WITH_RETAIN = ("gd", "ga_klr", "npo_gdr", "npo_klr")
 UNLEARNERS = (*LOOPS, "rmu", "rmu_lat", "sure")
@@ -40,7 +41,7 @@ FITTING: dict[str, dict[str, Any]] = {
     "layerdrop": {"sequences": 2, "length": 16},
     "lora": {},
     "ft": {"layers": (0,)},
-    "memit": {"layers": (0,)},
+    **{name: {"layers": (0,)} for name in CLOSED},
     "rmu": {"layer": 2},
     "rmu_lat": {"layer": 2, "latent_layers": (0,)},
     **{name: {"last_layers": 1} for name in (*LOOPS, *LEARNERS)},
@@ -56,7 +57,7 @@ BAD_SETTINGS: list[tuple[str, float | str | None, dict[str, Any]]] = [
     *(("layerdrop", value, {}) for value in (0, -1, 1001, 1.5, "half", float("nan"))),
     *((method, None, {}) for method in (*PRUNERS, *QUANTISERS, "layerdrop")),
     *((method, STRENGTH[method], bad) for method in CALIBRATED for bad in ({"sequences": 0}, {"length": 1})),
-    *((method, 3, {}) for method in ("ft", "lora", "memit", "ga", "npo", "rmu", "refusal")),
+    *((method, 3, {}) for method in (*EDITORS, "ga", "npo", "rmu", "refusal")),
     *(("sure", value, {}) for value in (-1, 101, float("nan"), "half")),
     *(("task_vector", value, {}) for value in (0, -5, 101)),
     *((method, value, {}) for method in LEARNERS for value in (0, -0.25, 101, float("nan"), "half")),
@@ -74,6 +75,11 @@ BAD_SETTINGS: list[tuple[str, float | str | None, dict[str, Any]]] = [
     ("memit", None, {"layers": (2, 1)}),
     ("memit", None, {"layers": ()}),
     ("memit", None, {"contexts": ("no place for the prompt",)}),
+    ("alphaedit", None, {"null_threshold": 0}),
+    ("alphaedit", None, {"ridge": 0}),
+    ("emmet", None, {"damping": -1}),
+    ("rome", None, {"layers": (0, 1)}),
+    ("rome", None, {"z_batch": 8}),
     ("lora", None, {"init_r": 4, "target_r": 8}),
     ("rmu", None, {"layer": -1}),
     ("rmu_lat", None, {"latent_layers": ()}),
@@ -184,7 +190,7 @@ def test_calibration_that_is_no_table_of_tokens(method: str, tokens: torch.Tenso
     assert "int64 of shape [sequences, tokens]" in str(refused(method, replace(CONTEXT, tokens=tokens)).allowed)
 
 
-@pytest.mark.parametrize("method", [*CALIBRATED, "memit"])
+@pytest.mark.parametrize("method", [*CALIBRATED, *CLOSED])
 @pytest.mark.parametrize("tokens", [torch.full((1, 8), 5000), torch.full((1, 8), -1), torch.zeros(0, 8).long()])
 def test_calibration_of_no_token_of_the_model(method: str, tokens: torch.Tensor) -> None:
     assert "ids from 0 to 1151" in str(refused(method, replace(CONTEXT, tokens=tokens)))
@@ -200,8 +206,8 @@ def test_calibration_longer_than_the_context(method: str, kind: str) -> None:
     ("method", "settings", "text"),
     [
         ("ft", {"layers": (0, BEYOND)}, "layer 99 does not exist"),
-        ("memit", {"layers": (0, BEYOND)}, "layer 99 does not exist"),
-        ("memit", {"layers": (LAYERS - 1,)}, "last block"),
+        *((method, {"layers": (BEYOND,)}, "layer 99 does not exist") for method in CLOSED),
+        *((method, {"layers": (LAYERS - 1,)}, "last block") for method in CLOSED),
         ("rmu", {"layer": BEYOND}, "layer 99 does not exist"),
         ("rmu", {"layer": 1, "update": 3}, "layer -1 does not exist"),
         ("rmu_lat", {"layer": BEYOND}, "layer 99 does not exist"),
@@ -232,11 +238,12 @@ def test_low_rank_updates_that_no_linear_can_have(method: str, settings: dict[st
 @pytest.mark.parametrize(
     ("prompt", "count"), [("The author of that book is", 0), ("SUBJECT, the one and only SUBJECT, lives in", 2)]
 )
-def test_a_subject_that_is_not_once_in_its_prompt(prompt: str, count: int) -> None:
+@pytest.mark.parametrize("method", CLOSED)
+def test_a_subject_that_is_not_once_in_its_prompt(prompt: str, count: int, method: str) -> None:
     edits = list(CONTEXT.edits)
     edits[3] = replace(edits[3], prompt=prompt.replace("SUBJECT", edits[3].subject))
     context = replace(CONTEXT, data=replace(DATA, edits=tuple(edits)))
-    error = refused("memit", context)
+    error = refused(method, context)
     assert isinstance(error, DataError)
     assert f"{edits[3].subject!r} occurs {count} times" in error.problem
 
@@ -270,7 +277,7 @@ def test_fewer_edits_than_a_batch(method: str) -> None:
         ("relearn", {}, "forget"),
         ("relearn", {"on": "retain", "loss_on": "answer"}, "retain_questions"),
         ("lora", {"retain_weight": 1.0}, "retain"),
-        ("memit", {}, "calibration"),
+        *((method, {}, "calibration") for method in CLOSED),
     ],
 )
 def test_an_empty_part_of_the_data(method: str, settings: dict[str, Any], part: str) -> None:

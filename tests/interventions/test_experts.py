@@ -47,7 +47,7 @@ RUN: dict[str, tuple[float | None, dict[str, Any]]] = {
 }
 REFUSE: dict[str, tuple[float | None, dict[str, Any]]] = {
     "awq": (4, {**CALIBRATION, **GROUPS}),
-    "memit": (None, {"layers": (0,)}),
+    **dict.fromkeys(("memit", "alphaedit", "emmet", "rome"), (None, {"layers": (0,)})),
     "ft": (None, {"layers": (0,)}),
     "rmu": (None, {"layer": 2}),
     "rmu_lat": (None, {"layer": 2, "latent_layers": (0,)}),

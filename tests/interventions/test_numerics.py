@@ -110,9 +110,9 @@ def test_dead_channels(method: str) -> None:
             block.mlp.up_proj.weight[DEAD] = 0
     receipt = subject.apply(configured(method), CONTEXT)
     assert all(bool(torch.isfinite(value).all()) for value in weights(subject).values())
-    # MEMIT's keys have dead channels then, and their covariance is singular.
+    # Keys have dead channels then, and their covariance is singular, which only AlphaEdit's formula does not mind.
     assert all("singular, solved with damping" in retry for retry in receipt.retries)
-    assert bool(receipt.retries) == (method == "memit")
+    assert bool(receipt.retries) == (method in ("memit", "emmet", "rome"))
     if method in ("wanda", "sparsegpt"):
         query = modules.weight(next(subject.linears())[1])
         assert not query[:, DEAD].any()

@@ -182,14 +182,15 @@ class ClosedForm(OfEditBatch, Intervention):
         return Effort(fp64=len(self.layers) * work.inner**2 * (work.inner / 3 + 2.0 * work.edits))
 
     def memory(self, work: Workload) -> int:
-        """The most of the search for z, the passes for C, and the solution in float64."""
+        """The most of the search for z, the passes for C and for K, and the solution in float64."""
         rows = min(self.edits_at_once, work.edits) * self._prompts
         kept = work.cache_bytes(tokens := rows * (work.texts.edit + self.context_tokens))
         after = work.graph_bytes(rows * work.texts.edit // 2, work.blocks - self.layers[-1])
         search = kept + max(work.forward_bytes(tokens), kept + after + 80 * rows * work.vocabulary)
         text = self.forward_batch * min(self.max_tokens, work.context)
         sums = work.forward_bytes(text) + 4 * (len(self.layers) + 1) * work.inner**2 + 4 * text * work.inner
-        return max(search, sums, 8 * 5 * work.inner**2)
+        asked = min(self.forward_batch, work.edits) * self._prompts * (work.texts.edit + self.context_tokens)
+        return max(search, sums, work.forward_bytes(asked), 8 * 5 * work.inner**2)
 
     def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
         yield from super().check(subject, context)

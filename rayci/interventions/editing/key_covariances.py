@@ -84,17 +84,21 @@ class CovarianceText:
         for place in order[: self.documents]:
             yield prompt_ids(self.subject.tokenizer, texts[place].text)[: self._limit]
 
-    def identity(self) -> Any:
+    def identity(self) -> dict[str, Any]:
         """All that decides the rows, told without making them."""
         if self.context.tokens is not None:
             return {"tokens": fingerprint(self._given(self.context.tokens))}
         text = fingerprint_of(self.context.data.part("covariance_text"))
         return {"text": text, "tokenizer": tokenizer_identity(self.subject.tokenizer), "draw": self._draw}
 
+    def described(self, layers: Sequence[int]) -> dict[str, Any]:
+        """All that decides C of these layers beside the model."""
+        return {"projection": self.subject.paths.mlp_out, "layers": list(layers)} | self.identity()
+
     def covariances(self, layers: Sequence[int], batch: int) -> TextStatistics:
         """C `[in, in]` of each layer of the model as it is now: built once, whoever asks (`Context.built`)."""
-        what = {"covariances": FORM, "projection": self.subject.paths.mlp_out, "layers": list(layers)}
-        built = self.context.built(self.subject, what | self.identity(), lambda: self._build(layers, batch))
+        what = {"covariances": FORM} | self.described(layers)
+        built = self.context.built(self.subject, what, lambda: self._build(layers, batch))
         documents, tokens = built["size"].tolist()
         return TextStatistics({layer: built[str(layer)] for layer in layers}, documents, tokens)
 

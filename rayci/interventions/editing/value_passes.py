@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from rayci.interventions.editing.activation_hooks import on_input, on_output
 from rayci.interventions.editing.edit_contexts import Example
+from rayci.model import modules
 from rayci.subject import Subject
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Passes:
     def __init__(self, subject: Subject, layer: int, examples: Sequence[Example]) -> None:
         self._model, self._examples = subject.model, examples
         self._blocks = [subject.block(index) for index in range(layer + 1)]
+        self._projection = modules.dense(self._blocks[-1], subject.paths.mlp_out)
         self._contexts = len(examples[0].prompts)
         prompts = [prompt for example in examples for prompt in (*example.prompts, example.essence)]
         tails = [tail for example in examples for tail in (*[example.target[:-1]] * self._contexts, [])]
@@ -66,11 +68,16 @@ class Passes:
 
         cache = DynamicCache()
         seen: list[Tensor] = []
+        written: list[Tensor] = []
         kinds: list[type] = []
         head = self._model.get_output_embeddings()
         handle = self._blocks[-1].register_forward_hook(lambda _, _args, output: kinds.append(type(output)))
         try:
-            with on_output(self._blocks[-1], partial(_note, seen)), on_input(head, lambda hidden: hidden[:, :1]):
+            with (
+                on_output(self._projection, partial(_note, written)),
+                on_output(self._blocks[-1], partial(_note, seen)),
+                on_input(head, lambda hidden: hidden[:, :1]),
+            ):
                 self._forward(self._ids, self._mask, slice(0, None), cache)
         finally:
             handle.remove()
@@ -79,6 +86,9 @@ class Passes:
         size = self._contexts + 1
         self.start = self._hidden[::size, 0].float()
         """h₀: block L's output at the lookup token of the bare prompt, fp32 `[edits, hidden]`."""
+        by_row = written[0].reshape(len(self._ids), -1, self._hidden.shape[-1])  # OPT flattens rows and tokens
+        self.mlp = by_row[::size, self._column].float()
+        """What block L's MLP writes there, fp32 `[edits, hidden]`."""
         layers: Any = cache.layers
         self._kept = [(kept.keys[:, :, : self._column], kept.values[:, :, : self._column]) for kept in layers]
 

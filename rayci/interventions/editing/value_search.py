@@ -22,6 +22,7 @@ from rayci.model.encoding import chunks
 from rayci.subject import Subject
 
 Divergence = Literal["edited_to_base", "base_to_edited"]
+Measure = Literal["block", "mlp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Search:
     kl_factor: float
     kl: Divergence
     stop_loss: float
+    measure: Measure = "block"
+    """Whose output h₀ is, against which ‖δ‖ is measured: the block's, or its MLP's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +58,19 @@ def find_targets(subject: Subject, layer: int, examples: Sequence[Example], sear
     """z of every edit at the output of block `layer`, `batch` edits in one forward pass."""
     with frozen(subject.model):
         by_chunk = [_search(subject, layer, chunk, search) for chunk in chunks(examples, batch)]
+    return joined(by_chunk)
+
+
+def joined(parts: Sequence[Targets]) -> Targets:
+    """What the search found for all edits, from what it found for parts of them, in order."""
     fields = ("z", "start", "loss", "steps")
-    return Targets(*(torch.cat([getattr(targets, name) for targets in by_chunk]) for name in fields))
+    return Targets(*(torch.cat([getattr(targets, name) for targets in parts]) for name in fields))
 
 
 def _search(subject: Subject, layer: int, examples: Sequence[Example], search: Search) -> Targets:
     passes = Passes(subject, layer, examples)
     start = passes.start
+    measure = start if search.measure == "block" else passes.mlp
     deltas = [torch.zeros_like(row) for row in start]
     optimizer = torch.optim.Adam(deltas, lr=search.lr)  # a δ without gradient keeps its value and its state
     losses, steps = torch.zeros(len(examples)), torch.zeros(len(examples), dtype=torch.long)
@@ -70,7 +79,7 @@ def _search(subject: Subject, layer: int, examples: Sequence[Example], search: S
         delta = torch.stack([deltas[edit] for edit in active]).requires_grad_()
         reading = passes.read(active, delta)
         base = reading.essence.detach() if turn == 0 else base
-        loss = _loss(reading, delta, start[active], base[active], search)
+        loss = _loss(reading, delta, measure[active], base[active], search)
         losses[active] = loss.detach().cpu()
         going = losses[active] >= search.stop_loss
         if turn == search.passes - 1 or not bool(going.any()):
@@ -84,18 +93,18 @@ def _search(subject: Subject, layer: int, examples: Sequence[Example], search: S
         active = [edit for row, edit in enumerate(active) if going[row]]
         steps[active] += 1
         for edit in active:
-            radius = search.clamp * start[edit].norm()
+            radius = search.clamp * measure[edit].norm()
             if deltas[edit].norm() > radius:
                 deltas[edit].mul_(radius / deltas[edit].norm())
     return Targets(start + torch.stack(deltas), start, losses, steps)
 
 
-def _loss(reading: Reading, delta: Tensor, start: Tensor, base: Tensor, search: Search) -> Tensor:
+def _loss(reading: Reading, delta: Tensor, measure: Tensor, base: Tensor, search: Search) -> Tensor:
     """Loss of each edit, `[edits]`."""
     edited = reading.essence
     if search.kl == "edited_to_base":
         kl = (edited.exp() * (edited - base)).sum(-1)
     else:
         kl = (base.exp() * (base - edited)).sum(-1)
-    decay: Tensor = search.weight_decay * delta.norm(dim=1) / start.norm(dim=1) ** 2
+    decay: Tensor = search.weight_decay * delta.norm(dim=1) / measure.norm(dim=1) ** 2
     return reading.target_loss + search.kl_factor * kl + decay
