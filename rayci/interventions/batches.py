@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rayci.context import Context
 from rayci.data.records import Document, QuestionAnswer
 from rayci.errors import DataError, RequestError, caught
-from rayci.model.encoding import Batch, chunks, encode_targets, encode_texts
+from rayci.model.encoding import Batch, chunks, encode_targets, encode_texts, prompt_ids, target_ids
 from rayci.subject import Subject
 
 if TYPE_CHECKING:
@@ -66,6 +66,23 @@ def item_faults(context: Context, part: str, count: int | None) -> Iterator[Requ
             yield DataError(f"{part} item {place} has no text to train on", at=context.data.sources.get(part, part))
     if context.has(part):
         yield from caught(choose, context, part, count)
+
+
+def length_faults(subject: Subject, context: Context, part: str) -> Iterator[RequestError]:
+    """Questions that with their answers are longer than the model's positions: unlike texts they are not cut."""
+    limit, overlong = subject.context_length, []
+    for place, item in enumerate(getattr(context.data, part), start=1):
+        said = f"{item.prompt} {item.answer}"
+        # A token is a byte or more: most questions need not be tokenised.
+        if len(said.encode()) >= limit and subject.has_tokenizer:
+            tokens = prompt_ids(subject.tokenizer, item.prompt) + target_ids(subject.tokenizer, item.answer)
+            overlong += [place] * (len(tokens) > limit)
+    if overlong:
+        yield DataError(
+            f"{len(overlong)} of the {part} are longer than the model's {limit} tokens, item {overlong[0]} the first",
+            at=context.data.sources.get(part, part),
+            hint="leave them out: a question is not cut",
+        )
 
 
 def choose(context: Context, part: str, count: int | None) -> tuple[list[Any], Random]:

@@ -31,7 +31,7 @@ def chain_of(
 ) -> tuple[Link, ...]:
     """Asked steps with the policy's re-compression steps between them.
 
-    A run of edits and unlearnings is closed by the compressors that stand directly before
+    A run of edits, unlearnings and trainings is closed by the compressors that stand directly before
     it, in their order; compressor after compressor alone triggers nothing.
     """
     chain: list[Link] = []

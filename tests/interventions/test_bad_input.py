@@ -286,6 +286,14 @@ def test_an_empty_part_of_the_data(method: str, settings: dict[str, Any], part: 
     assert part in str(error)
 
 
+def test_questions_longer_than_the_context() -> None:
+    first, *others = DATA.finetune_questions
+    long = replace(first, prompt=f"{first.prompt} {first.prompt}")
+    context = replace(CONTEXT, data=replace(DATA, finetune_questions=(*others[:4], long)))
+    error = refused("finetune", context, tiny("gpt2"), loss_on="answer", samples=2)
+    assert error.problem == "1 of the finetune_questions are longer than the model's 96 tokens, item 5 the first"
+
+
 @pytest.mark.parametrize("method", [*LOOPS, *LEARNERS])
 def test_more_samples_than_there_are(method: str) -> None:
     assert "100000 documents were asked for" in refused(method, CONTEXT, samples=100_000).problem

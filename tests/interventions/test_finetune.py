@@ -83,23 +83,23 @@ def far(one: Subject, other: Subject) -> float:
 
 
 @pytest.mark.parametrize(
-    ("part", "settings", "how", "steps"),
+    ("part", "settings", "how", "steps", "passes"),
     [
-        ("finetune", {"schedule": "constant", "warmup": 0.0, "epochs": 0.5}, {"schedule": "constant"}, 2),
-        ("finetune", {"schedule": "linear", "warmup": 0.5, "epochs": 2.0}, {"schedule": "linear", "rising": 3}, 6),
-        ("finetune", {"weight_decay": 0.3, "clip_norm": 0.05}, {"weight_decay": 0.3, "clip_norm": 0.05}, 3),
-        ("finetune", {"accumulation": 2, "epochs": 1.5}, {"accumulation": 2}, 3),
-        ("retain_questions", {"on": "retain", "loss_on": "answer", "epochs": 1.25}, {}, 4),
+        ("finetune", {"schedule": "constant", "warmup": 0.0, "epochs": 0.5}, {"schedule": "constant"}, 2, 0.8),
+        ("finetune", {"schedule": "linear", "warmup": 0.5, "epochs": 2.0}, {"schedule": "linear", "rising": 3}, 6, 2.0),
+        ("finetune", {"weight_decay": 0.3, "clip_norm": 0.05}, {"weight_decay": 0.3, "clip_norm": 0.05}, 3, 1.0),
+        ("finetune", {"accumulation": 2, "epochs": 1.5}, {"accumulation": 2}, 3, 1.8),
+        ("retain_questions", {"on": "retain", "loss_on": "answer", "epochs": 1.25}, {}, 4, 1.4),
     ],
 )
 def test_it_is_adamw_at_the_schedulers_rates(
-    part: str, settings: dict[str, Any], how: dict[str, Any], steps: int
+    part: str, settings: dict[str, Any], how: dict[str, Any], steps: int, passes: float
 ) -> None:
     subject, reference = tiny(), tiny()
     cut = {} if "loss_on" in settings else {"max_tokens": TOKENS}
     receipt = subject.apply(Finetune.configure(settings={**SMALL, **cut, **settings}), CONTEXT)
     by_hand(reference, part, steps, {**PLAIN, **how})
-    assert receipt.counts["steps"] == steps
+    assert (receipt.counts["steps"], receipt.counts["passes"]) == (steps, pytest.approx(passes))
     assert far(subject, reference) < 1e-4
 
 

@@ -29,6 +29,7 @@ LORA: dict[str, Any] = {"parametrisation": "lora", "lora_rank": 3, "lora_alpha":
 LOOP: dict[str, Any] = {"last_layers": 2, "samples": 4, "batch": 2, "epochs": 2, "lr": 1e-3, "storage": "float32"}
 METHODS: dict[str, dict[str, Any]] = {
     **{name: {**LOOP, **LORA} for name in ("ga", "gd", "ga_klr", "npo", "npo_klr", "refusal", "task_vector")},
+    "finetune": {**LOOP, **LORA, "warmup": 0.0},
     "rmu": {"layer": 2, "max_batches": 3, "lr": 1e-3, "storage": "float32", **LORA},
     "rmu_lat": {
         "layer": 2,

@@ -14,6 +14,13 @@ transformers' `Trainer` has it: under `linear` and `cosine` each γ is a trainin
 Under `constant` without warm-up a shorter training is the beginning of a longer one, so that a curve over γ shows one
 training; this is `relearn`'s default, where the code of arXiv 2605.24614 lets the rate fall along a line.
 
+On the testbed relearning brings forgotten facts back by degrees, and unlearners differ; recall of the forget questions
+after `relearn` of .5, 1, 2 and 4 passes, 0 to .01 before it:
+
+    npo_klr .02 .51 .93 .99   gd .01 .16 .78 .88   rmu .04 .17 .67 .93   ga_klr .00 .04 .86 .99
+
+As many passes of `finetune` over other text bring nothing back and leave what is known alone, at four times the rate.
+
 Deviations from `Trainer`: batches of a step count alike, however many tokens they have; no dropout; no token that ends
 the text is added to answers; texts are not packed.
 """
@@ -30,7 +37,15 @@ from rayci.context import Context
 from rayci.effort import Effort
 from rayci.errors import RequestError, caught
 from rayci.intervention import Preset, Receipt, Strength
-from rayci.interventions.batches import Drawn, answer_encoder, choose, epochs_of, item_faults, text_encoder
+from rayci.interventions.batches import (
+    Drawn,
+    answer_encoder,
+    choose,
+    epochs_of,
+    item_faults,
+    length_faults,
+    text_encoder,
+)
 from rayci.interventions.parametrisation import Parametrised
 from rayci.interventions.trainer import last_blocks
 from rayci.interventions.training.fitting import Fitting, steps_of
@@ -115,6 +130,8 @@ class Finetune(Parametrised):
         yield from super().check(subject, context)
         yield from caught(self.changes, subject)
         yield from item_faults(context, self.part, self.samples)
+        if self.loss_on == "answer":
+            yield from length_faults(subject, context, self.part)
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         fitting = self.prepared(subject, context)

@@ -44,7 +44,8 @@ class Fitting:
             losses.append(torch.stack([self._backward(places, len(group)) for places in group]).mean())
             trainer.set_rate(rate)
             trainer.step()
-        counts = {"steps": len(self.steps), "samples": len(self.drawn.items)}
+        seen, items = sum(len(places) for group in self.steps for places in group), len(self.drawn.items)
+        counts = {"steps": len(self.steps), "samples": items, "passes": seen / items}
         return {**counts, "first_loss": float(losses[0]), "last_loss": float(losses[-1])}
 
     def _backward(self, places: tuple[int, ...], share: int) -> Tensor:
