@@ -3,7 +3,7 @@
     base      the untouched model's weight
     zeros     nothing but zeros
     masked    zeros where a mask says so; elsewhere the untouched model's values, or stored ones
-    codes     whole numbers of a few bits on the grid that a quantiser kept
+    codes     whole numbers of a few bits on the grid that a quantiser kept; beside them zeros where a mask says so
     dense     the values
 
 Masks and grids are those of the receipts wherever they fit, so that nothing is stored twice. Each form is tried
@@ -28,7 +28,8 @@ from rayci.model.weight_bits import bits_of
 Kept = Sequence[Mapping[str, Tensor]]
 """What the receipt of each step keeps: `<linear>` a packed mask, or a grid as `kept_grids` says."""
 Form = Mapping[str, Any]
-"""JSON values: `form`, `step` (whose mask or grid; None: a mask of its own), `width` and `lowest` of codes."""
+"""JSON values: `form`, `step` (whose mask or grid; None: a mask of its own), `width` and `lowest` of codes, and `mask`
+(whose) where zeros stand beside them."""
 Choice = tuple[Form | None, dict[str, Tensor]]
 """A form, None for dense, and what it stores under the weight's name with these endings."""
 
@@ -76,16 +77,22 @@ class Packed:
             assert grid is not None
             codes = _unpacked(self.tensors[f"{name}:codes"], form["width"], place)
             place.copy_(grid.values(codes.float().add_(form["lowest"])))
+            if "mask" in form:
+                place.masked_fill_(self._mask(name, form["mask"], place), 0)
             return
         values = self.tensors.get(f"{name}:values")
         if values is None:
             place.copy_(base[name])
         if form["form"] == "masked":
-            bits = self.tensors[f"{name}:mask"] if form["step"] is None else self.kept[form["step"]][name]
-            mask = _unpacked(bits, 1, place).bool()
+            mask = self._mask(name, form["step"], place)
             if values is not None:
                 place.masked_scatter_(~mask, values.to(place.device))
             place.masked_fill_(mask, 0)
+
+    def _mask(self, name: str, step: int | None, place: Tensor) -> Tensor:
+        """The mask that a step kept, or one of its own, bool as the place."""
+        bits = self.tensors[f"{name}:mask"] if step is None else self.kept[step][name]
+        return _unpacked(bits, 1, place).bool()
 
 
 def _unpacked(bits: Tensor, width: int, place: Tensor) -> Tensor:
@@ -104,7 +111,7 @@ def _smallest(name: str, weight: Tensor, base: Tensor | None, kept: Kept) -> Cho
         return {"form": "zeros", "step": None}, {}
     if moved is not None and not bool((moved & ~zero).any()):
         return _masked(name, moved, zero, kept)
-    choice = _coded(name, weight, kept) or (None, {"": weight})
+    choice = _coded(name, weight, zero, kept) or (None, {"": weight})
     if int(torch.count_nonzero(bits)) * weight.element_size() < _size(choice):
         form, own = _masked(name, zero, zero, kept)
         choice = min(choice, (form, {**own, ":values": weight[~zero]}), key=_size)
@@ -115,20 +122,30 @@ def _size(choice: Choice) -> int:
     return sum(part.nbytes for part in choice[1].values())
 
 
-def _coded(name: str, weight: Tensor, kept: Kept) -> Choice | None:
-    """Codes on the last grid kept that gives the weight back."""
+def _coded(name: str, weight: Tensor, zero: Tensor, kept: Kept) -> Choice | None:
+    """Codes on the last grid kept that gives the weight back, or all of it but zeros, which then are masked."""
     for step in reversed(range(len(kept))):
         grid = _grid(kept[step], name, weight)
-        codes = None if grid is None else level_codes(weight, grid)
+        if grid is None:
+            continue
+        form: dict[str, Any] = {"form": "codes", "step": step}
+        mask: dict[str, Tensor] = {}
+        codes = level_codes(weight, grid)
+        if codes is None and bool(zero.any()):
+            codes = level_codes(torch.where(zero, grid.round(weight).to(weight.dtype), weight), grid)
+            masked, mask = _masked(name, zero, zero, kept)
+            form["mask"] = masked["step"]
         if codes is not None:
             lowest = int(codes.min())
             width = max(1, (int(codes.max()) - lowest).bit_length())
-            form = {"form": "codes", "step": step, "width": width, "lowest": lowest}
-            return form, {":codes": bit_fields.pack(codes.sub_(lowest), width)}
+            return {**form, "width": width, "lowest": lowest}, {
+                ":codes": bit_fields.pack(codes - lowest, width),
+                **mask,
+            }
     return None
 
 
-def _masked(name: str, needed: Tensor, allowed: Tensor, kept: Kept) -> Choice:
+def _masked(name: str, needed: Tensor, allowed: Tensor, kept: Kept) -> tuple[Form, dict[str, Tensor]]:
     """The last mask kept that says `needed` and nothing beyond `allowed`; where there is none, a mask of its own."""
     least, most = (bit_fields.pack(mask, 1) for mask in (needed, allowed))
     for step in reversed(range(len(kept))):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ import torch
 from rayci.context import Context
 from rayci.interventions.compression.awq import AWQ
 from rayci.interventions.compression.awq_clip import clip_bounds
-from rayci.interventions.compression.grid import activation_aware
+from rayci.interventions.compression.grid import activation_aware, asymmetric
 from rayci.interventions.compression.hessian import Curvature, hessians
+from rayci.interventions.compression.hqq import HalfQuadratic
+from rayci.interventions.compression.layerdrop import LayerDrop, influence
 from rayci.interventions.compression.lowest import lowest_in_matrix
 from rayci.interventions.compression.walk import walk
 from rayci.subject import Subject
@@ -118,3 +121,57 @@ def test_the_whole_of_awq(duo: bool) -> None:
     print(f"\nequal weights: {share:.2%}")
     assert share > 0.999
     report(f"AWQ of one block, duo_scaling {duo}, loops or ours", plain, ours)
+
+
+def test_influences_of_blocks_on_a_walk() -> None:
+    tokens = Context(collection()).calibration(llama().tokenizer, 16, 128)
+    subject, subjects = llama(4), iter([llama(4) for _ in range(3)])
+    found: list[dict[str, float]] = []
+
+    @torch.no_grad()
+    def whole_passes() -> list[float]:
+        sums = torch.zeros(4)
+        for batch in tokens.split(8):
+            states = subject.model(batch, output_hidden_states=True, use_cache=False).hidden_states[:-1]
+            sums[:3] += torch.stack([influence(*pair).sum() for pair in pairwise(states)])
+        return (sums / tokens.numel()).tolist()
+
+    def walked() -> None:
+        made = LayerDrop(blocks=1, sequences=16, length=128)
+        receipt = next(subjects).apply(made, Context(collection(), tokens=tokens))
+        found.append({name: value for name, value in receipt.counts.items() if name.endswith("influence")})
+
+    plain, ours = seconds(whole_passes), seconds(walked)
+    # The last of their states is normed: the last block's influence cannot be told from them.
+    assert list(found[0].values())[:3] == pytest.approx(whole_passes()[:3], rel=1e-4)
+    report("block influences of 4 blocks, passes of the whole model or layerdrop", plain, ours)
+
+
+def test_zeros_between_the_levels() -> None:
+    weight, made = random(1024, 1024, 0) * 0.02, HalfQuadratic(bits=BITS)
+
+    def plain() -> torch.Tensor:
+        groups = weight.view(len(weight), -1, GROUP)
+        low, high = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
+        steps, beta, least = 15 / (high - low), made.beta, torch.inf
+        zero = -low * steps
+        for _ in range(made.iterations):
+            codes = torch.round(groups * steps + zero).clamp(0, 15)
+            back = (codes - zero) / steps
+            off = groups - back
+            shrunk = torch.sign(off) * torch.relu(off.abs() - off.abs().pow(made.p - 1) / beta)
+            zero = torch.mean(codes - (groups - shrunk) * steps, -1, keepdim=True)
+            beta, error = beta * made.kappa, float(off.abs().mean())
+            if error >= least:
+                break
+            least = error
+        return zero.squeeze(-1)
+
+    ours = made.grid(weight, GROUP).zero
+    assert ours is not None and ours.equal(plain())
+    report("hqq's zeros of 1024 × 1024, powers taken or not", seconds(plain), seconds(lambda: made.grid(weight, GROUP)))
+    report(
+        "hqq against rounding to nearest",
+        seconds(lambda: made.grid(weight, GROUP).round(weight)),
+        seconds(lambda: asymmetric(weight, BITS, GROUP).round(weight)),
+    )

@@ -12,6 +12,8 @@ import rayci
 from rayci.codec.exact_forms import Packed
 from rayci.interventions.compression import masks
 from rayci.interventions.compression.grid import including_zero
+from rayci.interventions.compression.hqq import HalfQuadratic
+from rayci.interventions.compression.kept_grids import keep
 from rayci.model.weight_bits import same_bits
 from rayci.subject import Subject
 from tests.models import random_model
@@ -107,6 +109,20 @@ def test_codes_of_a_grid_take_their_bits(bits: int, dtype: torch.dtype) -> None:
     assert form(packed(rounded, weight, kept))[0] != "codes", "one value is off the grid"
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_zeros_that_are_no_level_stand_beside_the_codes(dtype: torch.dtype) -> None:
+    weight, mask = random(dtype), random(seed=1) < 0
+    grid = HalfQuadratic(bits=3).grid(weight, 16)
+    rounded = grid.round(weight).to(dtype).masked_fill(mask, 0)
+    kept, own = keep("w", grid), weight.numel() / 8
+    found = packed(rounded, None, {"w": masks.pack(mask)}, kept)
+    assert form(found) == ("codes", 1) and size(found) == 3 * own
+    alone = packed(rounded, None, kept)
+    assert form(alone) == ("codes", 0) and size(alone) == 4 * own
+    rounded[0, 0] = 7.0
+    assert form(packed(rounded, None, kept))[0] != "codes"
+
+
 @pytest.mark.parametrize(
     "weight",
     [
@@ -146,6 +162,7 @@ def restored(subject: Subject, base: Mapping[str, Tensor]) -> dict[str, str]:
         ("llama", "gptq@4{group_size=16,act_order=true}", {"codes"}),
         ("qwen2", "awq@5{group_size=16}", {"codes", "dense"}),  # dense: the norms into which scales are folded
         ("llama", "wanda@0.5 > gptq@3{group_size=16}", {"codes"}),
+        ("llama", "magnitude@0.5 > hqq@3{group_size=16}", {"codes"}),
         ("llama", "magnitude@0", {"base"}),
     ],
 )

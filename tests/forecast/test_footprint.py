@@ -41,6 +41,7 @@ def make(**changes: Any) -> Spec:
         (f"rtn@3 > ft{{steps=1}} > gptq@4{SEQUENCES}", 0),
         ("rtn@4", 0),
         ("hqq@4", 0),
+        ("magnitude@0.5 > hqq@4", 0),  # zeros, which are no level, by the mask that is kept
         ("layerdrop@2{sequences=8,length=32}", 0),
         (f"gptq@4{SEQUENCES}", 0),
         (f"awq@4{SEQUENCES}", 0),

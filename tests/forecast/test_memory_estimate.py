@@ -32,6 +32,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("gptq", {"bits": 4, **CALIBRATION}),
     ("magnitude", {"sparsity": 0.5}),
     ("rtn", {"bits": 4}),
+    ("hqq", {"bits": 4, "beta": 1e4}),
+    ("layerdrop", {"blocks": 1, **CALIBRATION}),
     ("ft", {"layers": (0, 1), "steps": 2}),
     ("ft", {"layers": (1,), "steps": 2}),
     ("ga", TRAINING),

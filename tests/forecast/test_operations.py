@@ -39,7 +39,7 @@ def work() -> Workload:
     [
         (make("rtn", bits=4), 100 * P),
         (make("wanda", sparsity=0.5, sequences=3, length=7), 2 * 2 * 3 * 7 * LINEARS + 100 * P),
-        (make("hqq", bits=4, iterations=6), 7 * 100 * P),
+        (make("hqq", bits=4, iterations=6), 4 * 100 * P),
         (make("layerdrop", blocks=2, sequences=3, length=7), 2 * 3 * 7 * LINEARS),
         (
             make("gptq", bits=4, sequences=3, length=7),  # and for each of four inputs a Hessian, its factor, its sweep

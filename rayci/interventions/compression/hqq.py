@@ -59,11 +59,11 @@ class HalfQuadratic(Quantiser):
         return Offset(0, 2**self.bits - 1)
 
     def operations(self, work: Workload) -> Effort:
-        """A pass over the weights to round them, and one for each iteration."""
-        return (1 + self.iterations) * work.pass_operations()
+        """A pass over the weights to round them, and half of one for each iteration."""
+        return (1 + self.iterations / 2) * work.pass_operations()
 
     def memory(self, work: Workload) -> int:
-        """fp32 copies of a linear: weights, codes, errors, their size and power, and the sum that makes a zero."""
+        """fp32 copies of a linear: weights, in steps as well, codes, errors, their size and its power."""
         return work.pass_bytes()
 
     @torch.no_grad()
@@ -82,18 +82,23 @@ class HalfQuadratic(Quantiser):
         groups = weight.float().unflatten(-1, (-1, group))
         low, high = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
         steps = ((2**self.bits - 1) / (high - low)).clamp(max=1 / LEAST_SCALE)  # a unit: 1/s, as the authors hold it
-        zero, beta, least = -low * steps, self.beta, math.inf
+        scaled, zero, beta, least = groups * steps, -low * steps, self.beta, math.inf
         for _ in range(self.iterations):
-            zero, error = self._iterate(groups, steps, zero, beta)
+            zero, error = self._iterate(groups, scaled, steps, zero, beta)
             if not error < least:
                 break
             beta, least = beta * self.kappa, error
         return Grid(self.even(), (1 / steps).squeeze(-1), zero.squeeze(-1))
 
-    def _iterate(self, groups: Tensor, steps: Tensor, zero: Tensor, beta: float) -> tuple[Tensor, float]:
-        """The next zeros, and the mean error with the present ones."""
-        codes = (groups * steps).add_(zero).round_().clamp_(0, 2**self.bits - 1)
-        error = groups - (codes - zero).div_(steps)
+    def _iterate(
+        self, groups: Tensor, scaled: Tensor, steps: Tensor, zero: Tensor, beta: float
+    ) -> tuple[Tensor, float]:
+        """The next zeros, and the mean error with the present ones; `scaled` are the weights in steps."""
+        codes = (scaled + zero).round_().clamp_(0, 2**self.bits - 1)
+        error = (codes - zero).div_(steps).neg_().add_(groups)
         size = error.abs()
-        shrunk = (size - size.pow(self.p - 1).div_(beta)).clamp_(min=0).copysign_(error)
-        return codes.sub_((groups - shrunk).mul_(steps)).mean(-1, keepdim=True), float(size.mean())
+        mean, largest = torch.stack((size.mean(), size.amax())).tolist()
+        if largest < 0.99 * beta ** (-1 / (2 - self.p)):  # then e is 0, and the powers need not be taken
+            return codes.sub_(scaled).mean(-1, keepdim=True), mean
+        shrunk = size.sub_(size.pow(self.p - 1).div_(beta)).clamp_(min=0).copysign_(error)
+        return codes.sub_(torch.sub(groups, shrunk, out=error).mul_(steps)).mean(-1, keepdim=True), mean
