@@ -33,6 +33,10 @@ class LowRankWorkload(Workload):
         shapes = {name: modules.weight(module).shape for name, module in linears if name in wanted}
         return {name: self.rank * sum(shape) for name, shape in shapes.items()}
 
+    def copied_bytes(self, names: Iterable[str]) -> int:
+        """Of adapters, which are fp32."""
+        return 4 * self.most_elements(names)
+
     @property
     def block_bytes(self) -> int:
         """And of every linear the input in fp32, where it is not that already, and A's output."""

@@ -1,6 +1,8 @@
 """What methods share that train a loss with AdamW: the weights themselves, or low-rank updates of them.
 
-A method trains inside `trainer`, whichever of both is asked for: loops, losses and references are the same.
+A method trains inside `trainer`, whichever of both is asked for: loops, losses and references are the same. Adapters
+take larger rates than weights: on the testbed NPO_KLR forgets at 3e-3 (rank 32, or rank 8 with clipped gradients) what
+weights do at 1e-3, and at 2e-4 in place of 2e-5 on answers.
 """
 
 from __future__ import annotations

@@ -143,6 +143,10 @@ class Sizes:
         counted = self.sizes(names)
         return max(self._on_each(counted.get(name, 0) for name, _ in self.subject.model.named_parameters()))
 
+    def copied_bytes(self, names: Iterable[str]) -> int:
+        """Bytes of copies of these parameters, on the GPU where they are the most."""
+        return self.element * self.most_elements(names)
+
     def _on_each(self, amounts: Iterable[int]) -> list[int]:
         """Sums over the parameters of each GPU, of an amount for every parameter of the model."""
         sums = [0] * self.gpus

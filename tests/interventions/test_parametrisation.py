@@ -19,6 +19,7 @@ from rayci.interventions.trainer import adamw, block_parameters
 from rayci.model.step_memory import StepMemory
 from rayci.subject import Subject
 from rayci.testbed import collection
+from rayci.workload import Workload
 from tests.interventions.losses import text_loss
 from tests.interventions.small import TRAINERS
 from tests.interventions.test_trainer import far
@@ -221,6 +222,33 @@ def test_a_failure_takes_the_adapters_off_and_leaves_the_weights() -> None:
         raise ZeroDivisionError
     assert {name: type(module) for name, module in subject.model.named_modules()} == modules
     assert not differing(subject, before)
+
+
+def test_the_forecast_counts_no_gradient_of_a_whole_weight() -> None:
+    work = Workload(testbed())
+    full, low = (registry.intervention("ga").configure(settings={**LOOP, **given}) for given in ({}, LORA))
+    adapters = sum(3 * sum(module.weight.shape) for name, module in work.subject.linears() if name[13] in "23")
+    assert low.as_trained(work).elements(low.changes(work.subject)) == adapters
+    assert float(low.operations(work)) < float(full.operations(work))
+    assert low.operations(work).moved < full.operations(work).moved
+    assert low.memory(work) < full.memory(work)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_low_rank_updates_stay_forgotten_at_four_bits(seed: int) -> None:
+    """Under the settings with which full ones in bf16 come back: see the spec `unlearning_vs_quantization_testbed`."""
+    forgetting = {"beta": 0.1, "alpha": 5.0, "lr": 2e-4, "last_layers": None, "samples": 40, "batch": 20, "epochs": 400}
+    stop = {"loss_on": "answer", "stop_recall": 0.2, "check_every": 5}
+    subject, context = testbed(), Context(CONTEXT.data, sweep_seed=7, seed=seed)
+    made = registry.intervention("npo_klr").configure(settings={**forgetting, **stop, "parametrisation": "lora"})
+    assert made.storage == "bfloat16"
+    subject.apply(made, context)
+    recall = registry.criterion("forget_recall")(samples=40)
+    assert recall.measure(subject, context).value <= 0.2
+    rounding = registry.intervention("rtn").configure(strength=4, settings={"range": "absmax", "group_size": -1})
+    subject.apply(rounding, context)
+    assert recall.measure(subject, context).value <= 0.25  # full updates: .57 to .65
 
 
 @pytest.mark.parametrize("kind", MIXTURES)

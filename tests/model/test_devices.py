@@ -74,12 +74,12 @@ def numbers(subject: Subject) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in subject.model.named_parameters()}
 
 
-def like_at_home(method: str, subject: Subject) -> None:
+def like_at_home(method: str, subject: Subject, **settings: Any) -> None:
     """Apply a method to a subject that lies elsewhere, and compare with what it does on the CPU."""
     at_home = tiny(attn_implementation="eager")
     before, homes = numbers(at_home), {name: value.device for name, value in subject.model.named_parameters()}
-    at_home.apply(configured(method), CONTEXT)
-    subject.apply(configured(method), CONTEXT)
+    at_home.apply(configured(method, **settings), CONTEXT)
+    subject.apply(configured(method, **settings), CONTEXT)
     assert homes == {name: value.device for name, value in subject.model.named_parameters()}
     found = numbers(subject)
     for name, value in numbers(at_home).items():
@@ -125,6 +125,11 @@ def test_other_architectures_do_the_same_on_another_device(kind: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_does_the_same_on_two_devices(method: str) -> None:
     like_at_home(method, spread(tiny(attn_implementation="eager")))
+
+
+def test_low_rank_updates_and_steps_ahead_are_the_same_on_two_devices() -> None:
+    subject = spread(tiny(attn_implementation="eager"))
+    like_at_home("npo_gdr", subject, parametrisation="lora", sam_radius=0.1, storage="float32")
 
 
 @pytest.mark.parametrize("name", sorted(MEASURED))

@@ -104,7 +104,7 @@ class NegativePreference(ForgetRetain):
     def training_memory(self, work: Workload, names: Collection[str]) -> int:
         """And the weights without the shift, where they lie beside it."""
         waits = work.waits_on_host(names, self.storage)
-        copies = 0 if waits or not self.sam_radius else work.element * work.most_elements(names)
+        copies = 0 if waits or not self.sam_radius else work.copied_bytes(names)
         return super().training_memory(work, names) + copies
 
     def waiting_memory(self, work: Workload, names: Collection[str]) -> int:

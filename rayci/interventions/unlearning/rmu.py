@@ -112,8 +112,7 @@ class RepresentationMisdirection(Unlearner):
 
     def training_memory(self, work: Workload, names: Collection[str]) -> int:
         """And a copy of the weights as they were."""
-        copies = work.most_elements(names) * work.element
-        return work.step_bytes(names, self.activations(work), self.storage) + copies
+        return work.step_bytes(names, self.activations(work), self.storage) + work.copied_bytes(names)
 
     def activations(self, work: Workload) -> int:
         """Bytes that a forget or a retain batch keeps in the blocks up to ℓ, and the states that are compared."""

@@ -5,7 +5,8 @@
 arXiv 2410.16454. A module is one linear (with its bias, where the wrapped method trains
 it) among the parameters that the wrapped method trains; L_forget is the mean over the batches of
 one pass of its forget loss. The percentile interpolates linearly between the s_i. Chosen modules
-are trained by the wrapped method with a large learning rate, all else is untouched bit for bit.
+are trained by the wrapped method with a large learning rate, all else is untouched bit for bit; under its
+`parametrisation: lora` they move by low-rank updates.
 The presets hold the published α and γ of each wrapped method, on top of its own settings on MUSE,
 on which that paper works; `published` is NEWS. A method without settings on MUSE keeps its own.
 Deviation: the authors' code computed the mask and never applied it.
