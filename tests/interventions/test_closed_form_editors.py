@@ -93,6 +93,22 @@ def test_alphaedit_solves_layers_in_order_in_the_papers_form(kind: str) -> None:
         assert (weights(subject)[name] - weights(twin)[name]).norm() < 1e-4 * moved.norm()
 
 
+def test_alphaedit_weighs_the_keys_that_steps_before_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, given = tiny(), list[Any]()
+    real = alphaedit_update.update
+
+    def watched(basis: Tensor, keys: Tensor, residual: Tensor, ridge: float, earlier: Tensor | None) -> Tensor:
+        given.append(earlier)
+        return real(basis, keys, residual, ridge, earlier)
+
+    monkeypatch.setattr(alphaedit_update, "update", watched)
+    receipts = [subject.apply(make(method), CONTEXT) for method in ("alphaedit", "rome")]
+    subject.apply(make("alphaedit", batch=1), CONTEXT)
+    assert given[:2] == [None, None]  # of a first batch
+    first, second = (receipt.kept["keys.1"] for receipt in receipts)
+    assert given[2].equal(receipts[0].kept["keys.0"].T) and given[3].equal(torch.cat([first, second]).T)
+
+
 def test_alphaedit_leaves_what_the_model_says_of_the_texts_keys() -> None:
     subject, made = tiny(), make("alphaedit", null_threshold=0.03)
     before, c = projection(subject, 0).double().clone(), statistics(subject, made)[0]

@@ -6,7 +6,7 @@ With `sequential` the keys K_p of the edits before weigh as much as those of the
 the code of arXiv 2410.02355 calls MEMIT_seq.
 
 Settings as published for Llama-3-8B in arXiv 2407.06483, appendix B. How K, Z and C are found, and where that deviates
-from the authors' code, is told in `closed_form`.
+from the authors' code: `rayci.interventions.editing.closed_form`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Llama-3-8B in EasyEdit and in AlphaEdit's repository (hparams/ROME); ‖δ‖ is
 Deviations: those configurations leave C out (`mom2_adjustment: false`), which the paper has; k* is the same in both
 places, where the authors' code divides by the bare prompt's, which breaks models on longer sequences of edits
 (arXiv 2403.07175); k* is averaged as in MEMIT, one half bare prompt, over MEMIT's five generated contexts in place of
-twenty. How k*, δ and C are found is told in `closed_form`.
+twenty. How k*, δ and C are found: `rayci.interventions.editing.closed_form`.
 """
 
 from __future__ import annotations
