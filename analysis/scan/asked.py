@@ -25,7 +25,7 @@ _FINAL = pl.col("final")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One asked step: the method with its γ left open, and the γ it ran at."""
+    """One asked step: the method with its γ left open, and the γ it ran at; None where γ is no choice."""
 
     variant: Variant
     strength: float | None
@@ -88,4 +88,5 @@ def _of_stages(stages: pl.DataFrame, known: dict[Composition, int]) -> Codes:
 
 def _asked(step: Mapping[str, Any]) -> Asked:
     name, strength = step["strength_name"], step["strength"]
-    return Asked(Variant(Kind(step["kind"]), step["method"], settings_without(step["settings"], name), name), strength)
+    variant = Variant(Kind(step["kind"]), step["method"], settings_without(step["settings"], name), name)
+    return Asked(variant, None if variant.number_format else strength)

@@ -36,9 +36,20 @@ class Variant:
         return _CATEGORIES[self.kind]
 
     @property
+    def number_format(self) -> str | None:
+        """The format whose numbers a quantiser rounds to: it decides γ, so there is nothing to sweep."""
+        return _format(self.settings) if self.strength_name == "bits" else None
+
+    @property
     def rank(self) -> tuple[int, str, str, float]:
         """Sort key: kind (edit, compress, unlearn, train), then name, then settings, then γ."""
         return _KINDS.index(self.kind), self.method, self.settings, -1.0 if self.strength is None else self.strength
+
+
+@cache
+def _format(settings: str) -> str | None:
+    grid = json.loads(settings).get("grid")
+    return grid if isinstance(grid, str) and grid != "int" else None
 
 
 @cache
@@ -52,18 +63,18 @@ def labels(variants: Iterable[Variant], swept: Mapping[Variant, int]) -> dict[Va
     """The label of every variant; `swept` counts the values of γ that a variant has in the table.
 
     A setting is shown only where two variants of the method differ in it, a fixed γ only where
-    the table holds several.
+    the table holds several. A quantiser to a number format is a method of its own here, `rtn@nvfp4`.
     """
-    by_method: dict[str, set[str]] = {}
+    by_method: dict[tuple[str, str | None], set[str]] = {}
     known = list(variants)
     for variant in known:
-        by_method.setdefault(variant.method, set()).add(variant.settings)
+        by_method.setdefault((variant.method, variant.number_format), set()).add(variant.settings)
     labels = {}
     for variant in known:
-        text = variant.method
+        text = variant.method if variant.number_format is None else f"{variant.method}@{variant.number_format}"
         if variant.strength is not None and swept.get(without_strength(variant), 0) > 1:
             text += f"@{variant.strength:g}"
-        labels[variant] = text + _differing(variant.settings, by_method[variant.method])
+        labels[variant] = text + _differing(variant.settings, by_method[variant.method, variant.number_format])
     return labels
 
 

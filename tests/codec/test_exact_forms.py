@@ -14,6 +14,7 @@ from rayci.interventions.compression import masks
 from rayci.interventions.compression.grid import including_zero
 from rayci.interventions.compression.hqq import HalfQuadratic
 from rayci.interventions.compression.kept_grids import keep
+from rayci.interventions.compression.number_formats import FORMATS
 from rayci.model.weight_bits import same_bits
 from rayci.subject import Subject
 from tests.models import random_model
@@ -123,6 +124,18 @@ def test_zeros_that_are_no_level_stand_beside_the_codes(dtype: torch.dtype) -> N
     assert form(packed(rounded, None, kept))[0] != "codes"
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_codes_of_a_number_format_take_its_bits(name: str, dtype: torch.dtype) -> None:
+    weight = random(dtype)
+    grid = FORMATS[name].lay(weight, 16)
+    rounded = grid.round(weight).to(dtype)
+    found = packed(rounded, weight, keep("w", grid))
+    assert form(found) == ("codes", 0) and size(found) <= weight.numel() * FORMATS[name].bits / 8
+    rounded[3, 3] = rounded[3, 3] * 1.01 if rounded[3, 3] else 1e-6
+    assert form(packed(rounded, weight, keep("w", grid)))[0] != "codes", "one value is off the grid"
+
+
 @pytest.mark.parametrize(
     "weight",
     [
@@ -158,6 +171,8 @@ def restored(subject: Subject, base: Mapping[str, Tensor]) -> dict[str, str]:
         ("mixtral", "wanda@2:4", {"masked"}),
         ("llama", "sparsegpt@0.5", {"masked"}),
         ("gpt2", "rtn@3{group_size=16}", {"codes"}),
+        ("gpt2", "rtn@nf4{group_size=16}", {"codes"}),
+        ("olmoe", "gptq@nvfp4", {"codes"}),
         ("olmoe", "gptq@4{group_size=16}", {"codes"}),
         ("llama", "gptq@4{group_size=16,act_order=true}", {"codes"}),
         ("qwen2", "awq@5{group_size=16}", {"codes", "dense"}),  # dense: the norms into which scales are folded

@@ -13,6 +13,7 @@ from rayci.interventions.compression.gptq import GPTQ
 from rayci.interventions.compression.hqq import HalfQuadratic
 from rayci.interventions.compression.layerdrop import LayerDrop
 from rayci.interventions.compression.magnitude import Magnitude
+from rayci.interventions.compression.rtn import RoundToNearest
 from rayci.interventions.compression.sparsegpt import SparseGPT
 from rayci.subject import Subject
 from tests.models import tiny
@@ -110,6 +111,59 @@ class TestPublishedGPTQ(TestGPTQ):
 
     def make(self) -> Compressor:
         return GPTQ.configure("testbed", 4, CALIBRATION)
+
+
+class TestFP8(OnFewChannels):
+    unread: ClassVar[Mapping[str, str]] = NO_ZEROS
+    other_values: ClassVar[Mapping[str, Any]] = {
+        "bits": RoundToNearest(bits=3, group_size=16),
+        "group_size": 16,
+        "grid": RoundToNearest.configure(strength="nf4", settings={"group_size": 16}),
+    }
+
+    def make(self) -> Compressor:
+        return RoundToNearest.configure(strength="fp8")
+
+
+class TestMXFP4(TestFP8):
+    other_values: ClassVar[Mapping[str, Any]] = {
+        **TestFP8.other_values,
+        "group_size": RoundToNearest.configure(strength="nvfp4"),
+    }
+
+    def make(self) -> Compressor:
+        return RoundToNearest.configure(strength="mxfp4")
+
+
+class TestNVFP4(OnFewChannels):
+    unread: ClassVar[Mapping[str, str]] = NO_ZEROS
+    other_values: ClassVar[Mapping[str, Any]] = {
+        "bits": GPTQ(bits=3, group_size=16, **CALIBRATION),
+        "group_size": GPTQ(bits=4, group_size=8, **CALIBRATION),
+        "grid": GPTQ.configure(strength="nf4", settings={"group_size": 16, **CALIBRATION}),
+        "act_order": GPTQ(grid="nvfp4", act_order=True, static_groups=True, **CALIBRATION),
+        "static_groups": True,
+        "damping": 0.1,
+        "block_size": 64,
+        "solve_batch": 1,
+        **OTHER_CALIBRATION,
+    }
+
+    def make(self) -> Compressor:
+        return GPTQ.configure(strength="nvfp4", settings={"block_size": 16, **CALIBRATION})
+
+
+class TestNF4(TestNVFP4):
+    other_values: ClassVar[Mapping[str, Any]] = {
+        **TestNVFP4.other_values,
+        "group_size": 8,
+        "grid": GPTQ(grid="nvfp4", **CALIBRATION),
+        "act_order": False,
+    }
+
+    def make(self) -> Compressor:
+        ordered = {"act_order": True, "block_size": 16, "group_size": 16}
+        return GPTQ.configure(strength="nf4", settings={**ordered, **CALIBRATION})
 
 
 class TestAWQ(OnFewChannels):

@@ -64,6 +64,21 @@ def test_rounding_to_nearest_by_hand(bits: int) -> None:
     assert reading.items is not None and len(reading.items.values) == 2
 
 
+def test_codes_of_a_number_format_are_its_own() -> None:
+    """fp8's are the bytes that torch casts to, over a scale of each row."""
+    subject = trained()
+    now = weights_of(subject)
+    assert subject.base is not None
+    expected = []
+    for name in TRAINED:
+        scale = now[name].abs().amax(1, keepdim=True) / 448
+        pair = now[name], subject.base[f"{name}.weight"]
+        cast = [(one / scale).clamp(-448, 448).to(torch.float8_e4m3fn).float() for one in pair]
+        expected.append((cast[0], cast[1]))
+    subject.apply(RoundToNearest(grid="fp8"), CONTEXT)
+    assert UpdateSurvival().measure(subject, CONTEXT).value == pytest.approx(share(expected), rel=1e-6)
+
+
 def test_fewer_bits_bring_more_back() -> None:
     shares = []
     for bits in (8, 4, 2):

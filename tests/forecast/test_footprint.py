@@ -42,6 +42,9 @@ def make(**changes: Any) -> Spec:
         ("rtn@4", 0),
         ("hqq@4", 0),
         ("magnitude@0.5 > hqq@4", 0),  # zeros, which are no level, by the mask that is kept
+        ("rtn@nvfp4", 0),
+        ("rtn@fp8", 0),
+        (f"gptq@mxfp4{SEQUENCES}", 0),
         ("layerdrop@2{sequences=8,length=32}", 0),
         (f"gptq@4{SEQUENCES}", 0),
         (f"awq@4{SEQUENCES}", 0),

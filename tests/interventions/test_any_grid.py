@@ -25,7 +25,7 @@ from rayci.planning import spec, yaml_source
 from rayci.planning.composition import parse
 from rayci.testbed import collection
 from tests.interventions.surgery import correlated, damped, gram, operate, random
-from tests.models import differing, tiny, weights
+from tests.models import ARCHITECTURES, differing, tiny, weights
 
 CONTEXT = Context(collection())
 CALIBRATION: dict[str, Any] = {"sequences": 4, "length": 32}
@@ -66,9 +66,9 @@ def test_without_a_format_it_is_what_it_was() -> None:
         ("nvfp5", {}, "bits = 'nvfp5' is neither a number nor a format", "nvfp4"),
         ("int", {}, "bits = 'int' is neither", "2 to 8, fp8, mxfp4, nvfp4, nf4"),
         ("2:4", {}, "bits = '2:4' is neither", "2 to 8"),
-        (8, {"grid": "nvfp4"}, "bits = 8, but numbers of nvfp4 have 4", "leave bits out"),
-        (None, {"grid": "fp8", "bits": 4}, "bits = 4, but numbers of fp8 have 8", ""),
-        ("nvfp4", {"group_size": 32}, "group_size = 32, but nvfp4 scales 16 columns", "leave group_size out"),
+        (8, {"grid": "nvfp4"}, "bits = 8, but grid = nvfp4 has 4", "leave bits out"),
+        (None, {"grid": "fp8", "bits": 4}, "bits = 4, but grid = fp8 has 8", ""),
+        ("nvfp4", {"group_size": 32}, "group_size = 32, but grid = nvfp4 has 16", "leave group_size out"),
         ("nvfp4", {"grid": "fp8"}, "grid is given twice", ""),
         ("nf4", {"group_size": 0}, "group_size = 0", ""),
         (None, {"grid": "fp4"}, "grid = 'fp4'", "nvfp4"),
@@ -82,14 +82,6 @@ def test_what_contradicts_is_refused(
     with pytest.raises(RequestError, match="rtn") as error:
         made("rtn", strength, **settings)
     assert problem in str(error.value) and more in str(error.value)
-
-
-def test_what_lays_other_levels_is_void() -> None:
-    for method, setting, value in (("rtn", "range", "absmax"), ("gptq", "symmetric", False)):
-        with pytest.raises(RequestError, match=f"{method}: {setting} = .* changes nothing: the numbers of nf4"):
-            made(method, "nf4", **{setting: value})
-    with pytest.raises(RequestError, match="static_groups = True changes nothing"):
-        made("gptq", "fp8", static_groups=True)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -222,6 +214,14 @@ def test_matrices_with_one_input_have_their_own_tensor_scale() -> None:
     found = {linear: receipt.kept[f"{linear}.tensor_scale"].item() for linear in first}
     assert found == pytest.approx({linear: expected[linear] for linear in first})
     assert len(set(found.values())) == 3
+
+
+@pytest.mark.parametrize(("kind", "name"), [*zip(ARCHITECTURES, [*FORMATS] * 2, strict=True), ("mixtral", "nvfp4")])
+def test_it_runs_on_every_architecture(kind: str, name: str) -> None:
+    subject = tiny(kind)
+    before = weights(subject)
+    receipt = subject.apply(made("gptq", name, **({"group_size": 16} if name == "nf4" else {})), CONTEXT)
+    assert differing(subject, before) == set(receipt.changed) == set(subject.weight_names())
 
 
 def nearest(weight: Tensor, name: str, group: int) -> Tensor:

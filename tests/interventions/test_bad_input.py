@@ -52,8 +52,12 @@ FITTING: dict[str, dict[str, Any]] = {
 BAD_SETTINGS: list[tuple[str, float | str | None, dict[str, Any]]] = [
     *((method, value, {}) for method in PRUNERS for value in (1.2, -0.1, 1.0, float("nan"), "4:2", "4:4", "0:4", "x")),
     *((method, 0.5, {"pattern": pattern}) for method in PRUNERS for pattern in ("2:8", "4:2", "half")),
-    *((method, value, {}) for method in QUANTISERS for value in (1, 17, 9, -4, 4.5, "2:4", float("nan"))),
+    *((method, value, {}) for method in QUANTISERS for value in (1, 17, 9, -4, 4.5, "2:4", float("nan"), "nvfp5")),
     *(("hqq", 4, bad) for bad in ({"p": 0}, {"p": 1.5}, {"beta": 0}, {"kappa": 0.5}, {"iterations": -1})),
+    ("awq", "nvfp4", {}),
+    *((method, 8, {"grid": "nvfp4"}) for method in ("gptq", "rtn")),
+    *((method, "mxfp4", {"group_size": 64}) for method in ("gptq", "rtn")),
+    ("gptq", "nvfp4", {"act_order": True}),
     *(("layerdrop", value, {}) for value in (0, -1, 1001, 1.5, "half", float("nan"))),
     *((method, None, {}) for method in (*PRUNERS, *QUANTISERS, "layerdrop")),
     *((method, STRENGTH[method], bad) for method in CALIBRATED for bad in ({"sequences": 0}, {"length": 1})),

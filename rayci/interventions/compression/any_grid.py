@@ -38,10 +38,10 @@ class AnyGrid(Quantiser):
     def _agree_with_the_format(self) -> Self:
         chosen = self.format
         if chosen is not None and self.bits != chosen.bits:
-            raise ValueError(f"bits = {self.bits}, but numbers of {chosen.name} have {chosen.bits}; leave bits out")
+            raise ValueError(f"bits = {self.bits}, but grid = {chosen.name} has {chosen.bits}; leave bits out")
         if chosen is not None and chosen.fixed and self.group_size != chosen.block:
             raise ValueError(
-                f"group_size = {self.group_size}, but {chosen.name} scales {chosen.block} columns; leave group_size out"
+                f"group_size = {self.group_size}, but grid = {chosen.name} has {chosen.block}; leave group_size out"
             )
         return self
 

@@ -69,18 +69,59 @@ class Table:
 
     def nearest(self, values: Tensor) -> Tensor:
         """The nearest number of every fp32 value, fp32."""
-        numbers, bounds = _on_device(self.numbers, values.device)
-        return numbers.take(torch.bucketize(values, bounds))
+        cells = _cells(self.numbers, values.device)
+        return cells.nearest.index_select(0, cells.halves(values)).view(values.shape)
 
     def codes(self, values: Tensor) -> Tensor:
         """Code of the nearest number of every fp32 value, whole numbers in fp32."""
-        _, bounds = _on_device(self.numbers, values.device)
-        return torch.bucketize(values, bounds).float()
+        cells = _cells(self.numbers, values.device)
+        return cells.codes.index_select(0, cells.halves(values)).view(values.shape)
 
     def values(self, codes: Tensor) -> Tensor:
         """The number of every code, fp32."""
-        numbers, _ = _on_device(self.numbers, codes.device)
-        return numbers.take(codes.long())
+        return _cells(self.numbers, codes.device).numbers.take(codes.long())
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """The range of a table in equal cells, so narrow that none holds more than one middle between neighbours.
+
+    Two look-ups find the number nearest to a value, in half the time of a binary search.
+    """
+
+    numbers: Tensor
+    first: float
+    last: float
+    width: float
+    middles: Tensor
+    """fp32 `[cells]`, the first middle from the beginning of each cell on; infinite beyond the last."""
+    codes: Tensor
+    """fp32 `[2 · cells]`, the code of what lies in each cell up to its middle, then beyond it."""
+    nearest: Tensor
+    """fp32 `[2 · cells]`, the numbers of the codes."""
+
+    def halves(self, values: Tensor) -> Tensor:
+        """The half of a cell that each value lies in, int32 `[values]`; what is not a number lies in some."""
+        values = values.flatten()
+        places = values.clamp(self.first, self.last).sub_(self.first).mul_(1 / self.width)
+        cells = places.to(torch.int32).clamp_(0, len(self.middles) - 1)
+        beyond = values > self.middles.index_select(0, cells)
+        return cells.mul_(2).add_(beyond)
+
+
+@cache
+def _cells(table: tuple[float, ...], device: torch.device) -> _Cells:
+    numbers, first, last = torch.tensor(table), table[0], table[-1]
+    middles = (numbers[1:] + numbers[:-1]) / 2
+    count = int((last - first) / float(middles.diff().min())) + 1
+    width = (last - first) / count
+    # The last cell is that of the last number alone.
+    before = torch.searchsorted(middles, first + width * torch.arange(count + 1))
+    codes = torch.stack([before, (before + 1).clamp(max=len(middles))], 1).flatten()
+    infinite = torch.tensor([torch.inf])
+    held = (numbers, torch.cat([middles, infinite])[before], codes.float(), numbers[codes])
+    whole, after, of_half, nearest = (part.to(device) for part in held)
+    return _Cells(whole, first, last, width, after, of_half, nearest)
 
 
 def power_of_two(values: Tensor) -> Tensor:
@@ -96,10 +137,3 @@ def exponent(values: Tensor) -> Tensor:
 def _two_to(exponents: Tensor) -> Tensor:
     """2^x of int32 from −126 to 127, exactly, fp32."""
     return (exponents + _FP32_BIAS).bitwise_left_shift_(_FP32_MANTISSA).view(torch.float32)
-
-
-@cache
-def _on_device(numbers: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Numbers of a table and the middles between neighbours."""
-    own = torch.tensor(numbers, device=device)
-    return own, (own[1:] + own[:-1]) / 2

@@ -52,6 +52,21 @@ def test_semi_structured_sparsity_is_another_variant() -> None:
     assert sorted(curve.name for curve in analysis.curves(table(rows))) == ["ft > wanda", "ft > wanda{pattern=2:4}"]
 
 
+def test_a_number_format_is_a_method_of_its_own_beside_the_curve_over_bits() -> None:
+    """It has bits, as the row says, but no other bits to run at; settings of other grids do not name it."""
+    whole = [step(f"rtn@{bits}", {"group_size": 128}) for bits in (4, 8)]
+    formats = [step("rtn@4", {"grid": name, "group_size": size}) for name, size in (("nvfp4", 16), ("nf4", 64))]
+    rows = [row([step("ft"), quantiser], "mmlu", 0.5) for quantiser in (*whole, *formats)]
+    found = {curve.name: curve for curve in analysis.curves(table(rows))}
+    assert {name: [point.strength for point in curve.points] for name, curve in found.items()} == {
+        "ft > rtn": [4, 8],
+        "ft > rtn@nvfp4": [None],
+        "ft > rtn@nf4": [None],
+    }
+    assert found["ft > rtn@nf4"].axis is None
+    assert {curve.pair[1].category for curve in found.values()} == {"quantisers"}
+
+
 def test_the_same_method_twice_has_no_axis() -> None:
     rows = [row("wanda@0.25 > wanda@0.5", "mmlu", 0.5)]
     found = analysis.curves(table(rows))
