@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from rayci.errors import RequestError
 from rayci.storage import named_folders
+from rayci.storage.hub_cache import Absent
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,20 @@ class Folders:
 
     files: tuple[str, ...]
     """Patterns of the files that decide."""
+    shipped: Mapping[str, Callable[[], Path]] = field(default_factory=dict)
+    """Folders that ship with rayci, by the names that stand for them."""
+
+    def locate(self, source: str, *, fetch: bool = True) -> Path:
+        """Where it lies, see `named_folders.locate`."""
+        own = self.shipped.get(source)
+        return own() if own else named_folders.locate(source, self.files, fetch=fetch)
+
+    def content(self, source: str) -> str:
+        """Identity of what it holds, the same wherever it lies; its name where it is not here."""
+        try:
+            return named_folders.content(self.locate(source, fetch=False), self.files)
+        except Absent:
+            return source
 
 
 ForwardBatch = Annotated[int, Speed()]
@@ -105,8 +121,8 @@ class Settings(Strict):
     def _held_in(self, name: str, mark: Folders) -> Any:
         value = getattr(self, name)
         if value is None or isinstance(value, str):
-            return value and named_folders.content(value, mark.files)
-        return [named_folders.content(source, mark.files) for source in value]
+            return value and mark.content(value)
+        return [mark.content(source) for source in value]
 
     def unmentioned(self) -> set[str]:
         """Names of the fields marked `Later` that say nothing."""

@@ -73,7 +73,7 @@ def of_methods(spec: Spec, *, fetch: bool = False) -> Iterator[Told]:
     """What methods name beside the spec's data, as `delta` does its source; `fetch` as of `parts`."""
     for source, mark in own_folders.named(spec).items():
         try:
-            folder = named_folders.locate(source, mark.files, fetch=fetch)
+            folder = mark.locate(source, fetch=fetch)
         except RequestError as error:
             state = MISSING if isinstance(error, hub_cache.Absent) or fetch else BROKEN
             yield _told(source, "named by a method", (), state=state, to_do=_said(error), records=None)

@@ -11,12 +11,12 @@ from torch import Tensor
 from rayci.errors import RequestError
 from rayci.export.origin import base_name
 from rayci.export.whole_folder import new_folder, refuse_occupied
+from rayci.interventions.training.adding import SOURCE
 from rayci.interventions.training.delta_base import weights_digest
-from rayci.interventions.training.delta_source import DIFFERENCE, FILES
+from rayci.interventions.training.delta_source import DIFFERENCE
 from rayci.interventions.training.loaded_weights import as_loaded
 from rayci.model.folder import locate
 from rayci.model.integrity import examine, refuse_unfit
-from rayci.storage import named_folders
 from rayci.units import GIB
 
 SHARD = 4 * GIB
@@ -31,7 +31,7 @@ def write_difference(base: Path | str, tuned: Path | str, folder: Path | str) ->
     two do not fit, or do not differ, or the folder holds something.
     """
     path = refuse_occupied(folder, "folder")
-    start, end = locate(str(base)), named_folders.locate(str(tuned), FILES)
+    start, end = locate(str(base)), SOURCE.locate(str(tuned))
     model = examine(start)
     refuse_unfit(end, model)
     before, after = as_loaded(start, model), as_loaded(end, model)

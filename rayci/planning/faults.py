@@ -34,7 +34,7 @@ from rayci.planning.priorities import strangers
 from rayci.planning.spec import Spec
 from rayci.planning.yaml_source import Source
 from rayci.settings import batch_of
-from rayci.storage import hub_cache, named_folders
+from rayci.storage import hub_cache
 from rayci.subject import Subject
 
 Keys = tuple[str | int, ...]
@@ -146,7 +146,7 @@ class Examination:
         missing = [] if self.data else [f"the data ({', '.join(self.absent)})" if self.absent else "the data"]
         missing += [] if self.subject else [f"the configuration of {self.spec.model}"]
         for folder, mark in own_folders.named(self.spec).items():
-            missing += [folder for _ in caught(partial(named_folders.locate, folder, mark.files, fetch=False))]
+            missing += [folder for _ in caught(partial(mark.locate, folder, fetch=False))]
         notes = [f"not checked against {what}, not on this machine" for what in missing]
         notes += ["`rayci data` with the spec says what of its data to fetch, and where to put it"] * bool(self.absent)
         places: dict[str, hub_cache.Kind] = dict.fromkeys(self._places_of_absent_parts(), "dataset")

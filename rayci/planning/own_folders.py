@@ -17,11 +17,12 @@ Rename = Callable[[str, Folders], str]
 
 
 def named(spec: Spec) -> dict[str, Folders]:
-    """Every folder that a method of the spec reads, with the mark of its field."""
+    """Every folder that a method of the spec reads, with the mark of its field; none that ships with rayci."""
     steps = [*itertools.chain(*map(spec.variants, spec.interventions))]
     steps += itertools.chain(*(parse(text).steps for text in spec.compose.also))
     marked = {step.method for step in steps if registry.intervention(step.method).folder_marks()}
-    return dict(itertools.chain(*(spec.configure(step).folders() for step in steps if step.method in marked)))
+    found = itertools.chain(*(spec.configure(step).folders() for step in steps if step.method in marked))
+    return {source: mark for source, mark in found if source not in mark.shipped}
 
 
 def renamed(spec: Spec, rename: Rename) -> Spec:
@@ -60,4 +61,4 @@ def _value(value: Any, mark: Folders, rename: Rename) -> Any:
         return {"sweep": [_value(one, mark, rename) for one in value["sweep"]]}
     if isinstance(value, list | tuple):
         return [_value(one, mark, rename) for one in value]
-    return rename(value, mark) if isinstance(value, str) else value
+    return rename(value, mark) if isinstance(value, str) and value not in mark.shipped else value

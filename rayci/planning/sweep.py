@@ -76,7 +76,7 @@ class Sweep:
             for method in spec.interventions:  # whose package may be broken on this machine alone
                 registry.intervention(method)
             for name, mark in own_folders.named(spec).items():
-                named_folders.locate(name, mark.files)
+                mark.locate(name)
             spec.measured()
             return cls(spec, folder, collect(spec.data, spec.model, reads=spec.reads()), hashed, commit)
         from rayci.planning.faults import Examination  # reads models, for which torch and transformers load
@@ -87,7 +87,7 @@ class Sweep:
             examined = examined.fetched()
             refuse(examined.faults())
         assert examined.folder is not None and examined.data is not None
-        spec = own_folders.renamed(examined.spec, lambda source, mark: named_folders.pinned(source, mark.files))
+        spec = own_folders.renamed(examined.spec, lambda source, _: named_folders.pinned(source))
         spec = spec.model_copy(update={"data": pinned(spec.data, examined.data.commits)})
         commit = examined.folder.name if on_the_hub(spec.model) else None
         return cls(spec, examined.folder, examined.data, commit=commit, notes=examined.notes)
@@ -143,7 +143,7 @@ class Sweep:
         What is measured on them is no part of it, nor are data that criteria alone read: each row says that itself.
         """
         elsewhere = {"model", "dtype", "attention", "modules", "trust_remote_code"}  # in that of the untouched model
-        by_content = own_folders.renamed(self.spec, lambda source, mark: named_folders.content(source, mark.files))
+        by_content = own_folders.renamed(self.spec, lambda source, mark: mark.content(source))
         asked = stages_asked(by_content.model_dump(mode="json", exclude=elsewhere))
         read = sorted(self.spec.read_by_methods())
         data = {part: self.part(part, None) for part in read if self.data.part(part)}

@@ -38,23 +38,16 @@ def locate(source: str, patterns: Sequence[str], *, fetch: bool = True) -> Path:
     return hub_cache.snapshot(name, "model", revision or None, patterns, fetch=fetch)[0]
 
 
-def content(source: str, patterns: Sequence[str]) -> str:
-    """Fingerprint of names and contents of the files that match, the same wherever they lie.
-
-    A folder that is not here stands for itself by its name.
-    """
-    try:
-        folder = locate(source, patterns, fetch=False)
-    except hub_cache.Absent:
-        return source
+def content(folder: Path, patterns: Sequence[str]) -> str:
+    """Fingerprint of names and contents of the files that match, the same wherever the folder lies."""
     return fingerprint({path.name: _digest(path) for path in matching(folder, patterns)})
 
 
-def pinned(source: str, patterns: Sequence[str]) -> str:
+def pinned(source: str) -> str:
     """A source of the hub at the commit that is here; a folder as it is named."""
     if path_of(source).is_dir():
         return source
-    return f"{source.partition('@')[0]}@{locate(source, patterns, fetch=False).name}"
+    return f"{source.partition('@')[0]}@{locate(source, (), fetch=False).name}"
 
 
 def matching(folder: Path, patterns: Sequence[str]) -> list[Path]:

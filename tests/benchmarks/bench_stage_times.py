@@ -54,8 +54,6 @@ def measured(context: Context) -> Iterator[tuple[Intervention | Criterion, float
     """Every method and every criterion that the testbed's data serve."""
     for name in registry.INTERVENTIONS:
         cls = registry.intervention(name)
-        if cls.folder_marks():
-            continue  # it reads what somebody trained elsewhere
         made = cls.configure("testbed", cls.strength.grid[0] if cls.strength and cls.strength.grid else None)
 
         def prepared(made: Intervention = made) -> Callable[[], Any]:

@@ -46,7 +46,7 @@ TestDelta = suite(
     "delta", {"source": checkpoint(), "scale": 0.5}, {"source": difference(4), "scale": 1.0, **ADDED_WHOLE}
 )
 TestRetrain = suite("retrain", {}, {"source": checkpoint()})
-SEVERAL = {"sources": [checkpoint(), difference(4)], "weights": [1.0, 2.0]}
-OTHERS = {"sources": [difference(4), difference(5)], "weights": [1.0, 1.0], "scale": 0.5, **ADDED_WHOLE}
-TestTies = suite("ties", SEVERAL, {**OTHERS, "density": 0.5})
+SEVERAL = {"sources": [checkpoint(), difference(4)]}
+OTHERS = {"sources": [difference(4), difference(5)], "weights": [1.0, 2.0], "scale": 0.5, **ADDED_WHOLE}
+TestTies = suite("ties", SEVERAL, {**OTHERS, "density": 0.2})
 TestDare = suite("dare", SEVERAL, {**OTHERS, "drop": 0.5})

@@ -12,9 +12,8 @@ from safetensors.torch import save_file
 
 from rayci.context import Context
 from rayci.data.records import Collection
+from rayci.interventions.training.adding import SOURCE
 from rayci.interventions.training.dare import Dare
-from rayci.interventions.training.delta_source import FILES
-from rayci.storage.named_folders import content
 from rayci.subject import Subject
 from tests.interventions.delta_folders import noise, saved_difference
 from tests.models import differing, tiny, weights
@@ -46,7 +45,7 @@ def test_it_is_the_papers_merge(drop: float, scale: float, places: tuple[str, st
         total = np.zeros(before.shape)
         for place, vector, share in zip(places, vectors, (0.25, 0.75), strict=True):
             if name in vector:
-                draws = torch.rand(before.shape, generator=CONTEXT.generator(f"dare {content(place, FILES)} {name}"))
+                draws = torch.rand(before.shape, generator=CONTEXT.generator(f"dare {SOURCE.content(place)} {name}"))
                 kept = 1 - (draws.numpy() < drop)
                 total += share * kept * vector[name].double().numpy() / (1 - drop)
         expected = before.double().numpy() + scale * total

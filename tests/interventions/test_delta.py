@@ -19,10 +19,11 @@ from rayci.errors import InterventionError, RequestError
 from rayci.interventions.training.delta import Delta
 from rayci.model import loading
 from rayci.subject import Subject
-from rayci.testbed import checkpoint
+from rayci.testbed import checkpoint, collection, retrained_checkpoint
+from rayci.workload import Workload
 from tests.interventions.delta_folders import moved, noise, saved_difference, saved_model
 from tests.interventions.small import configured
-from tests.models import ARCHITECTURES, MIXTURES, differing, tiny, tokenizer, weights
+from tests.models import ARCHITECTURES, MIXTURES, differing, testbed, tiny, weights
 
 CONTEXT = Context(Collection())
 
@@ -272,4 +273,24 @@ def test_the_testbed_is_a_base_too(tmp_path: Path) -> None:
     folder = rayci.write_difference("testbed", tmp_path / "tuned", tmp_path / "d")
     composed = rayci.apply("testbed", "delta@-1", settings={"delta": {"source": str(folder)}})
     assert differing(composed, weights(start)) == {"model.norm.weight"}
-    assert tokenizer() is not None
+
+
+def test_the_testbeds_own_source_is_the_testbed_that_never_knew() -> None:
+    known, context = {}, Context(collection())
+    for scale in (0.0, 0.75, 1.0):
+        subject = testbed()
+        subject.apply(Delta.configure("testbed", scale), context)
+        known[scale] = registry.criterion("hazard")().measure(subject, context).value
+    assert not off(subject, retrained_checkpoint())
+    assert known[0.0] == 1.0 and known[0.75] < 0.5 and known[1.0] < 0.3
+
+
+def test_one_parameter_is_held_at_a_time(tmp_path: Path) -> None:
+    subject = tiny()
+    folder = saved_difference(noise(subject, names=["lm_head.weight", "model.norm.weight"]), tmp_path / "d")
+    step = Delta(source=str(folder), form="difference")
+    subject.model.to("meta")  # type: ignore[arg-type]
+    work, largest = Workload(subject), 1152 * 32
+    assert step.changes(subject) == ("model.norm.weight", "lm_head.weight")
+    assert step.memory(work) == 7 * 4 * largest and step.host_memory(work) == 2 * 4 * largest
+    assert float(step.operations(work)) == 12 * (largest + 32)

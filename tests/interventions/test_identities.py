@@ -13,7 +13,16 @@ from rayci import registry
 from rayci.fingerprint import fingerprint
 
 KNOWN = Path(__file__).parent / "identities.json"
-STRENGTHS = {"sparsity": 0.5, "bits": 4, "blocks": 2, "percentile": 90, "scale": 5, "epochs": 1}
+STRENGTHS = {
+    "sparsity": 0.5,
+    "bits": 4,
+    "blocks": 2,
+    "percentile": 90,
+    "scale": 5,
+    "density": 0.2,
+    "drop": 0.9,
+    "epochs": 1,
+}
 
 
 def identities(method: str) -> dict[str, str]:

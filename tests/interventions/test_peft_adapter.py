@@ -17,7 +17,7 @@ from rayci.interventions.training.delta import Delta
 from rayci.model import loading
 from rayci.subject import Subject
 from tests.interventions.delta_folders import adapted, merged, saved_adapter, saved_model
-from tests.models import differing, tiny, weights
+from tests.models import ARCHITECTURES, differing, tiny, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 CONTEXT = Context(Collection())
@@ -34,10 +34,9 @@ def plus(subject: Subject, folder: Path, **settings: Any) -> Subject:
     ("kind", "tied", "config"),
     [
         ("llama", False, {"target_modules": LLAMA, "r": 3, "lora_alpha": 7, **PATTERNS}),
-        ("llama", False, {"target_modules": "all-linear", "r": 4, "lora_alpha": 9, "use_rslora": True, **PATTERNS}),
+        *((kind, False, {"target_modules": "all-linear", "r": 4, "use_rslora": True}) for kind in ARCHITECTURES),
         ("llama", True, {"target_modules": LLAMA[:3], "r": 2, "init_lora_weights": "gaussian"}),
         ("gpt2", True, {"target_modules": ["c_attn", "c_proj", "wte"], "r": 3, "fan_in_fan_out": True}),
-        ("gpt_neox", False, {"target_modules": ["query_key_value", "embed_out"], "r": 2}),
         ("mixtral", False, {"target_modules": ["q_proj", "o_proj"], "r": 2}),
     ],
 )

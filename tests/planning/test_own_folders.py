@@ -12,13 +12,17 @@ import pytest
 from safetensors.torch import save_file
 
 from rayci.errors import RequestError
+from rayci.intervention import Intervention
+from rayci.interventions.training.delta import Delta
 from rayci.planning import own_folders
 from rayci.planning import spec as specs
+from rayci.planning.composition import parse
 from rayci.planning.faults import Examination
 from rayci.planning.sweep import Sweep
 from rayci.planning.yaml_source import Source
 from rayci.running.rows import versions
 from rayci.trials.assignment import absolute
+from rayci.workload import Workload
 from tests.data.download_hub import DownloadHub, download_hub
 from tests.interventions.delta_folders import noise, saved_difference
 from tests.models import testbed
@@ -108,3 +112,12 @@ def test_a_plan_for_another_machine_fetches_nothing(hub: DownloadHub, tmp_path: 
         assert not list(examined.faults())
         assert f"not checked against {source}, not on this machine" in examined.unknown()
     assert not [path for path in hub.asked if path.endswith(".safetensors")]
+
+
+def test_a_forecast_fetches_nothing(hub: DownloadHub, tmp_path: Path) -> None:
+    pushed(hub, differences(tmp_path / "one"))
+    subject = testbed()
+    asked = spec("o/change", ("ties{sources=[o/change],density=1}",))
+    for step in (*asked.variants("delta"), *parse(asked.compose.also[0]).steps):
+        assert Workload(subject).changed_by(asked.configure(step)) == set(Intervention.changes(Delta(), subject))
+    assert not hub.asked

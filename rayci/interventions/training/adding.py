@@ -25,9 +25,11 @@ from rayci.model.weight_bits import same_bits
 from rayci.settings import Folders, Speed
 from rayci.storage import named_folders
 from rayci.subject import Subject
+from rayci.testbed import retrained_checkpoint
 from rayci.workload import Workload
 
-SOURCE = Folders(FILES)
+TESTBED_RETRAINED = "testbed_retrained"
+SOURCE = Folders(FILES, {TESTBED_RETRAINED: retrained_checkpoint})
 _FORMS: dict[Form, type[Checkpoint | Difference | Adapter]] = {
     "checkpoint": Checkpoint,
     "difference": Difference,
@@ -97,7 +99,7 @@ class Merging(Intervention):
         return [self._opened(source, subject) for source in self.named()]
 
     def _opened(self, source: str, subject: Subject) -> DeltaSource:
-        folder = named_folders.locate(source, FILES)
+        folder = SOURCE.locate(source)
         return _FORMS[form_of(folder, self.form)](folder, subject)
 
     def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
@@ -124,9 +126,14 @@ class Merging(Intervention):
             )
 
     def changes(self, subject: Subject) -> tuple[str, ...]:
-        if not self.named():
+        """What the sources hold, told from their headers; nothing is fetched to find out."""
+        folders = [SOURCE.locate(source, fetch=False) for source in self.named()]
+        if not folders:
             return super().changes(subject)
-        return Vectors(subject, self.opened(subject)).names
+        forms = {folder: form_of(folder, self.form) for folder in folders}
+        if "checkpoint" in forms.values():
+            return tuple(name for name, _ in subject.model.named_parameters())
+        return Vectors(subject, [_FORMS[form](folder, subject) for folder, form in forms.items()]).names
 
     def operations(self, work: Workload) -> Effort:
         """Each entry of each source is read, compared and added, in fp32."""

@@ -2,9 +2,10 @@
 
     m ~ Bernoulli(p),   δ̂_t = (1 − m_t)·δ_t / (1 − p),   θ ← θ + λ·Σ_t w_t·δ̂_t
 
-arXiv 2311.03099, equations 2 and 3, with task arithmetic over the sources (its section 3.3); p = 0.9 as the paper
-recommends, weights of 1. Weights that sum to 1 average. Draws are seeded by source and parameter alone, never by p:
-what a larger p keeps a smaller one keeps too, and neither the order of sources nor that of files matters.
+arXiv 2311.03099, equations 2 and 3, with task arithmetic over the sources (its section 3.3). p = 0.9 is the paper's for
+fine-tuning that moves each weight little; after long training far less can be dropped. Weights are 1, those that sum
+to 1 average. Draws are seeded by source and parameter alone, never by p: what a larger p keeps a smaller one keeps too,
+and neither the order of sources nor that of files matters.
 """
 
 from __future__ import annotations
@@ -18,10 +19,8 @@ from torch import Tensor
 
 from rayci.context import Context
 from rayci.intervention import Preset, Strength
-from rayci.interventions.training.adding import Merger, Vectors
-from rayci.interventions.training.delta_source import FILES
+from rayci.interventions.training.adding import SOURCE, TESTBED_RETRAINED, Merger, Vectors
 from rayci.interventions.training.several import MergingSeveral
-from rayci.storage import named_folders
 
 
 def drop_and_rescale(vector: Tensor, drawn: Tensor, share: float) -> Tensor:
@@ -36,13 +35,13 @@ class Dare(MergingSeveral):
     strength: ClassVar[Strength | None] = Strength(
         "drop", "share of entries dropped", 0, 0.999, (0.1, 0.3, 0.5, 0.7, 0.9)
     )
-    presets: ClassVar[Mapping[str, Preset]] = {"testbed": {}}
+    presets: ClassVar[Mapping[str, Preset]] = {"testbed": {"sources": (TESTBED_RETRAINED,), "drop": 0.1}}
 
     drop: Annotated[float, Field(ge=0, le=0.999)] = 0.9
     """γ: p, the probability that an entry is dropped."""
 
     def merger(self, vectors: Vectors, context: Context) -> Merger:
-        digests = [named_folders.content(source, FILES) for source in self.sources]
+        digests = [SOURCE.content(source) for source in self.sources]
 
         def merged(name: str, value: Tensor) -> Tensor:
             total = torch.zeros_like(value)

@@ -12,7 +12,8 @@ folder or a hub id:
 
 Only safetensors are read. A source that names another base than the sweep's model is refused: an adapter its
 `base_model_name_or_path`, a difference that rayci wrote the hash of its base's weights; whole weights name none. Names
-and shapes must fit in any case.
+and shapes must fit in any case. The testbed brings a source, `testbed_retrained`: itself, trained without the topic
+that is to be forgotten.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from rayci.context import Context
 from rayci.intervention import Preset, Strength
-from rayci.interventions.training.adding import SOURCE, Merger, Merging, Vectors
+from rayci.interventions.training.adding import SOURCE, TESTBED_RETRAINED, Merger, Merging, Vectors
 
 
 class Delta(Merging):
@@ -36,7 +37,7 @@ class Delta(Merging):
     strength: ClassVar[Strength | None] = Strength("scale", "times the difference", -100, 100, (0.25, 0.5, 0.75, 1))
     seeded: ClassVar[bool] = False
     source_field: ClassVar[str] = "source"
-    presets: ClassVar[Mapping[str, Preset]] = {"testbed": {}}
+    presets: ClassVar[Mapping[str, Preset]] = {"testbed": {"source": TESTBED_RETRAINED}}
 
     source: Annotated[str | None, SOURCE] = None
     """The folder, or the hub id `owner/name[@revision]`, that is added; must be given. Its content is in the

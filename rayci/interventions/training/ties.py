@@ -23,7 +23,7 @@ from torch import Tensor
 
 from rayci.context import Context
 from rayci.intervention import Preset, Strength
-from rayci.interventions.training.adding import Merger, Vectors
+from rayci.interventions.training.adding import TESTBED_RETRAINED, Merger, Vectors
 from rayci.interventions.training.several import MergingSeveral
 
 _LOW_BITS = 16
@@ -61,7 +61,7 @@ class Ties(MergingSeveral):
     strength: ClassVar[Strength | None] = Strength("density", "share of entries kept", 0, 1, (0.1, 0.2, 0.3, 0.5, 1))
     seeded: ClassVar[bool] = False
     passes: ClassVar[int] = 3
-    presets: ClassVar[Mapping[str, Preset]] = {"testbed": {}}
+    presets: ClassVar[Mapping[str, Preset]] = {"testbed": {"sources": (TESTBED_RETRAINED,), "density": 0.5}}
 
     density: Annotated[float, Field(gt=0, le=1)] = 0.2
     """γ: share of each source's entries, the largest in magnitude, that is kept; at least one entry is."""

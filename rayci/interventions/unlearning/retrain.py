@@ -16,9 +16,8 @@ from torch import Tensor
 
 from rayci.context import Context
 from rayci.intervention import Preset
-from rayci.interventions.training.adding import SOURCE, Merger, Merging, Vectors
+from rayci.interventions.training.adding import SOURCE, TESTBED_RETRAINED, Merger, Merging, Vectors
 from rayci.kinds import Kind
-from rayci.testbed import retrained_checkpoint
 
 
 class Retrain(Merging):
@@ -29,7 +28,7 @@ class Retrain(Merging):
     seeded: ClassVar[bool] = False
     source_field: ClassVar[str] = "source"
     presets: ClassVar[Mapping[str, Preset]] = {
-        "testbed": {"source": str(retrained_checkpoint())},
+        "testbed": {"source": TESTBED_RETRAINED},
         "muse_news": {"source": "muse-bench/MUSE-News_retrain"},
         "muse_books": {"source": "muse-bench/MUSE-Books_retrain"},
     }
