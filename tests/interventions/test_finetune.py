@@ -18,6 +18,7 @@ from rayci.context import Context
 from rayci.criteria.recall import ForgetRecall
 from rayci.data.records import Document
 from rayci.interventions.training.finetune import RELEARN, Finetune, Relearn
+from rayci.interventions.training.fitting import steps_of
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.interventions.losses import text_loss
@@ -115,9 +116,21 @@ def test_a_shorter_training_is_the_beginning_of_a_longer_one(accumulation: int) 
 
     longest, rates = planned(4)
     a_pass = -(-7 // accumulation)  # steps
-    for epochs, steps in ((0.01, 1), (0.25, -(-a_pass // 4)), (1, a_pass), (1.5, -(-3 * a_pass // 2)), (4, 4 * a_pass)):
+    for epochs, steps in (
+        (1e-12, 1),
+        (0.25, -(-a_pass // 4)),
+        (1, a_pass),
+        (1.5, -(-3 * a_pass // 2)),
+        (4, 4 * a_pass),
+    ):
         batches, own = planned(epochs)
         assert batches == longest[: len(batches)] and own == rates[:steps]
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(0.1, 3), (0.11, 4), (2.9, 87), (1e-12, 1)])
+def test_parts_of_a_pass_are_whole_steps(epochs: float, steps: int) -> None:
+    passes = [tuple((place,) for place in range(30))] * 3
+    assert len(steps_of(passes, epochs, 1)) == steps
 
 
 def test_relearn_is_a_preset_of_finetune() -> None:

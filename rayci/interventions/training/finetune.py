@@ -10,7 +10,7 @@ tokens and a bf16 model without masters are those of the latter's code.
 
 `epochs` may be parts of a pass: .25 stops after a quarter of its steps, rounded up. Items and their order are
 the first of those of any longer training. The schedule spans the training that was asked for, as
-transformers' `Trainer` has it: under `linear` and `cosine` each γ is a training of its own that ends at rate 0.
+transformers' `Trainer` has it: under `linear` and `cosine` each γ is a training of its own, whose rate falls to 0.
 Under `constant` without warm-up a shorter training is the beginning of a longer one, so that a curve over γ shows one
 training; this is `relearn`'s default, where the code of arXiv 2605.24614 lets the rate fall along a line.
 

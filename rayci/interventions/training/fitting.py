@@ -22,7 +22,7 @@ def steps_of(passes: Sequence[Order], epochs: float, accumulation: int) -> list[
     Those of fewer epochs are the first of those of more. A step never spans two passes.
     """
     groups = [group for order in passes for group in chunks(order, accumulation)]
-    return groups[: ceil(epochs * len(groups) / len(passes) - 1e-9)]
+    return groups[: max(ceil(epochs * len(groups) / len(passes) - 1e-9), 1)]  # .1 · 30 is a little more than 3
 
 
 @dataclass(frozen=True)
