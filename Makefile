@@ -1,7 +1,7 @@
 # make quickstart   set everything up and run the main job on the embedded testbed
 # make test         set everything up and pass the tests
 # make check        linters and types
-# make test-oracle  compare with llm-compressor, in an environment of its own
+# make test-oracle  compare with llm-compressor and hqq, in an environment of its own
 # make bench        measure, as ratios to named alternatives (tests/benchmarks/README.md)
 
 PYTHON ?= python3

@@ -25,6 +25,7 @@ CONTEXT = Context(collection(), batch_size=6)
 METHODS: dict[str, tuple[float | str | None, dict[str, Any]]] = {
     "wanda": (0.5, {"sequences": 4, "length": 32}),
     "rtn": (4, {"group_size": 16}),
+    "hqq": (4, {"group_size": 16}),
     "ft": (None, {"layers": (0, LAYERS - 1), "lr": 1e-3, "steps": 3}),
     "gd": (None, {"last_layers": 2, "lr": 1e-3, "samples": 4, "max_tokens": 32}),
 }
@@ -48,7 +49,7 @@ def test_every_method_runs_on_every_architecture(kind: str, method: str, tied: b
     before = weights(subject)
     apply(subject, method)
     changed = differing(subject, before)
-    if method in ("wanda", "rtn"):
+    if method in ("wanda", "rtn", "hqq"):
         assert changed == set(linears)
     elif method == "ft":
         assert changed == {f"{subject.paths.blocks}.{i}.{subject.paths.mlp_out}.weight" for i in (0, LAYERS - 1)}

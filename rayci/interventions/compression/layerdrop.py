@@ -7,7 +7,8 @@ at once, as in the paper: influences are not measured again in between. A block 
 weights and biases: attention and MLP then add nothing, so the states pass as if the block were not there. Zeros in the
 projections at their ends, o_proj and down_proj, would do for that; with the others no gradient reaches a weight of the
 block (a bias at the ends can still move), so that training goes on as on the shallower model, and what the block costs
-can be read from its weights: 0 bits each, and no operations.
+can be read from its weights: 0 bits each, and no operations. An editor that writes into a dropped block changes nothing
+there, or fails as MEMIT does, whose keys are 0.
 
 Deviations: the authors' influence of the last block includes the final norm, ours is the block's own; a state of length
 0 has cosine 0 here, 0.5 in their code. Their windows of 256 tokens are the default; they read PG-19, we the calibration
