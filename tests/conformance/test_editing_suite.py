@@ -113,7 +113,7 @@ class TestEmmet(OnASmallModel):
 
 
 class TestRome(OnASmallModel):
-    other_values: ClassVar[Mapping[str, Any]] = {**CLOSED_FORM, "layers": (1,)}
+    other_values: ClassVar[Mapping[str, Any]] = {**CLOSED_FORM, "layers": (1,), "covariance": False}
 
     def make(self) -> Intervention:
         return Rome.configure("testbed", settings=QUICK)

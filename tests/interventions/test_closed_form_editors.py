@@ -41,7 +41,10 @@ OWN: dict[str, dict[str, Any]] = {
 
 
 def make(method: str, **settings: Any) -> ClosedForm:
-    made: Intervention = registry.intervention(method).configure(settings={**QUICK, **OWN[method], **settings})
+    given = {**QUICK, **OWN[method], **settings}
+    if not given.get("covariance", True):
+        del given["documents"]
+    made: Intervention = registry.intervention(method).configure(settings=given)
     assert isinstance(made, ClosedForm)
     return made
 
@@ -188,6 +191,23 @@ def test_rome_writes_each_edit_on_the_weights_that_the_one_before_has_left() -> 
             projection(twin, 1).add_(torch.tensor(residual @ (inverse @ k).T / (k.T @ inverse @ k)).float())
     subject.apply(made, CONTEXT)
     assert off(projection(subject, 1) - before, projection(twin, 1) - before) < 1e-3
+
+
+def test_rome_without_c_reads_no_text_and_goes_along_the_key() -> None:
+    """As the published configurations of Llama have it."""
+    subject, made = tiny(), make("rome", covariance=False, contexts=("{}",))
+    none = Context(replace(collection(), calibration=(), covariance_text=()), batch_size=1)
+    before = projection(subject, 1).clone()
+    examples = encode_edits(subject.tokenizer, none.edits, ("{}",))
+    key, _ = keys_and_outputs(subject, 1, 1, examples, 1)
+    found = find_targets(subject, 1, examples, made.search, 1)
+    receipt = subject.apply(made, none)
+    expected = (found.z - found.start).T @ key.T / (key.T @ key)
+    assert off(projection(subject, 1) - before, expected) < 1e-4
+    assert receipt.counts["documents"] == 0 and not receipt.notes
+    assert made.needs == {"edits"} and registry.intervention("rome").presets["easyedit"] == {"covariance": False}
+    with pytest.raises(RequestError, match="documents = 5 changes nothing: covariance = False"):
+        registry.intervention("rome").configure("easyedit", settings={"documents": 5})
 
 
 def test_rome_measures_an_edit_against_what_the_mlp_says() -> None:

@@ -132,6 +132,11 @@ class ClosedForm(OfEditBatch, Intervention):
     def edits_at_once(self) -> int:
         """Edits whose z are searched in one forward pass."""
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether the formula asks for `statistics`."""
+        return "covariance_text" in self.needs
+
     def statistics(self, text: CovarianceText) -> TextStatistics:
         """What the formula reads of ordinary text, of the model as it is now: C."""
         return text.covariances(self.layers, self.forward_batch)
@@ -208,7 +213,8 @@ class ClosedForm(OfEditBatch, Intervention):
                 f"{type(subject.tokenizer).__name__} does not map tokens to characters, which the lookup token needs",
                 allowed="a fast tokenizer (tokenizer.json)",
             )
-        if context.has("covariance_text") and (subject.has_tokenizer or context.tokens is not None) and not missing:
+        readable = context.has("covariance_text") and (subject.has_tokenizer or context.tokens is not None)
+        if self.reads_text and readable and not missing:
             yield from caught(self._text(subject, context).check, self.layers)
         yield from lost_subjects(context)
         yield from empty_targets(context)
@@ -216,7 +222,8 @@ class ClosedForm(OfEditBatch, Intervention):
     def apply(self, subject: Subject, context: Context) -> Receipt:
         names = self.changes(subject)
         text = self._text(subject, context)
-        text.check(self.layers)
+        if self.reads_text:
+            text.check(self.layers)
         templates = self.contexts or generate_templates(
             subject, context.generator("memit contexts"), length=self.context_tokens, top_k=self.context_top_k
         )
@@ -230,7 +237,7 @@ class ClosedForm(OfEditBatch, Intervention):
             "tokens": statistics.tokens,
         }
         contexts = torch.frombuffer(bytearray("\n".join(templates).encode()), dtype=torch.uint8)
-        notes = (*text.notes(statistics.documents), *statistics.notes)
+        notes = (*(text.notes(statistics.documents) if self.reads_text else ()), *statistics.notes)
         left = {"contexts": contexts, **earlier_keys.kept(written.keys)}
         return Receipt(names, counts, written.retries, left, notes)
 
