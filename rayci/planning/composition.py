@@ -1,4 +1,8 @@
-"""The text form of a composition: `memit > wanda@0.5`, a step being `name[@strength][{key=value,…}]`."""
+"""The text form of a composition: `memit > wanda@0.5`, a step being `name[@strength][{key=value,…}]`.
+
+A value `a..b` stands for a run of steps, one for each whole number: `memit{batch=0..2}` is
+`memit{batch=0} > memit{batch=1} > memit{batch=2}`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import yaml
@@ -17,6 +22,12 @@ _STEP = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)(?:@(?P<strength>[^\s{}@>]+))?\s*
 _RATIO = re.compile(r"[0-9]{1,4}:[0-9]{1,4}")
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 _NUMBER = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
+_RUN = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
+_UP_TO_A_KEY = re.compile(r"[^{]*\{([^\[\]{}'\"]*,)?\w+=")
+_COUNT = re.compile(r"(?P<first>[0-9]{1,9})(\.\.(?P<last>[0-9]{1,9}))?(?P<after>[,}].*)", re.DOTALL)
+"""What follows the `=` of a whole number, or of a run of them."""
+_LONGEST_RUN = 1000
+_BETWEEN = " > "
 _TOKEN = re.compile(r"""(?<=[=,\[{:\s])(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')|.""", re.DOTALL)
 """A quoted text where YAML has one, at the start of a value; or one character."""
 
@@ -51,22 +62,46 @@ class Composition:
     steps: tuple[Step, ...] = ()
 
     def __str__(self) -> str:
-        return " > ".join(str(step) for step in self.steps)
+        return join(map(str, self.steps))
 
 
 def parse(text: str) -> Composition:
     """A composition from its text form; RequestError shows the step that cannot be read."""
     if not text.strip():
         raise RequestError("the composition is empty", allowed="name[@strength][{key=value,…}] joined by ' > '")
-    return Composition(tuple(_parse_step(part.strip(), text) for part in _split(text, ">")))
+    return Composition(tuple(step for part in _split(text, ">") for step in _parse_steps(part.strip(), text)))
 
 
 def join(steps: Iterable[str]) -> str:
-    """Step texts to the text of a composition or chain."""
-    return " > ".join(steps)
+    """Step texts to the text of a composition or chain; runs of steps are folded."""
+    return reduce(joined, steps, "")
 
 
-def _parse_step(part: str, whole: str) -> Step:
+def joined(before: str, step: str) -> str:
+    """The text of a composition or chain after one more step."""
+    if before.endswith("}") and step.endswith("}"):
+        *rest, last = (part.strip() for part in _split(before, ">"))
+        if run := _extended(last, step):
+            return _BETWEEN.join([*rest, run])
+    return f"{before}{_BETWEEN}{step}" if before else step
+
+
+def _extended(run: str, step: str) -> str | None:
+    """The text of a step, or of a run, and the next one together; None where they are no run."""
+    differs = next((place for place, (left, right) in enumerate(zip(run, step, strict=False)) if left != right), 0)
+    start = run.rfind("=", 0, differs) + 1
+    held, more = _COUNT.fullmatch(run, start), _COUNT.fullmatch(step, start)
+    if not (_UP_TO_A_KEY.fullmatch(run, 0, start) and held and more):
+        return None
+    if more["last"] or more["after"] != held["after"]:
+        return None
+    first, end = int(held["first"]), int(more["first"])
+    follows = end == int(held["last"] or first) + 1 and end - first < _LONGEST_RUN
+    return f"{run[:start]}{first}..{end}{held['after']}" if follows else None
+
+
+def _parse_steps(part: str, whole: str) -> list[Step]:
+    """The step that a text names, or the run of steps."""
     match = _STEP.fullmatch(part)
     if match is None:
         raise RequestError(
@@ -75,6 +110,7 @@ def _parse_step(part: str, whole: str) -> Step:
             hint="memit > wanda@0.5",
         )
     settings: dict[str, Any] = {}
+    runs: dict[str, range] = {}
     for entry in _split(match["settings"], ",") if match["settings"] else ():
         key, _, value = (text.strip() for text in entry.partition("="))
         if not (key and value) or key in settings:
@@ -85,7 +121,25 @@ def _parse_step(part: str, whole: str) -> Step:
             settings[key] = scalar(value)
         except ValueError as error:
             raise RequestError(f"cannot read setting {entry.strip()!r} of step {part!r}: {error}") from None
-    return Step(match["name"], None if match["strength"] is None else read_strength(match["strength"], part), settings)
+        if run := _RUN.fullmatch(value):
+            runs[key] = range(int(run[1]), int(run[2]) + 1)
+    strength = None if match["strength"] is None else read_strength(match["strength"], part)
+    return [Step(match["name"], strength, settings | chosen) for chosen in _in_turn(runs, part)]
+
+
+def _in_turn(runs: Mapping[str, range], part: str) -> list[dict[str, int]]:
+    """The setting that changes from step to step, with its value in each; one step without it where nothing does."""
+    if not runs:
+        return [{}]
+    (key, values), *others = runs.items()
+    if others or not 0 < len(values) <= _LONGEST_RUN:
+        given = f"{values.start}..{values.stop - 1}"
+        raise RequestError(
+            f"two settings of step {part!r} are runs" if others else f"{key} = {given} of step {part!r} is no run",
+            allowed=f"one setting first..last of a step, rising, at most {_LONGEST_RUN} steps",
+            hint="memit{batch=0..99}",
+        )
+    return [{key: value} for value in values]
 
 
 def read_strength(text: str, step: str) -> float | str:
@@ -114,4 +168,6 @@ def _number(value: float | str) -> str:
 
 def _scalar(value: Any) -> str:
     """YAML that stays whole between commas and brackets, as it does in a list."""
+    if isinstance(value, str) and _RUN.fullmatch(value):
+        return f"'{value}'"
     return yaml.safe_dump([value], default_flow_style=True, width=1 << 20, allow_unicode=True).strip()[1:-1]

@@ -13,7 +13,7 @@ from rayci.fingerprint import fingerprint
 from rayci.intervention import Intervention
 from rayci.planning import identity as identities
 from rayci.planning.chain import Link, chain_of
-from rayci.planning.composition import Composition, Step, join, parse
+from rayci.planning.composition import Composition, Step, joined, parse
 from rayci.planning.priorities import priorities
 from rayci.planning.spec import Spec
 from rayci.settings import batch_of, edit_batch_number
@@ -203,10 +203,10 @@ class Planner:
             draw = (self.spec.seed, seed or 0, batch) if seeded else None
             identity = identities.of_stage(before.fingerprint, self._step_fingerprint(link, batch), draw)
             step, depth = str(link), before.depth + 1
-            text = before.composition if link.recompression else _joined(before.composition, step)
+            text = before.composition if link.recompression else joined(before.composition, step)
             # Both begin with the same links, so equal lengths are equal chains.
             final = depth == len(self.chain(text))
-            chain = _joined(before.chain, step)
+            chain = joined(before.chain, step)
             method = link.intervention
             built = f"{before.fingerprint} {method.name} {held[1]}" if method.builds else None
             stage = self._stages[key] = Stage(identity, depth, text, chain, final, *held, built)
@@ -252,10 +252,6 @@ class Planner:
             trials += [self._trial(text, links, replicate, seed) for replicate in replicates for seed in seeds]
         trials.sort(key=lambda trial: -len(trial.stages))
         return Plan(self.spec, tuple(trials))
-
-
-def _joined(before: str, step: str) -> str:
-    return join([before, step]) if before else step
 
 
 def compositions(spec: Spec) -> Iterator[Composition]:

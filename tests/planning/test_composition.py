@@ -11,7 +11,7 @@ from rayci.errors import RequestError
 from rayci.intervention import Intervention
 from rayci.kinds import Recompress
 from rayci.planning.chain import chain_of
-from rayci.planning.composition import Composition, Step, parse
+from rayci.planning.composition import Composition, Step, join, parse
 
 
 def configure(step: Step) -> Intervention:
@@ -48,6 +48,55 @@ def test_text_reads_back(composition: Composition) -> None:
 def test_steps(text: str, step: Step) -> None:
     assert parse(text).steps == (step,)
     assert parse(f"  {text}>{text} ").steps == (step, step)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("ft{batch=0..2}", ["ft{batch=0}", "ft{batch=1}", "ft{batch=2}"]),
+        ("ft > ft{batch=1..2} > rtn@4", ["ft", "ft{batch=1}", "ft{batch=2}", "rtn@4"]),
+        ("ft{batch=9..10,lr=0.1}", ["ft{batch=9,lr=0.1}", "ft{batch=10,lr=0.1}"]),
+        ("rtn@4{group_size=7..8}", ["rtn@4{group_size=7}", "rtn@4{group_size=8}"]),
+        ("ft{batch=3}", ["ft{batch=3}"]),
+        ("ft{batch=1} > ft{batch=1}", ["ft{batch=1}", "ft{batch=1}"]),
+        ("ft{batch=1} > ft{batch=3}", ["ft{batch=1}", "ft{batch=3}"]),
+        ("ft{batch=1} > ga > ft{batch=2}", ["ft{batch=1}", "ga", "ft{batch=2}"]),
+        ("ft{lr=1.5} > ft{lr=2.5}", ["ft{lr=1.5}", "ft{lr=2.5}"]),
+        ("ft{a='b=1'} > ft{a='b=2'}", ["ft{a=b=1}", "ft{a=b=2}"]),
+        ("ft{a='0..9'}", ["ft{a='0..9'}"]),
+        ("ft{a=[1, 'b=1', 2]} > ft{a=[1, 'b=2', 2]}", ["ft{a=[1, b=1, 2]}", "ft{a=[1, b=2, 2]}"]),
+        ("ft{a=1,b=2} > ft{a=2,b=3}", ["ft{a=1,b=2}", "ft{a=2,b=3}"]),
+    ],
+)
+def test_a_run_of_steps_has_one_text(text: str, steps: list[str]) -> None:
+    parsed = parse(text)
+    assert [str(step) for step in parsed.steps] == steps
+    assert parse(str(parsed)) == parsed == parse(" > ".join(steps))
+    assert join(map(str, parsed.steps)) == str(parsed)
+    assert ".." not in text or str(parsed) == text
+
+
+def test_the_text_of_a_hundred_batches_is_short() -> None:
+    chain = Composition(tuple(Step("memit", None, {"batch": batch}) for batch in range(100)))
+    assert str(chain) == "memit{batch=0..99}"
+    assert len(parse("memit{batch=0..1000} > ft".replace("1000", "999")).steps) == 1001
+    longer = join(f"ft{{batch={batch}}}" for batch in range(1500))
+    assert longer == "ft{batch=0..999} > ft{batch=1000..1499}"
+    assert len(parse(longer).steps) == 1500
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("memit{batch=5..0}", "batch = 5..0 of step 'memit{batch=5..0}' is no run"),
+        ("memit{batch=0..1000}", "batch = 0..1000 of step"),
+        ("memit{batch=0..2,z_batch=1..3}", "two settings of step .* are runs"),
+    ],
+)
+def test_what_is_no_run_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(RequestError, match=problem) as error:
+        parse(text)
+    assert error.value.allowed == "one setting first..last of a step, rising, at most 1000 steps"
 
 
 @pytest.mark.parametrize(

@@ -92,11 +92,14 @@ def test_a_stage_keeps_its_replicate() -> None:
 
 
 def test_a_hundred_batches_are_planned() -> None:
-    chain = " > ".join(["ft", *(f"ft{{batch={batch}}}" for batch in range(1, 100))])
+    chain = "ft > ft{batch=1..99}"
     sweep = Sweep.open(make(chain, f"{chain} > rtn@4", replicates=2, edit_batch=2))
     made = sweep.planner.plan()
     assert len(made.trials) == 4
     assert made.summary()["stages_computed"] == 2 * 101
+    texts = [stage.composition for stage in made.trials[0].stages]
+    assert texts[2:5] == ["ft > ft{batch=1}", "ft > ft{batch=1..2}", "ft > ft{batch=1..3}"]
+    assert texts[-1] == f"{chain} > rtn@4"
     numbers = [sweep.context(1).of(link.intervention).edit_batch for link in sweep.planner.chain(chain)]
     assert numbers == list(range(1, 201, 2))
 
