@@ -12,7 +12,7 @@ from rayci.analysis.composing.item_readings import ItemReadings
 from rayci.analysis.scan.asked import Asked, Composition
 from rayci.analysis.scan.cells import final_cells
 from rayci.analysis.scan.chain_values import After, Chains, ChainValues
-from rayci.analysis.scan.family import Family, Order, families, orders_of
+from rayci.analysis.scan.family import ALL_ORDERS, Family, Order, families, orders_of
 from rayci.analysis.scan.reading_point import Place, same
 from rayci.analysis.scan.variant import Variant, without_strength
 from rayci.analysis.statistics.composability import badness
@@ -166,8 +166,8 @@ def _reasons(held: ChainValues, lost: Sequence[After]) -> str:
 
 
 def composing(table: ResultTable, along: str | None, size: int | None = None) -> list[Family]:
-    """Sets of methods that can be put into more than one order, of one size or of all."""
-    held = families(final_cells(table), along)
+    """Sets of methods that can be put into more than one order, of one size or of all up to ALL_ORDERS."""
+    held = [family for family in families(final_cells(table), along) if len(family.pair) <= ALL_ORDERS]
     return [family for family in held if len(set(family.pair)) > 1 and size in (None, len(family.pair))]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from rayci.kinds import Kind
 
 Order = tuple[Variant, ...]
 """Methods as applied, first to last."""
+ALL_ORDERS = 5
+"""Methods whose orders are all counted: a hundred edit batches one after the other have a hundred factorial."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,8 @@ class Family:
     """Every γ that was asked of these methods, rising; one None where nothing is swept."""
     runs: Mapping[str, Runs]
     """Criterion -> what was measured of it."""
-
-    @cached_property
-    def orders(self) -> tuple[Order, ...]:
-        """Every order of the methods, whether it ran or not."""
-        return tuple(orders_of(self.pair))
+    orders: tuple[Order, ...]
+    """Every order of the methods, whether it ran or not; of more than ALL_ORDERS methods those that ran."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +65,17 @@ def families(cells: FinalCells, along: str | None = None) -> list[Family]:
             grouped.setdefault((_sorted(member.order), axis), []).append(member)
     label = _labels(composed.values(), {variant for pair, _ in grouped for variant in pair})
     grids = [sorted({member.gamma for member in members}, key=_rising) for members in grouped.values()]
-    runs = pivoted(cells, _places(cells, grouped, grids))
+    orders = [_orders(pair, members) for (pair, _), members in grouped.items()]
+    runs = pivoted(cells, _places(cells, grouped, grids, orders))
+
+    def labelled(order: Order) -> Order:
+        return tuple(with_label(variant, label[variant]) for variant in order)
+
     held = [
         Family(
-            tuple(with_label(variant, label[variant]) for variant in pair),
-            axis and with_label(axis, label[axis]),
-            tuple(grid),
-            measured,
+            labelled(pair), axis and with_label(axis, label[axis]), tuple(grid), measured, tuple(map(labelled, ways))
         )
-        for (pair, axis), grid, measured in zip(grouped, grids, runs[:-1], strict=True)
+        for (pair, axis), grid, measured, ways in zip(grouped, grids, runs[:-1], orders, strict=True)
     ]
     return sorted(held, key=lambda family: (len(family.pair), [variant.rank for variant in family.pair]))
 
@@ -84,22 +85,28 @@ def orders_of(pair: Sequence[Variant]) -> list[Order]:
     return list(dict.fromkeys(itertools.permutations(pair)))
 
 
+def _orders(pair: Order, members: Iterable[_Member]) -> list[Order]:
+    """The orders of a family, see `Family.orders`."""
+    return orders_of(pair) if len(pair) <= ALL_ORDERS else list(dict.fromkeys(member.order for member in members))
+
+
 def _places(
     cells: FinalCells,
     grouped: Mapping[tuple[Order, Variant | None], Sequence[_Member]],
     grids: Sequence[list[float | None]],
+    orders: Sequence[Sequence[Order]],
 ) -> Places:
     """Where in the arrays of its family each composition stands; the untouched model in a last one of its own."""
     family, order, point = np.zeros((3, len(cells.composition.names)), dtype=np.int32)
     family[:] = len(grouped)
     counts = []
-    for number, (((pair, _), members), grid) in enumerate(zip(grouped.items(), grids, strict=True)):
-        orders = {order: place for place, order in enumerate(orders_of(pair))}
+    for number, (members, grid, ways) in enumerate(zip(grouped.values(), grids, orders, strict=True)):
+        places = {way: place for place, way in enumerate(ways)}
         points = {gamma: place for place, gamma in enumerate(grid)}
-        counts.append((len(orders), len(points)))
+        counts.append((len(places), len(points)))
         for member in members:
             family[member.composition] = number
-            order[member.composition], point[member.composition] = orders[member.order], points[member.gamma]
+            order[member.composition], point[member.composition] = places[member.order], points[member.gamma]
     return Places(family, order, point, np.array([*counts, (1, 1)], dtype=np.int64))
 
 

@@ -80,3 +80,12 @@ def test_criteria_can_be_chosen() -> None:
     with pytest.raises(RequestError, match="'wmpd' is not in the table") as caught:
         analysis.curves(table(rows), ["wmpd"])
     assert caught.value.hint == "wmdp"
+
+
+def test_of_many_steps_the_orders_that_ran_alone_are_counted() -> None:
+    batches = [step("ft", {"batch": batch}) for batch in range(7)]
+    rows = [row(batches, "mmlu", 0.5), row([*batches[1:], batches[0]], "mmlu", 0.4), row(batches[:2], "mmlu", 0.6)]
+    found = analysis.curves(table(rows))
+    assert sorted((len(curve.order), curve.points[0].value) for curve in found) == [(2, 0.6), (7, 0.4), (7, 0.5)]
+    assert set(analysis.ranked_orders(table(rows))["orders_asked"]) == {2}
+    assert not len(analysis.precedence(table(rows)))
