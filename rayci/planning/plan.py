@@ -14,6 +14,7 @@ from rayci.intervention import Intervention
 from rayci.planning import identity as identities
 from rayci.planning.chain import Link, chain_of
 from rayci.planning.composition import Composition, Step, joined, parse
+from rayci.planning.named_criteria import criterion_class
 from rayci.planning.priorities import priorities
 from rayci.planning.spec import Spec
 from rayci.settings import batch_of, edit_batch_number
@@ -137,7 +138,7 @@ class Plan:
 
     @cached_property
     def _per_batch(self) -> list[bool]:
-        return [registry.criterion(name).per_edit_batch for name in self.spec.criteria]
+        return [criterion_class(name).per_edit_batch for name in self.spec.criteria]
 
 
 @dataclass

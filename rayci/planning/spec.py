@@ -20,6 +20,7 @@ from rayci.kinds import Recompress
 from rayci.planning import yaml_source
 from rayci.planning.compose import Compose
 from rayci.planning.composition import Composition, Step, parse
+from rayci.planning.named_criteria import configured, names_of
 from rayci.planning.resources import Resources
 from rayci.planning.spec_values import check_criterion, check_places, check_sweeps, is_sweep, shape_error, strength_of
 from rayci.planning.yaml_source import Source
@@ -58,7 +59,8 @@ class Spec(Strict):
     recompress: Recompress = Recompress.REFIT
     """What happens to a compressor's work after a later edit or unlearning."""
     criteria: dict[str, dict[str, Any]]
-    """Criterion -> settings; a plain list of names is enough."""
+    """Criterion -> settings; a plain list of names is enough. Settings in a name, `edit_success{batch=9}`, measure a
+    criterion once more with them."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Weights and arithmetic of every stage."""
     attention: Literal["sdpa", "eager"] = "sdpa"
@@ -86,17 +88,18 @@ class Spec(Strict):
     @field_validator("criteria", mode="before")
     @classmethod
     def _list_of_names(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            return cls._no_settings_is_empty(value)
+        if not isinstance(value, (list, dict)):
+            return value
         merged: dict[Any, Any] = {}
-        for item in value:
+        for item in value if isinstance(value, list) else [value]:
             if not isinstance(item, (str, dict)):
                 raise ValueError(f"{item!r} is not the name of a criterion")
             entry = item if isinstance(item, dict) else {item: {}}
-            for key, settings in entry.items():
-                if key in merged:
-                    raise ValueError(f"{key!r} is listed twice")
-                merged[key] = {} if settings is None else settings
+            for text, settings in entry.items():
+                for name in _criteria_of(text):
+                    if name in merged:
+                        raise ValueError(f"{name!r} is listed twice")
+                    merged[name] = {} if settings is None else settings
         return merged
 
     @model_validator(mode="after")
@@ -153,7 +156,7 @@ class Spec(Strict):
 
     def measured(self) -> list[Criterion]:
         """The criteria, configured, in the order of the spec."""
-        return [registry.criterion(name).model_validate(settings) for name, settings in self.criteria.items()]
+        return [configured(name, settings) for name, settings in self.criteria.items()]
 
     def overlaps_allowed(self) -> list[Pair]:
         """Pairs of parts whose texts may overlap, each sorted: the spec's, and those of its preset of data."""
@@ -171,6 +174,14 @@ class Spec(Strict):
         """Parts of the data that its methods and criteria read, or that stand in for these."""
         needed = self.read_by_methods().union(*(criterion.needs for criterion in self.measured()))
         return needed | {STANDS_IN[part] for part in needed if part in STANDS_IN}
+
+
+def _criteria_of(text: Any) -> list[Any]:
+    """The criteria that a key names; ValueError, as validators raise it, where it cannot be read."""
+    try:
+        return names_of(text) if isinstance(text, str) else [text]
+    except RequestError as error:
+        raise ValueError(error.problem) from None
 
 
 def load(path: Path | str) -> Spec:

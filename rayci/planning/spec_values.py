@@ -13,6 +13,7 @@ from rayci.data import asked
 from rayci.errors import RequestError, nearest
 from rayci.intervention import sweep_hint
 from rayci.planning.composition import read_strength
+from rayci.planning.named_criteria import configured, criterion_class
 from rayci.planning.yaml_source import Source
 from rayci.settings import Strict, complaint, settings_error
 from rayci.storage.user_paths import path_of
@@ -81,8 +82,8 @@ def check_criterion(name: str, settings: Mapping[str, Any], source: Source) -> N
     """RequestError for an unknown criterion, or settings that it does not take."""
     path = ("criteria", name)
     try:
-        cls = registry.criterion(name)
-        cls.model_validate(settings)
+        cls = criterion_class(name)
+        configured(name, settings)
     except RequestError as error:
         raise error.located(source.at((*path, *error.key))) from None
     except ValidationError as error:

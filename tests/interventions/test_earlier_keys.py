@@ -13,6 +13,7 @@ from rayci.context import Context
 from rayci.intervention import Applied, Intervention
 from rayci.interventions.compression.magnitude import Magnitude
 from rayci.interventions.editing import mass_editor
+from rayci.interventions.editing.alphaedit import AlphaEdit
 from rayci.interventions.editing.earlier_keys import earlier_keys
 from rayci.interventions.editing.memit import Memit
 from rayci.model import modules
@@ -33,6 +34,10 @@ QUICK: dict[str, Any] = {
 
 def memit(batch: int = 0, **settings: Any) -> Memit:
     return Memit.configure(settings={**QUICK, "covariance_weight": 10.0, "batch": batch, **settings})
+
+
+def alphaedit(batch: int = 0) -> AlphaEdit:
+    return AlphaEdit.configure(settings={**QUICK, "null_threshold": 0.05, "ridge": 0.1, "batch": batch})
 
 
 def stored(subject: Subject, folder: Path) -> Subject:
@@ -92,6 +97,27 @@ def test_sequential_memit_is_its_formula_with_the_keys_of_the_first_batch(monkey
         assert torch.allclose(change, expected, rtol=1e-8, atol=1e-12)
 
 
+def test_alphaedit_is_its_formula_with_the_keys_of_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arxiv 2410.02355, eq. 14, with P written out, in float64: ΔWᵀ = solve(P(KKᵀ + K_pK_pᵀ) + λI, P K Rᵀ)."""
+    subject, asked = tiny(), list[tuple[Tensor, ...]]()
+    first = subject.apply(alphaedit(), CONTEXT)
+    update = AlphaEdit.update
+
+    def watched(self: AlphaEdit, basis: Tensor, keys: Tensor, residual: Tensor, earlier: Tensor | None) -> Any:
+        change, retries = update(self, basis, keys, residual, earlier)
+        asked.append((basis.double(), keys.double(), residual.double(), change))
+        return change, retries
+
+    monkeypatch.setattr(AlphaEdit, "update", watched)
+    subject.apply(alphaedit(1), CONTEXT)
+    for layer, (basis, keys, residual, change) in enumerate(asked):
+        before = first.kept[f"keys.{layer}"].double().T
+        projector = torch.eye(len(basis), dtype=torch.float64) - basis @ basis.T
+        system = projector @ (keys @ keys.T + before @ before.T) + 0.1 * torch.eye(len(basis))
+        expected = torch.linalg.solve(system, projector @ keys @ residual.T).T
+        assert (change - expected).norm() < 1e-6 * expected.norm()
+
+
 def test_without_it_the_second_batch_is_that_of_a_model_without_a_past() -> None:
     subject, forgetful = tiny(), tiny()
     for each in (subject, forgetful):
@@ -102,15 +128,21 @@ def test_without_it_the_second_batch_is_that_of_a_model_without_a_past() -> None
     assert all(torch.equal(weights(subject)[name], value) for name, value in weights(forgetful).items())
 
 
-@pytest.mark.parametrize("between", [None, Magnitude(sparsity=0.3)])
-def test_a_chain_goes_on_from_a_stored_stage_bit_for_bit(between: Intervention | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("second", "between"),
+    [(memit(1, sequential=True), None), (alphaedit(1), None), (alphaedit(1), Magnitude(sparsity=0.3))],
+    ids=["memit", "alphaedit", "alphaedit after pruning"],
+)
+def test_a_chain_goes_on_from_a_stored_stage_bit_for_bit(
+    second: Intervention, between: Intervention | None, tmp_path: Path
+) -> None:
     subject = tiny()
     subject.apply(memit(), CONTEXT)
     if between is not None:
         subject.apply(between, CONTEXT)
     resumed = stored(subject, tmp_path)
     for each in (subject, resumed):
-        each.apply(memit(1, sequential=True), CONTEXT)
+        each.apply(second, CONTEXT)
     assert all(torch.equal(weights(subject)[name], value) for name, value in weights(resumed).items())
     keys = earlier_keys(subject, (0, 1, 2))
     assert {layer: own.shape[1] for layer, own in keys.items()} == {0: 8, 1: 8}

@@ -25,7 +25,7 @@ SPEC = Spec.model_validate(
         "name": "in_turn",
         "interventions": {"ft": {"steps": 3}},
         "compose": {"pairs": "none", "singles": False, "also": ["ft > ft{batch=1} > ft{batch=2}"]},
-        "criteria": {"edit_success": {}, "edit_nll": {"batch": 2}},
+        "criteria": ["edit_success", {"edit_nll": {"batch": 2}}, "edit_nll{batch=0}"],
         "edit_batch": SIZE,
         "replicates": REPLICATES,
     }
@@ -53,7 +53,9 @@ def test_every_batch_is_applied_and_measured_after_every_step(tmp_path: Path) ->
         assert all(torch.equal(now[name], value) for name, value in weights(subject).items())
         assert EditSuccess().measure(subject, batch(trial.replicate)).value == _value(tmp_path, trial.replicate)
     rows = table.read(tmp_path).frame
-    assert len(rows) == 2 * REPLICATES * 4
+    assert len(rows) == 3 * REPLICATES * 4
+    first = rows[(rows.criterion == "edit_nll{batch=0}") & (rows.replicate == 1)].sort_values("stage").value
+    assert first.diff().idxmin() == first.index[1]  # the first batch is learned by the first step
     fitted = rows[(rows.criterion == "edit_nll") & (rows.replicate == 1)].sort_values("stage").value
     assert fitted.idxmin() == fitted.index[-1]  # the third batch is learned by the third step
 
