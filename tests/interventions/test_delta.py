@@ -18,6 +18,7 @@ from rayci.data.records import Collection
 from rayci.errors import InterventionError, RequestError
 from rayci.interventions.training.delta import Delta
 from rayci.model import loading
+from rayci.model.weight_bits import same_bits
 from rayci.subject import Subject
 from rayci.testbed import checkpoint, collection, retrained_checkpoint
 from rayci.workload import Workload
@@ -294,3 +295,12 @@ def test_one_parameter_is_held_at_a_time(tmp_path: Path) -> None:
     assert step.changes(subject) == ("model.norm.weight", "lm_head.weight")
     assert step.memory(work) == 7 * 4 * largest and step.host_memory(work) == 2 * 4 * largest
     assert float(step.operations(work)) == 12 * (largest + 32)
+
+
+def test_a_checkpoint_in_half_precision_is_that_model_too(tmp_path: Path) -> None:
+    subject = tiny("mixtral")
+    tuned = moved(subject, noise(subject)).to(torch.bfloat16)  # type: ignore[arg-type]
+    subject.model.to(torch.bfloat16)  # type: ignore[arg-type]
+    plus(subject, saved_model(tuned, tmp_path / "tuned"))
+    for name, value in subject.model.named_parameters():
+        assert same_bits(value.detach(), tuned.get_parameter(name).detach()), name

@@ -141,8 +141,9 @@ class Merging(Intervention):
         return Effort(fp32=12.0 * self.passes * entries, moved=24.0 * self.passes * entries)
 
     def memory(self, work: Workload) -> int:
-        """The largest parameter: its present and its untouched value, what each source adds, and temporaries, fp32."""
-        return (5 + 2 * len(self.named())) * 4 * self._largest(work)
+        """The largest parameter: its present and its untouched value, what each source adds, and temporaries, fp32;
+        whole numbers where a first pass counts."""
+        return (5 + 2 * len(self.named()) + 2 * (self.passes - 1)) * 4 * self._largest(work)
 
     def host_memory(self, work: Workload) -> int:
         """The largest parameter as each source stores it."""
