@@ -1,8 +1,9 @@
 """What methods share that train a loss with AdamW: the weights themselves, or low-rank updates of them.
 
-A method trains inside `trainer`, whichever of both is asked for: loops, losses and references are the same. Adapters
-take larger rates than weights: on the testbed NPO_KLR forgets at 3e-3 (rank 32, or rank 8 with clipped gradients) what
-weights do at 1e-3, and at 2e-4 in place of 2e-5 on answers.
+A method trains inside `trainer`, whichever of both is asked for: loops, losses and references are the same. Rates and
+clipping that fit weights need not fit adapters: on the testbed NPO_KLR, which trains weights at 1e-3 without a clip,
+ruins the model with adapters under some draws, and does not as
+`npo_klr{parametrisation=lora, lr=1.5e-3, clip_norm=1, alpha=3, epochs=3}`: hazard .24 to .27, utility .91 to .99.
 """
 
 from __future__ import annotations

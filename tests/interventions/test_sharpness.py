@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from rayci import registry
+from rayci.context import Context
 from rayci.interventions.trainer import Trainer, adamw
-from rayci.interventions.unlearning.npo import NegativePreference, NegativePreferenceDescent
+from rayci.interventions.unlearning.npo import NegativePreference, NegativePreferenceDescent, NegativePreferenceKL
 from rayci.model.step_memory import Storage
 from rayci.subject import Subject
 from rayci.workload import Workload
@@ -86,6 +88,19 @@ def test_no_radius_is_no_setting() -> None:
 def test_the_receipt_tells_how_far_ahead_the_gradient_was(parametrisation: Any) -> None:
     made = NegativePreference(**{**SMALL, "sam_radius": 0.25, "parametrisation": parametrisation})
     assert testbed().apply(made, CONTEXT).counts["sam_shift"] == pytest.approx(0.25, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_relearning_brings_less_back(seed: int) -> None:
+    """Recall after two passes over the forget text: .93 .87 .85 without, .78 .73 .74 with a radius."""
+    recalls, context = [], Context(CONTEXT.data, seed=seed)
+    for given in ({}, {"sam_radius": 0.15}):
+        subject = testbed()
+        subject.apply(NegativePreferenceKL.configure("testbed", None, given), context)
+        subject.apply(registry.intervention("relearn").configure("testbed", 2), context)
+        recalls.append(registry.criterion("forget_recall")().measure(subject, context).value)
+    assert recalls[1] < recalls[0] - 0.05
 
 
 def shifted(dtype: torch.dtype, storage: Storage, *, on_host: bool = False) -> float:
