@@ -42,7 +42,7 @@ class Chain:
     """A composition `U > X` with the compositions that it is made of, all as the table names them."""
 
     composition: str
-    unlearner: str
+    first: str
     then: str
     strength_name: str | None
     strength: float | None
@@ -56,10 +56,10 @@ class Chain:
 
     @property
     def rank(self) -> tuple[str, bool, str, float]:
-        """Sort key: unlearner; quantisers before trainers; X; from the mildest on: most bits, or least training."""
+        """Sort key: U; quantisers before trainers; X; from the mildest on: most bits, or least training."""
         gamma = self.strength or 0.0
         bits = self.strength_name == "bits"
-        return self.unlearner, not bits, self.method, -gamma if bits else gamma
+        return self.first, not bits, self.method, -gamma if bits else gamma
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def recovered(table: ResultTable, criteria: Sequence[str] | None = None) -> pd.D
     scales = forgetting(table, criteria)
     final = table.arrow.filter(pc.field("final") & _among("criterion", scales))
     chains = chains_of(final)
-    readings = _readings(final, {name for c in chains for name in ("", c.unlearner, c.then, c.composition)})
+    readings = _readings(final, {name for c in chains for name in ("", c.first, c.then, c.composition)})
     rows = [
         {"model": model, "criterion": criterion, **row}
         for (model, criterion), by_composition in readings.items()
@@ -97,25 +97,25 @@ def recovered(table: ResultTable, criteria: Sequence[str] | None = None) -> pd.D
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**types, **dict.fromkeys((*_NAMES, "reason"), "string")})
 
 
-def chains_of(rows: pa.Table) -> list[Chain]:
-    """Every composition of exactly an unlearner and then a quantiser or a trainer, in the order of `Chain.rank`."""
+def chains_of(rows: pa.Table, first: Kind = Kind.UNLEARN) -> list[Chain]:
+    """Every composition of a method of this kind and then a quantiser or a trainer, in the order of `Chain.rank`."""
     compositions = np.asarray(rows.column("composition"), dtype=object)
     first_rows = np.unique(compositions.astype(str), return_index=True)[1]
     each = rows.take(pa.array(first_rows)).select(["composition", "steps"]).to_pylist()
-    chains = [chain for row in each if (chain := _chain(row["composition"], row["steps"]))]
+    chains = [chain for row in each if (chain := _chain(row["composition"], row["steps"], first))]
     return sorted(chains, key=lambda chain: chain.rank)
 
 
-def _chain(composition: str, steps: Sequence[Mapping[str, Any]]) -> Chain | None:
+def _chain(composition: str, steps: Sequence[Mapping[str, Any]], first: Kind) -> Chain | None:
     asked = [step for step in steps if step["recompression"] is None]
-    if len(asked) != 2 or asked[0]["kind"] != Kind.UNLEARN:
+    if len(asked) != 2 or asked[0]["kind"] != first:
         return None
     last = asked[1]
     if last["strength_name"] != "bits" and last["kind"] != Kind.TRAIN:
         return None
-    unlearner, _, then = composition.rpartition(" > ")
+    alone, _, then = composition.rpartition(" > ")
     relearns = last["kind"] == Kind.TRAIN and json.loads(last["settings"] or "{}").get("on") == "forget"
-    return Chain(composition, unlearner, then, last["strength_name"], last["strength"], relearns)
+    return Chain(composition, alone, then, last["strength_name"], last["strength"], relearns)
 
 
 def forgetting(table: ResultTable, asked: Sequence[str] | None) -> dict[str, Scale]:
@@ -147,7 +147,7 @@ def _among(column: str, texts: Iterable[str]) -> pc.Expression:
 
 def _rows(chain: Chain, readings: Mapping[str, _Readings], scale: Scale) -> Iterator[dict[str, Any]]:
     named = {
-        "unlearner": chain.unlearner,
+        "unlearner": chain.first,
         "then": chain.method,
         "strength_name": chain.strength_name,
         "strength": chain.strength,
@@ -155,7 +155,7 @@ def _rows(chain: Chain, readings: Mapping[str, _Readings], scale: Scale) -> Iter
     }
     for unit in sorted(readings.get(chain.composition, {}), key=_in_order):
         untouched, unlearned, alone, both = (
-            _of(readings.get(name, {}), unit) for name in ("", chain.unlearner, chain.then, chain.composition)
+            _of(readings.get(name, {}), unit) for name in ("", chain.first, chain.then, chain.composition)
         )
         numbers = _shares(chain, unlearned, alone, both, scale)
         yield {**named, **dict(zip(_UNIT, unit, strict=True)), "untouched": untouched.value, **numbers}
@@ -170,13 +170,13 @@ def _of(readings: _Readings, unit: Unit) -> _Reading:
 
 def _shares(chain: Chain, unlearned: _Reading, alone: _Reading, both: _Reading, scale: Scale) -> dict[str, Any]:
     """Values and recovered share of one unit."""
-    named = {chain.unlearner: unlearned, chain.then: alone, chain.composition: both}
+    named = {chain.first: unlearned, chain.then: alone, chain.composition: both}
     reason = "; ".join(f"{name}: {reading.reason}" for name, reading in named.items() if reading.value is None)
     share = None
     if unlearned.value is not None and alone.value is not None and both.value is not None:
         known = alone.value - unlearned.value
         if known < LEAST_SHARE * (top(scale) - (scale.low or 0.0)):
-            ends = f"{chain.then} {alone.value:.2f}, {chain.unlearner} {unlearned.value:.2f}"
+            ends = f"{chain.then} {alone.value:.2f}, {chain.first} {unlearned.value:.2f}"
             done = "trained further" if chain.strength_name != "bits" else "quantised"
             reason = f"{done}, the model knows hardly more than unlearned ({ends}): nothing to bring back"
         else:

@@ -10,6 +10,7 @@ from typing import Any
 from rayci.analysis.page.print_bits import over_bits
 from rayci.analysis.page.print_curves import under
 from rayci.analysis.page.print_heat import heat_maps
+from rayci.analysis.page.print_lasting import what_lasts
 from rayci.analysis.page.print_pareto import pareto
 from rayci.analysis.page.print_style import SUFFIXES, printing, write
 from rayci.errors import RequestError, nearest
@@ -21,11 +22,12 @@ FIGURES: Mapping[str, Callable[[ResultTable], Any]] = {
     "unlearning_under_compression": partial(under, kind=Kind.UNLEARN, by=Kind.COMPRESS),
     "editing_under_training": partial(under, kind=Kind.EDIT, by=Kind.TRAIN),
     "unlearning_under_training": partial(under, kind=Kind.UNLEARN, by=Kind.TRAIN),
+    "what_lasts": what_lasts,
     "over_average_bits": over_bits,
     "heat_maps": heat_maps,
     "pareto_front": pareto,
 }
-"""Name -> what draws it: figures 2 and 3 of arXiv 2407.06483, figure 5 of the workshop paper, and four more."""
+"""Name -> what draws it: figures 2 and 3 of arXiv 2407.06483, figure 5 of the workshop paper, and five more."""
 
 
 def print_figure(table: ResultTable, name: str, path: Path | str) -> Path:

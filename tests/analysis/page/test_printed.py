@@ -67,6 +67,30 @@ def test_unlearning_under_training_has_a_line_for_each_trainer() -> None:
     assert named[:3] == ["relearn", "unlearn, then train", "train, then unlearn"]
 
 
+def test_what_lasts_of_unlearning_over_relearning_and_of_edits_after_everything() -> None:
+    values = {"": 1.0, "gd": 0.2, "retrain": 0.25, "relearn@0.5": 1.0, "relearn@2": 1.0}
+    values |= {
+        "gd > relearn@2": 0.8,
+        "gd > relearn@0.5": 0.4,
+        "retrain > relearn@0.5": 0.3,
+        "retrain > relearn@2": 0.35,
+    }
+    edits = {"ft": 0.9, "ft > relearn@2": 0.7, "ft > rtn@4": 0.5}
+    rows = [row(text, "wmdp", value) for text, value in values.items()]
+    rows += [row(text, "edit_success", value) for text, value in edits.items()]
+    unlearned, edited = FIGURES["what_lasts"](table(rows)).axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in unlearned.lines if len(line.get_ydata()) == 3}
+    assert drawn == {"nothing unlearned": [1.0, 1.0, 1.0], "gd": [0.2, 0.4, 0.8], "never knew": [0.25, 0.3, 0.35]}
+    (line,) = (line for line in edited.lines if line.get_label() == "ft")
+    assert list(line.get_ydata()) == [0.9, 0.5, 0.7]
+    assert [tick.get_text() for tick in edited.get_xticklabels()] == ["alone", "rtn 4", "relearn 2"]
+
+
+def test_nothing_lasts_where_nothing_follows(small: ResultTable) -> None:
+    with pytest.raises(RequestError, match="nothing is relearned"):
+        FIGURES["what_lasts"](small)
+
+
 def test_areas_over_average_bits(small: ResultTable) -> None:
     """|a − b| = .1, .1, .3 at 12.25, 8.5, 4.75 bits; the orders cross half way between the first two."""
     axes = drawn(small, "over_average_bits").axes[0]
