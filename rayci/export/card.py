@@ -131,7 +131,8 @@ def _exactness(packing: Packing, dtype: str, dequantised: bool) -> str:
             f"which the weights that were measured, in {dtype}, were not."
         )
     rounded = " (4 and 8 bits), with scales rounded to its dtype" if packing.levels == "int" else ""
-    vllm = f"vLLM runs them packed{rounded}."
+    by_groups = packing.levels == "fp8" and packing.group_size is not None
+    vllm = "vLLM takes fp8 with one scale a row alone." if by_groups else f"vLLM runs them packed{rounded}."
     if not dequantised:
         return (
             "transformers loads them packed and unpacks them at the first forward pass, bit for bit to the "

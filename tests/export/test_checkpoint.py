@@ -56,6 +56,16 @@ def test_the_card_names_the_blocks_that_zeros_stand_for(tmp_path: Path) -> None:
     assert f"Zeros stand for the blocks that layerdrop took out, `{block}`:" in text
 
 
+def test_the_card_says_who_reads_fp8(tmp_path: Path) -> None:
+    for chain, said in (
+        ("rtn@fp8", "vLLM runs them packed."),
+        ("rtn@fp8{group_size=16}", "with one scale a row alone"),
+    ):
+        export.save(rayci.apply(random_model("llama"), chain), tmp_path / chain)
+        text = (tmp_path / chain / "README.md").read_text()
+        assert said in text and "fp8, " in text and "`float-quantized`" in text
+
+
 def test_what_a_method_did_otherwise_than_asked_is_in_the_card(tmp_path: Path) -> None:
     subject = rayci.apply(random_model("llama"), "rtn@4{group_size=16}")
     step = subject.applied[0]
