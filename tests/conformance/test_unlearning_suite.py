@@ -65,6 +65,11 @@ PREFERENCE: dict[str, Any] = {"beta": 0.5, "length_normalised": True, "sam_radiu
 TestNegativePreference = loop_suite("npo", **PREFERENCE)
 TestNegativePreferenceDescent = loop_suite("npo_gdr", alpha=1.0, **PREFERENCE)
 TestNegativePreferenceKL = loop_suite("npo_klr", alpha=1.0, **PREFERENCE)
+ADAPTERS: dict[str, Any] = {"parametrisation": "full", "lora_rank": 4, "lora_alpha": 4.0, "lora_targets": "mlp"}
+TestSimpleNegativePreference = loop_suite("simnpo", beta=4.0, margin=1.0, alpha=8.0, retain="kl")
+TestSelfDistillation = loop_suite("undial", beta=1.0, alpha=8.0, retain="none", **ADAPTERS)
+TestWeightedAscent = loop_suite("wga", power=2.0, alpha=8.0, retain="none")
+TestSaturationImportance = loop_suite("satimp", saturation=2.0, importance=3.0, alpha=8.0, retain="kl")
 
 STEERING: dict[str, Any] = {
     "layer": 1,
@@ -91,7 +96,6 @@ TestLatentAdversarialMisdirection = suite(
 
 TestRefusal = suite("refusal", {"samples": 8, "batch": 4}, {**LOOP, "epochs": 2, "replies": ("No.",)})
 TestTaskVector = suite("task_vector", SMALL, {**LOOP, "max_tokens": 16, "scale": 2.0})
-ADAPTERS: dict[str, Any] = {"parametrisation": "full", "lora_rank": 4, "lora_alpha": 4.0, "lora_targets": "mlp"}
 TestLowRankTaskVector = suite(
     "task_vector", {**SMALL, "parametrisation": "lora"}, {**LOOP, **ADAPTERS, "max_tokens": 16, "scale": 2.0}
 )

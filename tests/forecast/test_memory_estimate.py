@@ -42,6 +42,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("npo_klr", TRAINING),
     ("npo_klr", {**TRAINING, "parametrisation": "lora"}),
     ("npo_gdr", {**TRAINING, "last_layers": None, "sam_radius": 0.1}),
+    ("undial", {**TRAINING, "parametrisation": "full", "retain": "kl"}),
     ("rmu", {"layer": 1, "update": 2, "max_batches": 2}),
     ("rmu", {"layer": 1, "update": 2, "max_batches": 2, "parametrisation": "lora"}),
     ("awq", {"bits": 4, **CALIBRATION}),

@@ -15,6 +15,8 @@ _TEXT: dict[str, Any] = {**_LOOP, "max_tokens": 24}
 _RMU: dict[str, Any] = {"layer": 2, "update": 2, "batch": 2, "max_batches": 2, "max_tokens": 24, "lr": 1e-3}
 _CLOSED: dict[str, Any] = {"passes": 3, "lr": 0.1, "documents": 8, "max_tokens": 64, "context_tokens": 4}
 
+_FAMILY = ("ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr", "simnpo", "wga", "satimp", "task_vector")
+
 COMPRESSORS: dict[str, tuple[float, dict[str, Any]]] = {
     "wanda": (0.5, _CALIBRATION),
     "sparsegpt": (0.5, _CALIBRATION),
@@ -33,7 +35,8 @@ TRAINERS: dict[str, dict[str, Any]] = {
     "alphaedit": {**_CLOSED, "layers": (0, 1), "null_threshold": 0.05, "ridge": 0.1},
     "emmet": {**_CLOSED, "layers": (0, 1)},
     "rome": {**_CLOSED, "layers": (1,)},
-    **{name: _TEXT for name in ("ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr", "task_vector")},  # noqa: C420
+    **dict.fromkeys(_FAMILY, _TEXT),
+    "undial": {**_TEXT, "parametrisation": "full", "retain": "kl"},
     "rmu": {**_RMU, "retain_tokens": 24},
     "rmu_lat": {**_RMU, "retain_tokens": 24, "latent_layers": (0, 1), "inner_steps": 2},
     "sure": {

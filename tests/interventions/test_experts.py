@@ -41,8 +41,11 @@ RUN: dict[str, tuple[float | None, dict[str, Any]]] = {
     "hqq": (4, GROUPS),
     "layerdrop": (1, CALIBRATION),
     "lora": (None, LORA),
-    **dict.fromkeys(("ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr", "task_vector"), (None, TEXT)),
     **dict.fromkeys(("finetune", "relearn"), (None, TEXT)),
+    **dict.fromkeys(
+        ("ga", "gd", "ga_klr", "npo", "npo_gdr", "npo_klr", "simnpo", "wga", "satimp", "task_vector"), (None, TEXT)
+    ),
+    "undial": (None, {**TEXT, "parametrisation": "full"}),
     "refusal": (None, {key: value for key, value in TEXT.items() if key != "max_tokens"}),
 }
 REFUSE: dict[str, tuple[float | None, dict[str, Any]]] = {

@@ -19,10 +19,12 @@ from tests.models import differing, testbed, tiny, weights
 
 CONTEXT = Context(collection())
 GA: dict[str, Any] = {"last_layers": 2, "samples": 6, "batch": 2, "accumulation": 1, "max_tokens": 24}
+CHOSEN = ("simnpo", "wga", "satimp")
 INNER: dict[str, dict[str, Any]] = {
     "ga": GA,
     "gd": GA,
-    **{name: {key: GA[key] for key in GA} for name in ("ga_klr", "npo", "npo_gdr", "npo_klr")},
+    **{name: {key: GA[key] for key in GA} for name in ("ga_klr", "npo", "npo_gdr", "npo_klr", *CHOSEN)},
+    "undial": {**GA, "parametrisation": "full"},
     "rmu": {"layer": 2, "batch": 2, "max_batches": 3, "max_tokens": 24},
     "rmu_lat": {"layer": 2, "batch": 2, "max_batches": 2, "latent_layers": (0,), "inner_steps": 2},
     "refusal": {"last_layers": 2, "samples": 6},
@@ -31,7 +33,7 @@ INNER: dict[str, dict[str, Any]] = {
 
 
 def sure(method: str, **given: Any) -> Sure:
-    inner = {**INNER[method], **({"epochs": 1} if "npo" in method or method == "ga_klr" else {})}
+    inner = {**INNER[method], **({"epochs": 1} if "npo" in method or method in ("ga_klr", "undial", *CHOSEN) else {})}
     return Sure(**{"method": method, "settings": inner, "percentile": 60, "lr": 1e-3, **given})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,9 +11,10 @@ from rayci import registry
 from rayci.context import Context
 from rayci.interventions.gradients import Gradients
 from rayci.interventions.unlearning import terms
-from rayci.interventions.unlearning.forget_retain import ForgetRetain
+from rayci.interventions.unlearning.forget_retain import ChosenRetain, ForgetRetain
 from rayci.interventions.unlearning.loop import Loop
 from rayci.interventions.unlearning.loop_settings import LoopSettings
+from rayci.interventions.unlearning.terms import RETAIN, Retain
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.models import testbed
@@ -29,9 +30,19 @@ def test_the_table_of_methods_is_true() -> None:
     found = {}
     for name, cls in LOOPS.items():
         row = [cls.forget_term, cls.retain_term if issubclass(cls, ForgetRetain) else None]
-        losses = [term.loss.__name__ for term in row if term]
-        found[name] = [name, *losses, cls.__module__.rpartition(".")[2]]
+        cells = [term.loss.__name__ for term in row if term]
+        chosen = ["by", "setting"] if issubclass(cls, ChosenRetain) else []
+        found[name] = [name, *cells, *chosen, cls.__module__.rpartition(".")[2]]
     assert {line.split()[0]: line.split() for line in lines} == found
+
+
+@pytest.mark.parametrize("retain", get_args(Retain))
+def test_a_retain_term_is_a_setting(retain: Retain) -> None:
+    made = registry.intervention("wga").configure("published", None, {"retain": retain})
+    assert isinstance(made, ChosenRetain)
+    assert made.retained is RETAIN[retain]
+    assert made.needs == ({"forget"} if retain == "none" else {"forget", "retain"})
+    assert ("alpha" in made.void_settings()) == (retain == "none")
 
 
 def gradients(subject: Subject, method: str, **given: Any) -> dict[str, torch.Tensor]:

@@ -24,6 +24,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "npo": TEXT,
     "npo_gdr": TEXT,
     "npo_klr": TEXT,
+    "simnpo": TEXT,
+    "undial": {**TEXT, "retain": "kl"},
+    "wga": TEXT,
+    "satimp": TEXT,
     "rmu": RMU,
     "rmu_lat": {**RMU, "latent_layers": (0, 1), "inner_steps": 2},
     "sure": {

@@ -34,6 +34,8 @@ VOID: list[tuple[str, float | str | None, dict[str, Any], str]] = [
     ("npo", None, {"loss_on": "answer"}, "max_tokens"),
     ("finetune", None, {"loss_on": "answer"}, "max_tokens"),
     ("relearn", 0.5, {}, "lora_rank"),
+    ("simnpo", None, {"retain": "none"}, "alpha"),
+    ("undial", None, {}, "alpha"),
     ("npo", None, {}, "lora_rank"),
     ("refusal", None, {"parametrisation": "full"}, "lora_targets"),
     ("rmu", None, {}, "lora_alpha"),

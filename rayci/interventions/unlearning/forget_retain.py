@@ -14,7 +14,7 @@ from rayci.interventions.unlearning.frozen import Before, Distributions
 from rayci.interventions.unlearning.loop import Loop, Stop
 from rayci.interventions.unlearning.loop_settings import LoopSettings
 from rayci.interventions.unlearning.recall_stop import share_answered
-from rayci.interventions.unlearning.terms import Term
+from rayci.interventions.unlearning.terms import RETAIN, Retain, Term
 from rayci.subject import Subject
 from rayci.workload import Workload
 
@@ -39,8 +39,12 @@ class ForgetRetain(LoopSettings):
 
     @property
     def retained(self) -> Term[Any] | None:
-        """The retain term in force: that of the row."""
+        """The retain term in force: that of the row, unless a setting chooses it."""
         return self.retain_term
+
+    @property
+    def distributions(self) -> int:
+        return 2 if self.forget_term.before is Distributions else 1
 
     @property
     def retain_weight(self) -> float:
@@ -134,3 +138,20 @@ class WithRetain(ForgetRetain):
     @property
     def retain_weight(self) -> float:
         return self.alpha
+
+
+class ChosenRetain(WithRetain):
+    """A row whose retain term is a setting."""
+
+    retain: Retain = "ce"
+    """Retain term: `none`; `ce`, cross-entropy of the retain items; `kl`, divergence from the model before training."""
+
+    @property
+    def retained(self) -> Term[Any] | None:
+        return RETAIN[self.retain]
+
+    def void_settings(self) -> Mapping[str, str]:
+        void = dict(super().void_settings())
+        if self.retain == "none":
+            void["alpha"] = "there is no retain loss (retain = none)"
+        return void

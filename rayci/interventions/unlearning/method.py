@@ -39,6 +39,11 @@ class Unlearner(Parametrised, ABC):
     """Parts of the data that are read by default."""
     needs: ClassVar[frozenset[str]] = Needs()  # type: ignore[assignment]
 
+    @property
+    def distributions(self) -> int:
+        """Distributions over the vocabulary that the forget loss looks at for each token."""
+        return 1
+
     def reads(self) -> frozenset[str]:
         """Parts of the data that these settings read."""
         return self.parts

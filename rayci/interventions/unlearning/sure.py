@@ -219,7 +219,7 @@ class Sure(Intervention):
         """Training of the chosen linears, or before it the gradients of all that the wrapped method would train."""
         inner = self.inner
         names, tokens = work.changed_by(inner), inner.forget_tokens(work)
-        passing = work.backward_bytes(tokens, work.blocks_above(names)) + work.scored_bytes(tokens)
+        passing = work.backward_bytes(tokens, work.blocks_above(names)) + work.scored_bytes(tokens, inner.distributions)
         saliency = 4 * work.most_elements(names) + passing + (8 + 2 * work.element) * work.largest
         return max(inner.training_memory(inner.as_trained(work), work.changed_by(self)), saliency)
 

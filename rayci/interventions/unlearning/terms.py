@@ -5,13 +5,17 @@
 A term is one function of a part of a batch and the method's settings, and says what it remembers of the model before
 training. A method is a row, its class: forget term, retain term, presets.
 
-    method       forget term           retain term     file
+    method       forget term            retain term    file
     ga           ascent                                gradient
-    gd           ascent                cross_entropy   gradient
-    ga_klr       ascent                divergence      gradient
+    gd           ascent                 cross_entropy  gradient
+    ga_klr       ascent                 divergence     gradient
     npo          negative_preference                   npo
-    npo_gdr      negative_preference   cross_entropy   npo
-    npo_klr      negative_preference   divergence      npo
+    npo_gdr      negative_preference    cross_entropy  npo
+    npo_klr      negative_preference    divergence     npo
+    simnpo       simple_preference      by setting     simnpo
+    undial       self_distillation      by setting     undial
+    wga          weighted_ascent        by setting     wga
+    satimp       saturation_importance  by setting     satimp
     refusal      cross_entropy                         refusal
     task_vector  cross_entropy                         task_vector
 
@@ -21,10 +25,10 @@ all parts add up to that of the batch: means are over the tokens or items of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -71,8 +75,8 @@ class Part(Generic[B]):
 
     @property
     def lengths(self) -> Tensor:
-        """Labelled tokens of each item, `[items]`."""
-        return self.found.mask.sum(-1)
+        """Labelled tokens of each item, `[items]`; 1 where an item has none, so that its mean is 0."""
+        return self.found.mask.sum(-1).clamp(min=1)
 
     @property
     def share(self) -> float:
@@ -114,6 +118,9 @@ def divergence(part: Part[Distributions], settings: object) -> Tensor:
 
 CROSS_ENTROPY = Term(cross_entropy, Before)
 DIVERGENCE = Term(divergence, Distributions)
+Retain = Literal["none", "ce", "kl"]
+RETAIN: Mapping[Retain, Term[Any] | None] = {"none": None, "ce": CROSS_ENTROPY, "kl": DIVERGENCE}
+"""What a setting calls the retain terms."""
 
 
 @dataclass
