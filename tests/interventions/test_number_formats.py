@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from compressed_tensors.quantization.quant_scheme import NVFP4A16
+from compressed_tensors.quantization.lifecycle.forward import fake_quantize
+from compressed_tensors.quantization.quant_scheme import FP8, MXFP4A16, NVFP4A16
 from compressed_tensors.quantization.utils.helpers import calculate_qparams, generate_gparam
 from torch import Tensor
 
@@ -141,20 +144,39 @@ def test_nf4_scales_blocks_by_their_largest_by_hand() -> None:
     assert rounded("nf4", block(2, 0.9, -0.1, size=64), 3) == pytest.approx([2.0, 0.8814197, -0.1821001])
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_nvfp4_is_compressed_tensors(seed: int) -> None:
-    weight = spread(seed)
-    scheme = NVFP4A16["weights"]
-    low, high = weight.amin(), weight.amax()
-    shared = generate_gparam(low, high)
-    groups = weight.view(8, -1, 16)
-    scale, _ = calculate_qparams(groups.amin(-1), groups.amax(-1), scheme, shared)
-    laid = grid("nvfp4", weight)
-    assert laid.tensor_scale is not None and laid.tensor_scale.view(1).equal(shared)
-    # The least scale is .125 there, for blocks that would have one of 0; here it is the least number, 2^−9.
-    ours, above = laid.scale * laid.tensor_scale, groups.abs().amax(-1) / 6 * shared > 2**-9
-    assert above.double().mean() > 0.9
-    torch.testing.assert_close(ours[above], scale[above].float(), rtol=1e-6, atol=0)
+def compressed_tensors(scheme: dict[str, Any], weight: Tensor) -> tuple[Tensor, Tensor]:
+    """What its own functions round a weight to, and the scale of every weight, as it divides by it."""
+    args = scheme["weights"].model_copy(update={} if scheme["weights"].group_size else {"strategy": "channel"})
+    groups = weight.unflatten(1, (-1, args.group_size)) if args.group_size else weight.unsqueeze(1)
+    shared = generate_gparam(weight.amin(), weight.amax()) if scheme is NVFP4A16 else None
+    scale, zero = calculate_qparams(groups.amin(-1), groups.amax(-1), args, shared)
+    with torch.compiler.set_stance("force_eager"):
+        values = fake_quantize(weight, scale, zero, args, shared)
+    own = scale.float() if shared is None else scale.float() / shared
+    return values, own.repeat_interleave(groups.shape[-1], 1)
+
+
+@pytest.mark.parametrize(("name", "scheme"), [("fp8", FP8), ("nvfp4", NVFP4A16), ("mxfp4", MXFP4A16)])
+def test_values_are_those_of_compressed_tensors(name: str, scheme: dict[str, Any]) -> None:
+    """Bit for bit wherever the scales are: nvfp4's least is .125 there, in the place of 0, and mxfp4's is doubled where
+    the largest weight is 7 or more of them, so that none is beyond 6."""
+    weight = spread(0, rows=64)
+    values, scale = compressed_tensors(scheme, weight)
+    laid = grid(name, weight)
+    (ours,) = laid.by_column(weight.shape[1])
+    alike = ours == scale
+    assert laid.round(weight)[alike].equal(values[alike])
+    largest = (
+        weight.unflatten(1, (-1, 256 // laid.scale.shape[1]))
+        .abs()
+        .amax(-1)
+        .repeat_interleave(256 // laid.scale.shape[1], 1)
+    )
+    if name == "mxfp4":
+        assert (scale == torch.where(largest >= 7 * ours, 2 * ours, ours)).all()
+    else:
+        assert alike.double().mean() > 0.95
+        assert name == "nvfp4" or alike.all()
 
 
 @pytest.mark.parametrize("name", FORMATS)

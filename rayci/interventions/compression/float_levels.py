@@ -18,6 +18,8 @@ from torch import Tensor
 _EXPONENT = 0x7F800000
 """The exponent's bits of an fp32 number."""
 _FP32_MANTISSA, _FP32_BIAS = 23, 127
+_AT_ONCE = 2**20
+"""Values that are looked up at a time: few enough for a cache, so many that a GPU is not asked too often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,12 @@ class Table:
     def nearest(self, values: Tensor) -> Tensor:
         """The nearest number of every fp32 value, fp32."""
         cells = _cells(self.numbers, values.device)
-        return cells.nearest.index_select(0, cells.halves(values)).view(values.shape)
+        return cells.look_up(cells.nearest, values)
 
     def codes(self, values: Tensor) -> Tensor:
         """Code of the nearest number of every fp32 value, whole numbers in fp32."""
         cells = _cells(self.numbers, values.device)
-        return cells.codes.index_select(0, cells.halves(values)).view(values.shape)
+        return cells.look_up(cells.codes, values)
 
     def values(self, codes: Tensor) -> Tensor:
         """The number of every code, fp32."""
@@ -86,7 +88,7 @@ class Table:
 class _Cells:
     """The range of a table in equal cells, so narrow that none holds more than one middle between neighbours.
 
-    Two look-ups find the number nearest to a value, in half the time of a binary search.
+    Two look-ups find the number nearest to a value, in a fraction of a binary search's time.
     """
 
     numbers: Tensor
@@ -100,9 +102,15 @@ class _Cells:
     nearest: Tensor
     """fp32 `[2 · cells]`, the numbers of the codes."""
 
-    def halves(self, values: Tensor) -> Tensor:
-        """The half of a cell that each value lies in, int32 `[values]`; what is not a number lies in some."""
-        values = values.flatten()
+    def look_up(self, of_halves: Tensor, values: Tensor) -> Tensor:
+        """What `of_halves` holds for the half of a cell that each value lies in."""
+        found = torch.empty(values.shape, device=values.device)
+        for part, place in zip(values.flatten().split(_AT_ONCE), found.view(-1).split(_AT_ONCE), strict=True):
+            torch.index_select(of_halves, 0, self._halves(part), out=place)
+        return found
+
+    def _halves(self, values: Tensor) -> Tensor:
+        """The half of a cell that each of `values` lies in, int32; what is not a number lies in some."""
         places = values.clamp(self.first, self.last).sub_(self.first).mul_(1 / self.width)
         cells = places.to(torch.int32).clamp_(0, len(self.middles) - 1)
         beyond = values > self.middles.index_select(0, cells)

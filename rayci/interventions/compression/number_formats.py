@@ -97,6 +97,7 @@ class PowersOfTwo(NumberFormat):
     """Scales are powers of two, held as their exponent + 127 (E8M0).
 
     Groups below 2^−124, zeros among them, take 2^−126, fp32's least normal number, where E8M0 has one more.
+    compressed-tensors doubles the scale where a weight would be 7 or more of them, which here becomes 6.
     """
 
     def scales(self, largest: Tensor, tensor_scale: Tensor | None) -> Tensor:
@@ -115,7 +116,7 @@ class ScaledScales(NumberFormat):
     """Scales are E4M3 numbers, from 2^−9 to 448, over one fp32 number that makes the largest of them 448.
 
     A group whose largest weight is less than 4e−6 of the matrix's, zeros among them, takes the least. The fp32 number
-    is that of a matrix whose largest weight is 2^−100 where it is less.
+    is that of a matrix whose largest weight is 2^−100 where it is less. compressed-tensors has .125 in the place of 0.
     """
 
     def tensor_scale(self, weight: Tensor) -> Tensor:
