@@ -12,8 +12,7 @@ from rayci.errors import RequestError
 from rayci.export.origin import base_name
 from rayci.export.whole_folder import new_folder, refuse_occupied
 from rayci.interventions.training.adding import SOURCE
-from rayci.interventions.training.delta_base import weights_digest
-from rayci.interventions.training.delta_source import DIFFERENCE
+from rayci.interventions.training.delta_base import DIFFERENCE, weights_digest
 from rayci.interventions.training.loaded_weights import as_loaded
 from rayci.model.folder import locate
 from rayci.model.integrity import examine, refuse_unfit

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,8 +18,7 @@ from rayci.context import Context
 from rayci.effort import Effort
 from rayci.errors import RequestError, gathered
 from rayci.intervention import Intervention, Receipt
-from rayci.interventions.training.delta_source import FILES, Checkpoint, DeltaSource, Difference, Form, form_of
-from rayci.interventions.training.peft_adapter import Adapter
+from rayci.interventions.training.delta_base import FILES, Form
 from rayci.kinds import Kind
 from rayci.model.weight_bits import same_bits
 from rayci.settings import Folders, Speed
@@ -28,14 +27,11 @@ from rayci.subject import Subject
 from rayci.testbed import retrained_checkpoint
 from rayci.workload import Workload
 
+if TYPE_CHECKING:
+    from rayci.interventions.training.delta_source import DeltaSource
+
 TESTBED_RETRAINED = "testbed_retrained"
 SOURCE = Folders(FILES, {TESTBED_RETRAINED: retrained_checkpoint})
-_FORMS: dict[Form, type[Checkpoint | Difference | Adapter]] = {
-    "checkpoint": Checkpoint,
-    "difference": Difference,
-    "adapter": Adapter,
-}
-
 
 Merger = Callable[[str, Tensor], Tensor]
 """(name, present value in fp32, not to be written) -> the parameter's new value, fp32."""
@@ -99,8 +95,9 @@ class Merging(Intervention):
         return [self._opened(source, subject) for source in self.named()]
 
     def _opened(self, source: str, subject: Subject) -> DeltaSource:
-        folder = SOURCE.locate(source)
-        return _FORMS[form_of(folder, self.form)](folder, subject)
+        from rayci.interventions.training.source_forms import opened_as
+
+        return opened_as(SOURCE.locate(source), self.form, subject)
 
     def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
         if not self.named():
@@ -130,10 +127,11 @@ class Merging(Intervention):
         folders = [SOURCE.locate(source, fetch=False) for source in self.named()]
         if not folders:
             return super().changes(subject)
-        forms = {folder: form_of(folder, self.form) for folder in folders}
-        if "checkpoint" in forms.values():
+        from rayci.interventions.training.source_forms import form_of, opened_as
+
+        if any(form_of(folder, self.form) == "checkpoint" for folder in folders):
             return tuple(name for name, _ in subject.model.named_parameters())
-        return Vectors(subject, [_FORMS[form](folder, subject) for folder, form in forms.items()]).names
+        return Vectors(subject, [opened_as(folder, self.form, subject) for folder in folders]).names
 
     def operations(self, work: Workload) -> Effort:
         """Each entry of each source is read, compared and added, in fp32."""

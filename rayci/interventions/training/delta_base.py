@@ -1,10 +1,11 @@
-"""Which base model a difference was made from, as it says itself, against the model that it is to be added to."""
+"""What a source of differences is, and which base model it says it was made from, against the one it is added to."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rayci.errors import RequestError
 from rayci.fingerprint import fingerprint
@@ -14,6 +15,12 @@ from rayci.storage.file_hashes import hash_once
 from rayci.storage.user_paths import path_of
 from rayci.subject import Subject
 
+Form = Literal["auto", "checkpoint", "difference", "adapter"]
+DIFFERENCE = "difference"
+"""What metadata says under `rayci` in a file of differences."""
+ADAPTER_CONFIG = "adapter_config.json"
+FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", ADAPTER_CONFIG)
+"""Patterns of the files that decide what a source is and adds."""
 _SNAPSHOT = re.compile(r".*/models--([^/]+?)--([^/]+)/snapshots/[^/]+")
 """A folder of the hub's cache."""
 

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from rayci.errors import InterventionError, RequestError
-from rayci.interventions.training.delta_base import Base
+from rayci.interventions.training.delta_base import DIFFERENCE, Base
 from rayci.interventions.training.delta_tensors import TensorFiles, safetensors_of
 from rayci.interventions.training.loaded_weights import as_loaded
 from rayci.model.integrity import listed, refuse_unfit
 from rayci.model.weight_bits import same_bits
 from rayci.subject import Subject
-
-Form = Literal["auto", "checkpoint", "difference", "adapter"]
-DIFFERENCE = "difference"
-"""What metadata says under `rayci` in a file of differences."""
-ADAPTER_CONFIG = "adapter_config.json"
-FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", ADAPTER_CONFIG)
-"""Patterns of the files that decide what a source is and adds."""
 
 
 class DeltaSource(ABC):
@@ -45,28 +37,6 @@ class DeltaSource(ABC):
     def whole(self, name: str, start: Tensor) -> Tensor | None:
         """The parameter itself, where the source holds whole weights; fp32, on the device of `start`."""
         return None
-
-
-def form_of(folder: Path, form: Form) -> Form:
-    """What a folder holds, where the settings leave it to the folder.
-
-    An `adapter_config.json` says adapter, the metadata of rayci's own files difference, a `config.json` checkpoint.
-    Raises RequestError where nothing of it is there.
-    """
-    if form != "auto":
-        return form
-    if (folder / ADAPTER_CONFIG).is_file():
-        return "adapter"
-    if TensorFiles(safetensors_of(folder)).metadata.get("rayci") == DIFFERENCE:
-        return "difference"
-    if (folder / "config.json").is_file():
-        return "checkpoint"
-    raise RequestError(
-        f"nothing in {folder} says whether its tensors are weights or differences",
-        allowed=f"config.json beside weights, {ADAPTER_CONFIG} beside an adapter",
-        hint="form: difference, or form: checkpoint",
-        key=("form",),
-    )
 
 
 def canonical_names(subject: Subject) -> dict[str, str]:

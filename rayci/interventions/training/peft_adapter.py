@@ -21,8 +21,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from rayci.errors import RequestError, refuse
-from rayci.interventions.training.delta_base import Base
-from rayci.interventions.training.delta_source import ADAPTER_CONFIG, DeltaSource, canonical_names
+from rayci.interventions.training.delta_base import ADAPTER_CONFIG, Base
+from rayci.interventions.training.delta_source import DeltaSource, canonical_names
 from rayci.interventions.training.delta_tensors import TensorFiles, safetensors_of
 from rayci.model import modules
 from rayci.model.integrity import listed
