@@ -151,7 +151,7 @@ class OfEditBatch(Settings):
 
     batch: Annotated[int, Field(ge=0), LATER] = 0
     """Which of a replicate's edit batches is read, counted from 0, so that edits can follow each other:
-    `memit > memit{batch=1}`. Replicates share no edit, see `edit_batch_number`."""
+    `memit > memit{batch=1}`. Of R replicates, batch j of replicate k is number k + j·R of the data: they share none."""
 
     def identity(self) -> dict[str, Any]:
         """Without `batch`: fingerprints of stages and readings hold the edits themselves, whoever's batch they are."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rayci.errors import DataError
 from rayci.export.building import draws
 from rayci.export.reproduction import reproduce
 from rayci.export.wanted import Wanted, of_model, of_spec
 from rayci.planning.spec import Spec
 from rayci.planning.sweep import Sweep
-from rayci.testbed import checkpoint
+from rayci.testbed import checkpoint, collection
 
 METHODS: dict[str, Any] = {
     "ft": {},
@@ -68,6 +71,14 @@ def test_a_composition_on_a_model_is_such_a_spec_too(tmp_path: Path) -> None:
     again = of_spec(tmp_path / "reproduce.yaml")
     assert again.stage == wanted.stage
     assert again.sweep.spec == wanted.sweep.spec
+
+
+def test_edit_batches_on_a_model_are_as_large_as_is_said(tmp_path: Path) -> None:
+    (tmp_path / "edits.jsonl").write_text("".join(json.dumps(asdict(edit)) + "\n" for edit in collection().edits[:6]))
+    asked = {"composition": "ft{batch=0..1}", "data": str(tmp_path)}
+    assert draws(of_model("testbed", **asked, edit_batch=3)) == "edit batches 0, 1 of 3 edits, seed 0"
+    with pytest.raises(DataError, match="2 edit batches of 6 need 12 edits, there are 6"):
+        of_model("testbed", **asked)  # all of a folder's edits are one batch
 
 
 def test_folders_below_home_do_not_say_whose_home_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
