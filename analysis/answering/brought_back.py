@@ -66,5 +66,5 @@ def _step(record: Mapping[str, Any]) -> str:
     """`rtn at 4 bits`; what trains further is named at the sentence's beginning, so `after 0.5 epochs`."""
     strength, name = record["strength"], record["strength_name"]
     if name == "bits":
-        return f"{record['then']} at {strength:g} bits"
+        return record["then"] if "@" in record["then"] else f"{record['then']} at {strength:g} bits"
     return "in all" if strength is None else f"after {strength:g} {name}"

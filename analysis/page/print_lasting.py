@@ -92,7 +92,7 @@ def _draw_relearned(cell: Any, lines: _Lines) -> None:
     for name, values in lines.items():
         look = {"": {"color": "black", "linestyle": ":"}, NEVER_KNEW: {"color": GREY, "linestyle": "--"}}
         own = look.get(name) or {"color": next(colours), "linestyle": "-"}
-        said = {"": "nothing unlearned", NEVER_KNEW: "never knew"}.get(name, name)
+        said = {"": "not unlearned", NEVER_KNEW: "never knew"}.get(name, name)
         cell.plot(list(values), list(values.values()), marker="o", markerfacecolor="white", label=said, **own)
     cell.set_xlabel("epochs of relearning")
 

@@ -7,13 +7,14 @@ from statistics import fmean
 from typing import Any
 
 from rayci.analysis.composing.robustness import robustness
+from rayci.analysis.text.still_known import followed_by
 from rayci.analysis.text.tables import Pivot, records_of, short
 from rayci.table import ResultTable
 
 LEGEND = (
     "Q: the share of what was forgotten that stays so when quantised; R: how much less a model that never knew learns"
-    " from relearning, as a share of what comes back, 1 at most; score: their harmonic mean where both are lowest. 1 is"
-    " robust."
+    " from relearning, as a share of what comes back, 1 at most; score: their harmonic mean, averaged over the pairs of"
+    " a quantiser and a relearning. 1 is robust."
 )
 
 
@@ -32,10 +33,8 @@ def robustness_pivot(records: Sequence[Mapping[str, Any]]) -> Pivot:
     rows = {}
     for unlearner in dict.fromkeys(record["unlearner"] for record in records):
         own = [record for record in records if record["unlearner"] == unlearner]
-        kept, resisted = _means(own, _quantiser, "q"), _means(own, _relearning, "r")
-        lowest = {(min(kept, key=kept.__getitem__), min(resisted, key=resisted.__getitem__))}
-        score = fmean(record["score"] for record in own if (_quantiser(record), _relearning(record)) in lowest)
-        rows[unlearner] = score, {**kept, **resisted}
+        shares = {**_means(own, _quantiser, "q"), **_means(own, _relearning, "r")}
+        rows[unlearner] = fmean(record["score"] for record in own), shares
     columns = list(dict.fromkeys(name for _, shares in rows.values() for name in shares))
     ranked = sorted(rows, key=lambda unlearner: -rows[unlearner][0])
     cells = [(name, *(short(rows[name][1].get(column)) for column in columns), short(rows[name][0])) for name in ranked]
@@ -43,11 +42,13 @@ def robustness_pivot(records: Sequence[Mapping[str, Any]]) -> Pivot:
 
 
 def _quantiser(record: Mapping[str, Any]) -> str:
-    return f"Q {record['quantiser']} {record['bits']:g} bits"
+    return "Q " + followed_by(
+        {**record, "then": record["quantiser"], "strength": record["bits"], "strength_name": "bits"}
+    )
 
 
 def _relearning(record: Mapping[str, Any]) -> str:
-    return f"R {record['relearning']} {record['strength']:g} epochs"
+    return "R " + followed_by({**record, "then": record["relearning"], "strength_name": "epochs"})
 
 
 def _means(records: Sequence[Mapping[str, Any]], column: Any, share: str) -> dict[str, float]:

@@ -53,8 +53,8 @@ def knowledge(frame: pd.DataFrame) -> Pivot:
 
 
 def followed_by(record: Mapping[str, Any]) -> str:
-    """What followed unlearning: `rtn 4 bits`, `relearn 0.5 epochs`."""
-    if record["strength"] is None:
+    """What followed unlearning: `rtn 4 bits`, `rtn@nvfp4`, `relearn 0.5 epochs`."""
+    if record["strength"] is None or "@" in record["then"]:  # a number format names its bits
         return str(record["then"])
     return f"{record['then']} {record['strength']:g} {record['strength_name']}"
 
@@ -72,7 +72,8 @@ def _untouched(records: Sequence[Mapping[str, Any]], steps: Sequence[str]) -> li
 
 
 def _at_once(records: Sequence[Mapping[str, Any]]) -> str:
-    by_unit = {(record["replicate"], record["seed"]): record["unlearned"] for record in records}
+    drawn = [record for record in records if record["seed"] is not None] or records  # others stand for all seeds
+    by_unit = {(record["replicate"], record["seed"]): record["unlearned"] for record in drawn}
     return _values(list(by_unit.values()))
 
 

@@ -80,7 +80,7 @@ def test_what_lasts_of_unlearning_over_relearning_and_of_edits_after_everything(
     rows += [row(text, "edit_success", value) for text, value in edits.items()]
     unlearned, edited = FIGURES["what_lasts"](table(rows)).axes
     drawn = {line.get_label(): list(line.get_ydata()) for line in unlearned.lines if len(line.get_ydata()) == 3}
-    assert drawn == {"nothing unlearned": [1.0, 1.0, 1.0], "gd": [0.2, 0.4, 0.8], "never knew": [0.25, 0.3, 0.35]}
+    assert drawn == {"not unlearned": [1.0, 1.0, 1.0], "gd": [0.2, 0.4, 0.8], "never knew": [0.25, 0.3, 0.35]}
     (line,) = (line for line in edited.lines if line.get_label() == "ft")
     assert list(line.get_ydata()) == [0.9, 0.5, 0.7]
     assert [tick.get_text() for tick in edited.get_xticklabels()] == ["alone", "rtn 4", "relearn 2"]

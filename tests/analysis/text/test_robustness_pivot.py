@@ -1,4 +1,4 @@
-"""The table of robustness scores: the most robust first, scores where both halves are lowest."""
+"""The table of robustness scores: the most robust first, scores averaged over pairs of a quantiser and a relearning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GD = {"gd": 0.2, "gd > rtn@8": 0.2, "gd > rtn@4": 0.6, "gd > relearn@1": 0.4, "g
 RMU = {"rmu": 0.2, "rmu > rtn@8": 0.2, "rmu > rtn@4": 0.2, "rmu > relearn@1": 0.3, "rmu > relearn@2": 0.6}
 
 
-def test_a_column_for_each_half_and_the_score_of_the_worst() -> None:
+def test_a_column_for_each_half_and_the_mean_score_of_their_pairs() -> None:
     rows = [row(text, "wmdp", value) for text, value in {**ALONE, **NEVER_KNEW, **GD, **RMU}.items()]
     ((title, pivot),) = robustness_tables(table(rows))
     assert title == "wmdp"
@@ -19,8 +19,8 @@ def test_a_column_for_each_half_and_the_score_of_the_worst() -> None:
         "unlearner", "Q rtn 8 bits", "Q rtn 4 bits", "R relearn 1 epochs", "R relearn 2 epochs", "score",
     )  # fmt: skip
     assert pivot.rows == (
-        ("rmu", "1.00", "1.00", "1.00", "0.50", "0.67"),
-        ("gd", "1.00", "0.50", "0.50", "0.40", "0.44"),
+        ("rmu", "1.00", "1.00", "1.00", "0.50", "0.83"),
+        ("gd", "1.00", "0.50", "0.50", "0.40", "0.55"),
     )
 
 
