@@ -6,7 +6,8 @@
 The range of a group always includes 0. Its scale and zero are read at the group's first column
 from weights as updated by earlier blocks of `block_size` columns (`static_groups`: from the
 dense weights); with the whole row as group, from the dense row. `act_order` takes columns by
-descending diag H. Dead input channels get zero weights, which every grid holds.
+descending diag H. Dead input channels get zero weights, which every grid holds. Scales of a number format (`grid`) are
+read where those of levels a scale apart are; nvfp4's tensor scale is that of the dense matrix, from the beginning on.
 Deviations: a group of weights that are all ≥ 0 has a symmetric range here too, where the
 authors' code leaves half of it out and clamps. After a pruner zeros stay zero, their error is
 passed on like any other; the authors' code moves them off zero (`keep_zeros: false`). A Hessian
