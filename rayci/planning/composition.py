@@ -79,7 +79,7 @@ def join(steps: Iterable[str]) -> str:
 
 def joined(before: str, step: str) -> str:
     """The text of a composition or chain after one more step."""
-    if before.endswith("}") and step.endswith("}"):
+    if before.endswith("}") and step.endswith("}") and step[: step.index("{") + 1] in before:  # few go on from here
         *rest, last = (part.strip() for part in _split(before, ">"))
         if run := _extended(last, step):
             return _BETWEEN.join([*rest, run])
