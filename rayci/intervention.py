@@ -65,6 +65,8 @@ class Intervention(Settings, ABC):
     """
 
     kind: ClassVar[Kind]
+    paper: ClassVar[str] = ""
+    """Where the method comes from, for listings: `arXiv 2306.11695 (2023)`."""
     strength: ClassVar[Strength | None] = None
     needs: ClassVar[frozenset[str]] = frozenset()
     """Parts of `rayci.data.records.Collection` that `apply` reads."""

@@ -13,16 +13,28 @@ from rayci.criterion import Criterion
 from rayci.errors import RequestError
 from rayci.intervention import Intervention
 
-METHOD_COLUMNS = ("name", "kind", "strength", "unit", "grid", "needs", "what")
+METHOD_COLUMNS = ("name", "kind", "strength", "unit", "grid", "needs", "paper", "what")
 CRITERION_COLUMNS = ("name", "direction", "low", "high", "chance", "unit", "item", "per_edit_batch", "needs", "what")
 
 
 def methods() -> list[dict[str, Any]]:
-    """One row a method: name, kind, strength, its unit and the literature's grid."""
-    return [
-        _row(name, METHOD_COLUMNS, lambda name: _method(registry.intervention(name)))
-        for name in registry.interventions()
-    ]
+    """One row a method, kind by kind and plug-ins last: name, kind, strength, its unit and the literature's grid."""
+    built_in = list(registry.INTERVENTIONS)
+    names = sorted(
+        registry.interventions(), key=lambda name: built_in.index(name) if name in built_in else len(built_in)
+    )
+    return [_row(name, METHOD_COLUMNS, lambda name: _method(registry.intervention(name))) for name in names]
+
+
+def for_people(row: dict[str, Any]) -> dict[str, Any]:
+    """A method's row in fewer columns: its strength with the grid."""
+    gamma = " ".join(filter(None, (row["strength"], row["grid"])))
+    return {
+        "name": row["name"],
+        "kind": row["kind"],
+        "γ": gamma,
+        **{key: row[key] for key in ("needs", "paper", "what")},
+    }
 
 
 def criteria() -> list[dict[str, Any]]:
@@ -47,7 +59,7 @@ def _row(name: str, columns: Sequence[str], describe: Callable[[str], tuple[Any,
 def _method(cls: type[Intervention]) -> tuple[Any, ...]:
     gamma = cls.strength
     of_gamma = (gamma.name, gamma.unit, " ".join(f"{value:g}" for value in gamma.grid)) if gamma else (None, None, None)
-    return str(cls.kind), *of_gamma, " ".join(sorted(cls.needs)), _first_line(cls)
+    return str(cls.kind), *of_gamma, " ".join(sorted(cls.needs)), cls.paper, _first_line(cls)
 
 
 def _criterion(name: str) -> tuple[Any, ...]:

@@ -32,6 +32,8 @@ def _listing(what: str, name: str | None, format: Format) -> None:
 
     if name is None:
         rows = describe.methods() if what == "methods" else describe.criteria()
+        if what == "methods" and format is Format.TABLE:
+            rows = [describe.for_people(row) for row in rows]
         show(rows, format, title=what.capitalize())
         return
     cls = registry.intervention(name) if what == "methods" else registry.criterion(name)

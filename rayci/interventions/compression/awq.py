@@ -50,6 +50,7 @@ class AWQ(Quantiser, Calibrated):
     """Activation-aware weight quantisation."""
 
     name: ClassVar[str] = "awq"
+    paper: ClassVar[str] = "arXiv 2306.00978 (2023)"
     strength: ClassVar[Strength | None] = Strength("bits", "bits per weight", 2, 8, (2, 3, 4, 5, 6, 8))
     longest: ClassVar[int] = 512
     no_experts: ClassVar[str] = (

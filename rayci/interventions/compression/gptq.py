@@ -91,6 +91,7 @@ class GPTQ(AnyGrid, SecondOrder):
     """Quantisation with error feedback."""
 
     name: ClassVar[str] = "gptq"
+    paper: ClassVar[str] = "arXiv 2210.17323 (2022)"
 
     symmetric: bool = True
     """Levels around 0, −2^(b−1) to 2^(b−1) − 1 steps; off: levels from min to max."""

@@ -42,6 +42,7 @@ class HalfQuadratic(Quantiser):
     """Quantisation with zeros between the levels, found without calibration."""
 
     name: ClassVar[str] = "hqq"
+    paper: ClassVar[str] = "Badri and Shaji, Mobius Labs (2023)"
     seeded: ClassVar[bool] = False
 
     group_size: Annotated[int, AfterValidator(whole_row_or_columns)] = 64

@@ -48,6 +48,7 @@ class LayerDrop(Calibrated):
     """Removal of the decoder blocks with the least influence on hidden states."""
 
     name: ClassVar[str] = "layerdrop"
+    paper: ClassVar[str] = "arXiv 2403.03853 (2024)"
     strength: ClassVar[Strength | None] = Strength("blocks", "decoder blocks dropped", 1, 1000, (1, 3, 5, 7, 9))
     keeps_values: ClassVar[bool] = True
     prunes: ClassVar[bool] = True

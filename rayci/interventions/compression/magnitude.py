@@ -33,6 +33,7 @@ class Magnitude(Pruner):
     """Pruning by weights alone."""
 
     name: ClassVar[str] = "magnitude"
+    paper: ClassVar[str] = "arXiv 1506.02626 (2015)"
     keeps_values: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
 

@@ -28,6 +28,7 @@ class RoundToNearest(AnyGrid):
     """Round-to-nearest quantisation of all linears in the decoder blocks."""
 
     name: ClassVar[str] = "rtn"
+    paper: ClassVar[str] = "baseline; absmax arXiv 2410.16454 (2024)"
     seeded: ClassVar[bool] = False
 
     range: Literal["minmax", "absmax", "absmax_tensor"] = "minmax"

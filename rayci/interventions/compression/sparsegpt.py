@@ -77,6 +77,7 @@ class SparseGPT(Pruner, SecondOrder):
     """Pruning with error feedback."""
 
     name: ClassVar[str] = "sparsegpt"
+    paper: ClassVar[str] = "arXiv 2301.00774 (2023)"
 
     parity: bool = False
     """Prune all that is `<=` the threshold, as the authors' code does: one entry a block too many.

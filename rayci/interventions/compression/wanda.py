@@ -37,6 +37,7 @@ class Wanda(Pruner, Calibrated):
     """Pruning by weights and activations."""
 
     name: ClassVar[str] = "wanda"
+    paper: ClassVar[str] = "arXiv 2306.11695 (2023)"
     keeps_values: ClassVar[bool] = True
 
     def apply(self, subject: Subject, context: Context) -> Receipt:

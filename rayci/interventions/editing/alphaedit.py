@@ -35,6 +35,7 @@ class AlphaEdit(MassEditor):
     """Edits in the null space of the keys of ordinary text."""
 
     name: ClassVar[str] = "alphaedit"
+    paper: ClassVar[str] = "arXiv 2410.02355 (2024)"
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {
             "layers": (0,),

@@ -35,6 +35,7 @@ class Emmet(MassEditor):
     """Edits that are met exactly, at the least cost to the keys of ordinary text."""
 
     name: ClassVar[str] = "emmet"
+    paper: ClassVar[str] = "arXiv 2403.14236 (2024)"
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {
             "layers": (0,),

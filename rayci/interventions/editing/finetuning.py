@@ -59,6 +59,7 @@ class FineTuning(OfEditBatch, Intervention):
     """Fine-tuning of `mlp_out` weights on the edits of one batch."""
 
     name: ClassVar[str] = "ft"
+    paper: ClassVar[str] = "arXiv 2012.00363 (2020)"
     version: ClassVar[int] = 2
     kind: ClassVar[Kind] = Kind.EDIT
     needs: ClassVar[frozenset[str]] = frozenset({"edits"})

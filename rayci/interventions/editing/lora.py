@@ -56,6 +56,7 @@ class LowRank(OfEditBatch, Intervention):
     """Low-rank adapters on q and v (or the fused projection) of every block, merged afterwards."""
 
     name: ClassVar[str] = "lora"
+    paper: ClassVar[str] = "arXiv 2303.10512 (2023)"
     version: ClassVar[int] = 3
     kind: ClassVar[Kind] = Kind.EDIT
     needs: ClassVar[frozenset[str]] = cast("frozenset[str]", _Needs())

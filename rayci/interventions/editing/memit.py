@@ -27,6 +27,7 @@ class Memit(MassEditor):
     """Edits that weigh against the keys of ordinary text in least squares."""
 
     name: ClassVar[str] = "memit"
+    paper: ClassVar[str] = "arXiv 2210.07229 (2022)"
     version: ClassVar[int] = 2
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {

@@ -37,6 +37,7 @@ class Rome(ClosedForm):
     """Rank-one edits of one layer, in order."""
 
     name: ClassVar[str] = "rome"
+    paper: ClassVar[str] = "arXiv 2202.05262 (2022)"
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {
             "layers": (0,),

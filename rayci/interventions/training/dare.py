@@ -32,6 +32,7 @@ class Dare(MergingSeveral):
     """Addition of randomly thinned differences."""
 
     name: ClassVar[str] = "dare"
+    paper: ClassVar[str] = "arXiv 2311.03099 (2023)"
     strength: ClassVar[Strength | None] = Strength(
         "drop", "share of entries dropped", 0, 0.999, (0.1, 0.3, 0.5, 0.7, 0.9)
     )

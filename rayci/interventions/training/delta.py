@@ -34,6 +34,7 @@ class Delta(Merging):
     """Addition of a difference that was trained elsewhere."""
 
     name: ClassVar[str] = "delta"
+    paper: ClassVar[str] = "arXiv 2212.04089 (2022)"
     strength: ClassVar[Strength | None] = Strength("scale", "times the difference", -100, 100, (0.25, 0.5, 0.75, 1))
     seeded: ClassVar[bool] = False
     source_field: ClassVar[str] = "source"

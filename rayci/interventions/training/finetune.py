@@ -75,6 +75,7 @@ class Finetune(Parametrised):
     """Plain fine-tuning on a part of the data."""
 
     name: ClassVar[str] = "finetune"
+    paper: ClassVar[str] = "Stanford Alpaca (2023)"
     kind: ClassVar[Kind] = Kind.TRAIN
     strength: ClassVar[Strength | None] = Strength("epochs", "passes over the items", 0, 100, (0.25, 0.5, 1, 2, 4))
     parts: ClassVar[frozenset[str]] = frozenset({"finetune"})
@@ -172,6 +173,7 @@ class Relearn(Finetune):
     """The relearning attack: fine-tuning on the text that was to be forgotten."""
 
     name: ClassVar[str] = "relearn"
+    paper: ClassVar[str] = "arXiv 2506.12618 (2025)"
     parts: ClassVar[frozenset[str]] = frozenset({"forget"})
     presets: ClassVar[Mapping[str, Preset]] = {"testbed": {**_TESTBED, "lr": 5e-5}}
 

@@ -58,6 +58,7 @@ class Ties(MergingSeveral):
     """Merging of trimmed differences whose signs agree."""
 
     name: ClassVar[str] = "ties"
+    paper: ClassVar[str] = "arXiv 2306.01708 (2023)"
     strength: ClassVar[Strength | None] = Strength("density", "share of entries kept", 0, 1, (0.1, 0.2, 0.3, 0.5, 1))
     seeded: ClassVar[bool] = False
     passes: ClassVar[int] = 3

@@ -55,6 +55,7 @@ class GradientAscent(ForgetRetain):
     """Gradient ascent on the forget text; trains all parameters of the last decoder blocks."""
 
     name: ClassVar[str] = "ga"
+    paper: ClassVar[str] = "arXiv 2210.01504 (2022)"
     forget_term: ClassVar[Term[Any]] = ASCENT
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": _TESTBED | {"lr": 1e-3, "samples": 72},
@@ -84,6 +85,7 @@ class GradientDifference(GradientAscent, WithRetain):
     """Gradient ascent on the forget text and descent on as much retain text."""
 
     name: ClassVar[str] = "gd"
+    paper: ClassVar[str] = "arXiv 2203.12817 (2022)"
     retain_term: ClassVar[Term[Any] | None] = CROSS_ENTROPY
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": _TESTBED | {"lr": 2e-3, "samples": 192, "alpha": 4.0},
@@ -99,6 +101,7 @@ class GradientAscentKL(WithRetain):
     """Gradient ascent on the forget text while retain predictions stay close to those before training."""
 
     name: ClassVar[str] = "ga_klr"
+    paper: ClassVar[str] = "arXiv 2407.06460 (2024)"
     forget_term: ClassVar[Term[Any]] = ASCENT
     retain_term: ClassVar[Term[Any] | None] = DIVERGENCE
     presets: ClassVar[Mapping[str, Preset]] = {

@@ -63,6 +63,7 @@ class LatentAdversarialMisdirection(RepresentationMisdirection):
     """RMU trained under the perturbations of an inner adversary."""
 
     name: ClassVar[str] = "rmu_lat"
+    paper: ClassVar[str] = "arXiv 2407.15549 (2024)"
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {
             **RepresentationMisdirection.presets["testbed"],

@@ -69,6 +69,7 @@ class NegativePreference(ForgetRetain):
     """Negative preference optimisation on the forget text; trains every parameter by default."""
 
     name: ClassVar[str] = "npo"
+    paper: ClassVar[str] = "arXiv 2404.05868 (2024)"
     forget_term: ClassVar[Term[Any]] = Term(negative_preference, Likelihoods)
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {

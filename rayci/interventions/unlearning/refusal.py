@@ -31,6 +31,7 @@ class Refusal(LoopSettings):
     """Fine-tuning on refusals of the forget questions."""
 
     name: ClassVar[str] = "refusal"
+    paper: ClassVar[str] = "arXiv 2406.10890 (2024)"
     parts: ClassVar[frozenset[str]] = frozenset({"forget_questions"})
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {**TESTBED, "last_layers": 2, "lr": 1e-3, "batch": 16, "epochs": 3},

@@ -24,6 +24,7 @@ class Retrain(Merging):
     """A model that never knew what is to be forgotten."""
 
     name: ClassVar[str] = "retrain"
+    paper: ClassVar[str] = "arXiv 2407.06460 (2024)"
     kind: ClassVar[Kind] = Kind.UNLEARN
     seeded: ClassVar[bool] = False
     source_field: ClassVar[str] = "source"

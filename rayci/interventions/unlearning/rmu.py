@@ -50,6 +50,7 @@ class RepresentationMisdirection(Unlearner):
     """Misdirection of the forget text's hidden states at one layer."""
 
     name: ClassVar[str] = "rmu"
+    paper: ClassVar[str] = "arXiv 2403.03218 (2024)"
     version: ClassVar[int] = 3
     parts: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
     no_experts: ClassVar[str] = "it trains the one `mlp_out` weight of a layer, and here every expert has its own"

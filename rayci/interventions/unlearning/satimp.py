@@ -41,6 +41,7 @@ class SaturationImportance(ChosenRetain):
     """Gradient ascent weighted by saturation and importance of each token."""
 
     name: ClassVar[str] = "satimp"
+    paper: ClassVar[str] = "arXiv 2505.11953 (2025)"
     forget_term: ClassVar[Term[Any]] = Term(saturation_importance, Before)
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {

@@ -43,6 +43,7 @@ class SimpleNegativePreference(ChosenRetain):
     """Negative preference optimisation without a reference model, normalised by length."""
 
     name: ClassVar[str] = "simnpo"
+    paper: ClassVar[str] = "arXiv 2410.07163 (2024)"
     forget_term: ClassVar[Term[Any]] = Term(simple_preference, Before)
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {

@@ -126,6 +126,7 @@ class Sure(Intervention):
     """Another unlearning method on the most salient modules alone, with a large learning rate."""
 
     name: ClassVar[str] = "sure"
+    paper: ClassVar[str] = "arXiv 2410.16454 (2024)"
     version: ClassVar[int] = 2
     kind: ClassVar[Kind] = Kind.UNLEARN
     parts: ClassVar[frozenset[str]] = frozenset({"forget"})

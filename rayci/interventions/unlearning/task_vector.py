@@ -30,6 +30,7 @@ class TaskVector(LoopSettings):
     """Subtraction of what fine-tuning on the forget text adds."""
 
     name: ClassVar[str] = "task_vector"
+    paper: ClassVar[str] = "arXiv 2212.04089 (2022)"
     strength: ClassVar[Strength | None] = Strength("scale", "times the task vector", 0, 100, (1, 2, 5, 10))
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {

@@ -52,6 +52,7 @@ class SelfDistillation(ChosenRetain):
     """Self-distillation on logits that are lowered at the forget tokens; low-rank by default."""
 
     name: ClassVar[str] = "undial"
+    paper: ClassVar[str] = "arXiv 2402.10052 (2024)"
     parts: ClassVar[frozenset[str]] = frozenset({"forget"})
     forget_term: ClassVar[Term[Any]] = Term(self_distillation, Distributions)
     presets: ClassVar[Mapping[str, Preset]] = {

@@ -34,6 +34,7 @@ class WeightedAscent(ChosenRetain):
     """Gradient ascent weighted by each token's probability."""
 
     name: ClassVar[str] = "wga"
+    paper: ClassVar[str] = "arXiv 2502.19301 (2025)"
     forget_term: ClassVar[Term[Any]] = Term(weighted_ascent, Before)
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {
