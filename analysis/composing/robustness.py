@@ -14,14 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rayci.analysis.composing.recovered import forgetting, recovered, top
+from rayci.analysis.scan.variant import NEVER_KNEW
 from rayci.kinds import Scale
 from rayci.table import ResultTable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NEVER_KNEW = "retrain"
-"""The unlearner whose model never knew what was to be forgotten: exact unlearning, and a line of published tables."""
 _WHERE = ("model", "criterion")
 _UNIT = ("replicate", "seed")
 _NUMBERS = ("q", "r", "score")

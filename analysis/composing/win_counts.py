@@ -82,6 +82,8 @@ def contests(grids: Iterable[Grid]) -> dict[tuple[str, str], dict[str, dict[str,
     contests: dict[tuple[str, str], dict[str, dict[str, Grid]]] = {}
     for grid in grids:
         for own, other in (grid.family.pair, grid.family.pair[::-1]):
+            if not own.competes:
+                continue
             columns = contests.setdefault((own.category, str(other.kind)), {})
             columns.setdefault(other.label, {})[own.label] = grid
     return contests

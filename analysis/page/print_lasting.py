@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 
 from rayci.analysis.answering.aims import aim_of
 from rayci.analysis.composing.recovered import chains_of, recovered
-from rayci.analysis.composing.robustness import NEVER_KNEW
 from rayci.analysis.page.drawing import COLOURS, GREY, better
 from rayci.analysis.page.print_style import WIDTH, blank
 from rayci.analysis.scan.cells import chosen_criteria, scale_of
+from rayci.analysis.scan.variant import NEVER_KNEW
 from rayci.analysis.text.still_known import followed_by
 from rayci.errors import RequestError
 from rayci.kinds import Kind, Status

@@ -12,6 +12,8 @@ from rayci.kinds import Kind
 _KINDS = tuple(Kind)
 _COMPRESSORS = {"sparsity": "pruners", "bits": "quantisers"}
 _CATEGORIES = {Kind.EDIT: "editors", Kind.COMPRESS: "compressors", Kind.UNLEARN: "unlearners", Kind.TRAIN: "trainers"}
+NEVER_KNEW = "retrain"
+"""The unlearner whose model never knew what was to be forgotten: exact unlearning, and a line of published tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Variant:
     def number_format(self) -> str | None:
         """The format whose numbers a quantiser rounds to: it decides γ, so there is nothing to sweep."""
         return _format(self.settings) if self.strength_name == "bits" else None
+
+    @property
+    def competes(self) -> bool:
+        """Whether it is ranked among others: exact unlearning is what unlearners are measured by."""
+        return self.method != NEVER_KNEW
 
     @property
     def rank(self) -> tuple[int, str, str, float]:

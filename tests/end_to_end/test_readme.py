@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,12 @@ def test_the_spec_of_the_readme_is_the_quickstart() -> None:
     shown = plan.make(spec.from_source(yaml_source.parse(text, "README.yaml")))
     shipped = plan.make(spec.load(ROOT / "trials" / "specs" / "quickstart.yaml"))
     assert [trial.composition for trial in shown.trials] == [trial.composition for trial in shipped.trials]
+
+
+def test_the_table_of_methods_is_what_they_say_of_themselves() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_methods.py"))
+    text = (ROOT / "README.md").read_text()
+    assert made["with_table"](text) == text, "run docs/make_methods.py"
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def rmu_over_all(compared: Compared) -> Judged:
 
 def _most_composable(compared: Compared, method: str, kind: Kind, criteria: list[str]) -> list[Part]:
     """One part for each rival: its errors and sensitivities minus the method's."""
-    rivals = {v.method for family in compared.pairs for v in family.pair if v.kind is kind} - {method}
+    rivals = {v.method for family in compared.pairs for v in family.pair if v.kind is kind and v.competes} - {method}
     return [
         positive(f"{method} over {rival}", compared.rivals(method, rival, criteria)) for rival in sorted(rivals)
     ] or [positive(f"{method} over others", [])]

@@ -9,17 +9,18 @@ import numpy as np
 from rayci.analysis.answering.ordering_rules.compared import Compared, Judged, less
 from rayci.analysis.answering.ordering_rules.judgement import positive, similar
 from rayci.analysis.composing.recovered import recovered
+from rayci.analysis.scan.variant import NEVER_KNEW
 from rayci.analysis.statistics.piecewise import Array
 
 NOTHING = 0.1
 """Share of what quantisation could bring back that counts as nothing."""
-SURE, BASELINE = "sure", "retrain"
-"""A method that is to prevent it; and what published tables list among the unlearners, a model that never knew."""
+SURE = "sure"
+"""A method that is to prevent it."""
 
 
 def four_bits_recover(compared: Compared) -> Judged:
     """Rule 9: 4-bit quantisation recovers forgotten knowledge, 8-bit does not."""
-    shares = [share for share in _shares(compared) if share.unlearner != BASELINE]
+    shares = [share for share in _shares(compared) if share.unlearner != NEVER_KNEW]
     at_four, at_eight = ([share.units for share in shares if share.bits == bits] for bits in (4, 8))
     return Judged(
         [
@@ -32,7 +33,7 @@ def four_bits_recover(compared: Compared) -> Judged:
 
 def sure_prevents(compared: Compared) -> Judged:
     """Rule 10: SURE prevents it: less is recovered by 4 bits than after the other unlearners."""
-    shares = [share for share in _shares(compared) if share.bits == 4 and share.unlearner != BASELINE]
+    shares = [share for share in _shares(compared) if share.bits == 4 and share.unlearner != NEVER_KNEW]
     kept = [
         less(share.units, sure.units)
         for sure in shares

@@ -67,6 +67,17 @@ def test_pruners_do_not_compete_with_quantisers() -> None:
     assert found.empty
 
 
+def test_exact_unlearning_is_no_contestant() -> None:
+    rows = [
+        cell
+        for unlearner, left in (("gd", 0.3), ("rmu", 0.4), ("retrain", 0.1))
+        for cell in both_orders(unlearner, "wanda", "wmdp", {0.5: left}, {0.5: left})
+    ]
+    found = analysis.wins(table(rows), at=0.5)
+    assert set(found.method) == {"gd", "rmu"}
+    assert found[found.metric == "order_free_error"].set_index("method").wins.to_dict() == {"gd": 1, "rmu": 0}
+
+
 def _batches(*values: tuple[float, float]) -> list[Row]:
     return [entry for k, (wanda, sparsegpt) in enumerate(values) for entry in _pruners(wanda, sparsegpt, replicate=k)]
 
