@@ -10,17 +10,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from rayci import registry
 from rayci.context import Context
 from rayci.data.records import Collection
 from rayci.errors import RequestError
 from rayci.interventions.training.delta import Delta
 from rayci.model import loading
 from rayci.subject import Subject
-from tests.interventions.delta_folders import adapted, merged, saved_adapter, saved_model
+from tests.interventions.delta_folders import adapted, merged, noise, saved_adapter, saved_difference, saved_model
 from tests.models import ARCHITECTURES, differing, tiny, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 CONTEXT = Context(Collection())
+EMBEDDINGS = "model.embed_tokens.weight"
 LLAMA = ["q_proj", "down_proj", "embed_tokens", "lm_head"]
 PATTERNS: dict[str, Any] = {"rank_pattern": {"down_proj": 2}, "alpha_pattern": {r"layers\.[01].*q_proj": 5}}
 
@@ -50,7 +52,9 @@ def test_the_weights_are_those_that_peft_merges(kind: str, tied: bool, config: d
         torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=1e-8)
 
 
-def test_embeddings_that_were_saved_beside_their_adapter_are_added_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["delta", "dare"])
+def test_embeddings_that_were_saved_beside_their_adapter_are_added_too(method: str, tmp_path: Path) -> None:
+    """And what a step before it did to them stays."""
     subject = tiny()
     made = adapted(subject, target_modules=["embed_tokens"], r=2)
     folder = saved_adapter(made, tmp_path / "adapter")
@@ -58,11 +62,13 @@ def test_embeddings_that_were_saved_beside_their_adapter_are_added_too(tmp_path:
     tensors = load_file(file)
     (whole,) = (name for name in tensors if name.endswith("base_layer.weight"))
     save_file(tensors | {whole: tensors[whole] + 1}, file)
-    plus(subject, folder)
-    torch.testing.assert_close(subject.model.get_parameter("model.embed_tokens.weight"), merged(made)[EMBEDDINGS] + 1)
-
-
-EMBEDDINGS = "model.embed_tokens.weight"
+    subject.remember_base()
+    earlier = noise(subject, names=[EMBEDDINGS])
+    plus(subject, saved_difference(earlier, tmp_path / "earlier", rayci="difference"))
+    source = {"source": str(folder)} if method == "delta" else {"sources": (str(folder),), "drop": 0.0}
+    subject.apply(registry.intervention(method).configure(settings=source), CONTEXT)
+    expected = merged(made)[EMBEDDINGS] + 1 + earlier[EMBEDDINGS]
+    torch.testing.assert_close(subject.model.get_parameter(EMBEDDINGS), expected)
 
 
 @pytest.fixture

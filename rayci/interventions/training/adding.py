@@ -116,7 +116,8 @@ class Merging(Intervention):
         refusal = opened.base.refusal(subject, f"{self.name}: {source}", self.base)
         if refusal is not None:
             yield refusal
-        if opened.reads_base and subject.base is None and set(opened.names).intersection(subject.changed()):
+        reads = self.reads_base and opened.reads_base
+        if reads and subject.base is None and set(opened.names).intersection(subject.changed()):
             yield RequestError(
                 f"{self.name}: {source} differs from the untouched weights, which were not kept",
                 hint="subject.remember_base() before any step",

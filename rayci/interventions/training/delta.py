@@ -53,7 +53,7 @@ class Delta(Merging):
             start = vectors.start(name) if source.reads_base else value
             whole = source.whole(name, start)
             if whole is None:
-                return value + self.scale * source.difference(name, value)
+                return value + self.scale * source.difference(name, start)
             moved = value + self.scale * (whole - start)
             return torch.where(value == start, whole, moved) if self.scale == 1 else moved
 

@@ -29,8 +29,9 @@ class DeltaSource(ABC):
 
     @abstractmethod
     def difference(self, name: str, start: Tensor) -> Tensor:
-        """What it adds to a parameter, fp32 of its shape, on the device of `start`: the untouched parameter, fp32.
+        """What it adds to a parameter, fp32 of its shape, on the device of `start`.
 
+        That is the untouched parameter, fp32, where the source `reads_base`; else its values are not read.
         Raises InterventionError where it holds NaN or infinite numbers.
         """
 

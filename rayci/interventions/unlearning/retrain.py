@@ -27,6 +27,7 @@ class Retrain(Merging):
     paper: ClassVar[str] = "arXiv 2407.06460 (2024)"
     kind: ClassVar[Kind] = Kind.UNLEARN
     seeded: ClassVar[bool] = False
+    reads_base: ClassVar[bool] = False
     source_field: ClassVar[str] = "source"
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {"source": TESTBED_RETRAINED},
