@@ -7,10 +7,12 @@ that are stored one by one say, is loaded once on a node and written to a file t
 from __future__ import annotations
 
 import copy
+from functools import reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
@@ -34,7 +36,7 @@ def as_loaded(folder: Path, model: PreTrainedModel) -> TensorFiles:
     files = weight_files(folder)
     if stored_directly(folder, model):
         return TensorFiles(files)
-    dtype = FLOATS[next(iter(TensorFiles(files).headers.values())).dtype]
+    dtype = reduce(torch.promote_types, {FLOATS[header.dtype] for header in TensorFiles(files).headers.values()})
 
     def make(path: Path) -> dict[str, Any]:
         config = copy.deepcopy(model.config)
@@ -43,5 +45,5 @@ def as_loaded(folder: Path, model: PreTrainedModel) -> TensorFiles:
         save_file({name: value.detach().contiguous() for name, value in loaded.named_parameters()}, path)
         return {}
 
-    name = fingerprint([[hash_once(path) for path in files], type(model).__name__, version("transformers")])
+    name = fingerprint([[hash_once(path) for path in files], type(model).__name__, str(dtype), version("transformers")])
     return TensorFiles([once(f"loaded-{name}.safetensors", make)[0]])
