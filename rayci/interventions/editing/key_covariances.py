@@ -92,13 +92,12 @@ class CovarianceText:
         return {"text": text, "tokenizer": tokenizer_identity(self.subject.tokenizer), "draw": self._draw}
 
     def described(self, layers: Sequence[int]) -> dict[str, Any]:
-        """All that decides C of these layers beside the model."""
-        return {"projection": self.subject.paths.mlp_out, "layers": list(layers)} | self.identity()
+        """All that decides C of these layers beside the model, and so what is made of it."""
+        return {"covariances": FORM, "projection": self.subject.paths.mlp_out, "layers": list(layers)} | self.identity()
 
     def covariances(self, layers: Sequence[int], batch: int) -> TextStatistics:
         """C `[in, in]` of each layer of the model as it is now: built once, whoever asks (`Context.built`)."""
-        what = {"covariances": FORM} | self.described(layers)
-        built = self.context.built(self.subject, what, lambda: self._build(layers, batch))
+        built = self.context.built(self.subject, self.described(layers), lambda: self._build(layers, batch))
         documents, tokens = built["size"].tolist()
         return TextStatistics({layer: built[str(layer)] for layer in layers}, documents, tokens)
 
