@@ -68,15 +68,24 @@ def item_faults(context: Context, part: str, count: int | None) -> Iterator[Requ
         yield from caught(choose, context, part, count)
 
 
-def length_faults(subject: Subject, context: Context, part: str) -> Iterator[RequestError]:
-    """Questions that with their answers are longer than the model's positions: unlike texts they are not cut."""
-    limit, overlong = subject.context_length, []
-    for place, item in enumerate(getattr(context.data, part), start=1):
-        said = f"{item.prompt} {item.answer}"
+def length_faults(subject: Subject, context: Context, part: str, replies: Sequence[str] = ()) -> Iterator[RequestError]:
+    """Questions that with their answers are longer than the model's positions: unlike texts they are not cut.
+
+    Where there are `replies`, each question may get any of these for an answer.
+    """
+    limit = subject.context_length
+
+    def too_long(prompt: str, answer: str) -> bool:
         # A token is a byte or more: most questions need not be tokenised.
-        if len(said.encode()) >= limit and subject.has_tokenizer:
-            tokens = prompt_ids(subject.tokenizer, item.prompt) + target_ids(subject.tokenizer, item.answer)
-            overlong += [place] * (len(tokens) > limit)
+        if len(f"{prompt} {answer}".encode()) < limit or not subject.has_tokenizer:
+            return False
+        return len(prompt_ids(subject.tokenizer, prompt)) + len(target_ids(subject.tokenizer, answer)) > limit
+
+    overlong = [
+        place
+        for place, item in enumerate(getattr(context.data, part), start=1)
+        if any(too_long(item.prompt, answer) for answer in replies or (item.answer,))
+    ]
     if overlong:
         yield DataError(
             f"{len(overlong)} of the {part} are longer than the model's {limit} tokens, item {overlong[0]} the first",

@@ -295,12 +295,25 @@ def test_an_empty_part_of_the_data(method: str, settings: dict[str, Any], part: 
     assert part in str(error)
 
 
-def test_questions_longer_than_the_context() -> None:
-    first, *others = DATA.finetune_questions
-    long = replace(first, prompt=f"{first.prompt} {first.prompt}")
-    context = replace(CONTEXT, data=replace(DATA, finetune_questions=(*others[:4], long)))
-    error = refused("finetune", context, tiny("gpt2"), loss_on="answer", samples=2)
-    assert error.problem == "1 of the finetune_questions are longer than the model's 96 tokens, item 5 the first"
+@pytest.mark.parametrize(
+    ("method", "settings", "part"),
+    [
+        ("finetune", {"loss_on": "answer", "samples": 2}, "finetune_questions"),
+        ("npo_gdr", {"loss_on": "answer", "samples": 2}, "retain_questions"),
+        ("ga", {"stop_recall": 0.1}, "forget_questions"),
+        ("refusal", {"samples": 2}, "forget_questions"),
+    ],
+)
+def test_questions_longer_than_the_context(method: str, settings: dict[str, Any], part: str) -> None:
+    first, *others = getattr(DATA, part)
+    long: dict[str, Any] = {part: (*others[:4], replace(first, prompt=f"{first.prompt} " * 40))}
+    error = refused(method, replace(CONTEXT, data=replace(DATA, **long)), tiny("gpt2"), **settings)
+    assert error.problem == f"1 of the {part} are longer than the model's 96 tokens, item 5 the first"
+
+
+def test_questions_that_only_the_longest_refusal_makes_too_long() -> None:
+    error = refused("refusal", CONTEXT, tiny("gpt2"), replies=("No.", "Never. " * 40))
+    assert f"{len(DATA.forget_questions)} of the forget_questions are longer" in error.problem
 
 
 @pytest.mark.parametrize("method", [*LOOPS, *LEARNERS])

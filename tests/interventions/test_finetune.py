@@ -22,7 +22,7 @@ from rayci.interventions.training.fitting import steps_of
 from rayci.subject import Subject
 from rayci.testbed import collection
 from tests.interventions.losses import text_loss
-from tests.models import testbed, tiny, weights
+from tests.models import differing, testbed, tiny, weights
 
 CONTEXT = Context(collection())
 ITEMS, BATCH, LR, TOKENS = 10, 4, 1e-3, 24
@@ -140,13 +140,16 @@ def test_relearn_is_a_preset_of_finetune() -> None:
     assert registry.intervention("relearn").configure("published", 0.25).epochs == 0.25
 
 
-def test_a_text_of_one_token_teaches_nothing() -> None:
+@pytest.mark.parametrize(("method", "loss"), [("finetune", "last_loss"), ("gd", "forget_loss")])
+def test_a_text_of_one_token_teaches_nothing(method: str, loss: str) -> None:
     """It is no target: only what follows a token is predicted."""
-    short = replace(CONTEXT.data, finetune=(Document("Question"),) * 3)
+    texts = (Document("Question"),) * 3
     subject = tiny()
+    before = weights(subject)
     subject._tokenizer = OneToken(subject.tokenizer)  # type: ignore[assignment]
-    receipt = subject.apply(Finetune(weight_decay=0.0), Context(short))
-    assert receipt.counts["last_loss"] == 0.0
+    step = registry.intervention(method).configure(settings={"last_layers": 1, "samples": 3, "storage": "float32"})
+    receipt = subject.apply(step, Context(replace(CONTEXT.data, finetune=texts, forget=texts, retain=texts)))
+    assert receipt.counts[loss] == 0.0 and not differing(subject, before)
 
 
 class OneToken:

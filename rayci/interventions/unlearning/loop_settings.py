@@ -10,7 +10,7 @@ from pydantic import Field
 from rayci.context import Context
 from rayci.effort import Effort
 from rayci.errors import RequestError, caught
-from rayci.interventions.batches import Drawn, item_faults
+from rayci.interventions.batches import Drawn, item_faults, length_faults
 from rayci.interventions.trainer import last_blocks
 from rayci.interventions.unlearning.method import Unlearner
 from rayci.interventions.unlearning.terms import CROSS_ENTROPY, Side, Term
@@ -93,8 +93,15 @@ class LoopSettings(Unlearner):
         """How many items of a part are drawn; None for all."""
         return self.samples
 
+    @property
+    def learned_replies(self) -> tuple[str, ...]:
+        """What questions get for an answer; none where they keep their own."""
+        return ()
+
     def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
         yield from super().check(subject, context)
         yield from caught(self.changes, subject)
         for part in sorted(self.reads()):
             yield from item_faults(context, part, self.drawn(part))
+            if part.endswith("_questions"):
+                yield from length_faults(subject, context, part, self.learned_replies)

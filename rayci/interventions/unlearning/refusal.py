@@ -52,6 +52,10 @@ class Refusal(LoopSettings):
     )
     """What the model learns to say; each question gets one of them."""
 
+    @property
+    def learned_replies(self) -> tuple[str, ...]:
+        return self.replies
+
     def item_tokens(self, work: Workload) -> int:
         return work.texts.question + max(map(work.length, self.replies))
 

@@ -49,12 +49,12 @@ class Whole:
 
     items: int
     tokens: int
-    """Labelled tokens that are predicted."""
+    """Labelled tokens that are predicted; 1 where there are none, as in texts of one token, so that means are 0."""
 
     @classmethod
     def of(cls, batch: Batch) -> Self:
         """Counts of a batch."""
-        return cls(len(batch.labels), int(batch.labelled.sum()))
+        return cls(len(batch.labels), max(int(batch.labelled.sum()), 1))
 
 
 @dataclass(frozen=True, eq=False)
