@@ -53,10 +53,15 @@ def knowledge(frame: pd.DataFrame) -> Pivot:
 
 
 def followed_by(record: Mapping[str, Any]) -> str:
-    """What followed unlearning: `rtn 4 bits`, `rtn@nvfp4`, `relearn 0.5 epochs`."""
+    """What followed unlearning: `rtn 4 bits`, `rtn@nvfp4`, `relearn 1 epoch`."""
     if record["strength"] is None or "@" in record["then"]:  # a number format names its bits
         return str(record["then"])
-    return f"{record['then']} {record['strength']:g} {record['strength_name']}"
+    return f"{record['then']} {amount(record['strength'], record['strength_name'])}"
+
+
+def amount(strength: float, name: str) -> str:
+    """`4 bits`, `1 epoch`."""
+    return f"{strength:g} {name.removesuffix('s') if strength == 1 else name}"
 
 
 def _mildness(record: Mapping[str, Any]) -> tuple[bool, str, float]:

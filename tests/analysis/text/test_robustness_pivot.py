@@ -16,7 +16,7 @@ def test_a_column_for_each_half_and_the_mean_score_of_their_pairs() -> None:
     ((title, pivot),) = robustness_tables(table(rows))
     assert title == "wmdp"
     assert pivot.header == (
-        "unlearner", "Q rtn 8 bits", "Q rtn 4 bits", "R relearn 1 epochs", "R relearn 2 epochs", "score",
+        "unlearner", "Q rtn 8 bits", "Q rtn 4 bits", "R relearn 1 epoch", "R relearn 2 epochs", "score",
     )  # fmt: skip
     assert pivot.rows == (
         ("rmu", "1.00", "1.00", "1.00", "0.50", "0.83"),
