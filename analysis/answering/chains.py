@@ -64,7 +64,7 @@ def chains(table: ResultTable, criteria: Sequence[str] | None = None) -> list[Ch
 
     Raises RequestError where the table mixes models or re-compression policies.
     """
-    refuse_mixture(table.columns(["model", "recompress"]).unique().collect())
+    refuse_mixture(table.columns(["model", "recompress"]))
     rows = table.arrow.filter(pc.field("final") | (pc.field("stage") == 0))
     if criteria is not None:
         rows = rows.filter(pc.field("criterion").isin(list(criteria)))

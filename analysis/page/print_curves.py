@@ -94,7 +94,7 @@ def _panel(cell: Any, pairs: Sequence[Curve], alone: Sequence[Curve], colours: M
             cell.axhline(line.marks[0].mean, color=GREY, linestyle=":", linewidth=0.9)
     if pairs:
         grid = [point.strength for point in pairs[0].points if point.strength is not None]
-        cell.set_xticks(grid, [f"{gamma:g}".replace("0.", ".") for gamma in grid])
+        cell.set_xticks(grid, [f"{gamma:g}".removeprefix("0") or "0" for gamma in grid])
     _limits(cell, drawn, scale)
 
 

@@ -17,7 +17,7 @@ from rayci.analysis.answering.aims import aim_of
 from rayci.analysis.composing.recovered import chains_of, recovered
 from rayci.analysis.page.drawing import COLOURS, GREY, better
 from rayci.analysis.page.print_style import WIDTH, blank
-from rayci.analysis.scan.cells import chosen_criteria, scale_of
+from rayci.analysis.scan.cells import chosen_criteria, refuse_mixture, scale_of
 from rayci.analysis.scan.variant import NEVER_KNEW
 from rayci.analysis.text.still_known import followed_by
 from rayci.errors import RequestError
@@ -26,14 +26,16 @@ from rayci.table import ResultTable
 
 
 def what_lasts(table: ResultTable) -> Any:
-    """The figure; RequestError where nothing is relearned after unlearning, and nothing follows an edit."""
-    relearned, edited = _relearned(table), _edited(table)
-    panels = [draw for draw, held in ((_draw_relearned, relearned), (_draw_edited, edited)) if held[1]]
+    """The figure; RequestError where nothing is relearned after unlearning and nothing follows an edit, and for
+    several models.
+    """
+    refuse_mixture(table.columns(["model", "recompress"]))
+    sides = (_draw_relearned, *_relearned(table)), (_draw_edited, *_edited(table))
+    panels = [(draw, criterion, lines) for draw, criterion, lines in sides if lines]
     if not panels:
         raise RequestError("nothing is relearned after unlearning, and nothing follows an edit")
     figure = blank(WIDTH, 2.6)
-    for cell, draw in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        criterion, lines = relearned if draw is _draw_relearned else edited
+    for cell, (draw, criterion, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         draw(cell, lines)
         scale = scale_of(table, criterion)
         cell.set_title(f"{criterion.replace('_', ' ')} ({better(scale)})")
@@ -74,7 +76,7 @@ def _edited(table: ResultTable) -> tuple[str, _Lines]:
     means = _means(rows, {name for chain in chains for name in (chain.first, chain.composition)})
     lines: dict[str, dict[str, float]] = {}
     for chain in sorted(chains, key=lambda chain: (chain.first, *chain.rank[1:])):
-        step = followed_by({"then": chain.method, "strength": chain.strength, "strength_name": chain.strength_name})
+        step = followed_by(chain.method, chain.strength, chain.strength_name)
         if chain.first in means and chain.composition in means:
             lines.setdefault(chain.first, {"alone": means[chain.first]})[step] = means[chain.composition]
     return criterion, lines

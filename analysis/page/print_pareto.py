@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ import pyarrow.compute as pc
 from rayci.analysis.answering.aims import utility_criterion
 from rayci.analysis.page.drawing import COLOURS, GREY, better
 from rayci.analysis.page.print_style import WIDTH, blank
-from rayci.analysis.scan.cells import chosen_criteria, scale_of
+from rayci.analysis.scan.cells import chosen_criteria, refuse_mixture, scale_of
 from rayci.errors import RequestError
 from rayci.kinds import Direction, Status
 from rayci.table import ResultTable
 
-_SIGNS = "osD^vP"
+_SIGNS = "osD^vPX"
+"""One more than colours, so that both together tell many apart."""
 _BITS = ("avg_bits", "avg_bits_nominal")
 
 
@@ -35,7 +37,8 @@ class _Chain:
 
 
 def pareto(table: ResultTable) -> Any:
-    """The figure; RequestError where average bits or a criterion of general utility were not measured."""
+    """The figure; RequestError where average bits or general utility were not measured, and for several models."""
+    refuse_mixture(table.columns(["model", "recompress"]))
     held = chosen_criteria(table, None)
     utility = utility_criterion({name: scale_of(table, name) for name in held})
     bits = next((name for name in _BITS if name in table.scales), None)
@@ -50,7 +53,7 @@ def pareto(table: ResultTable) -> Any:
     figure = blank(WIDTH, 4.2)
     cell = figure.subplots()
     treated = dict.fromkeys(sorted(chain.kinds for chain in chains if chain.kinds))
-    looks = {"": ("black", "*"), **dict(zip(treated, zip(COLOURS, _SIGNS, strict=True), strict=False))}
+    looks = {"": ("black", "*"), **dict(zip(treated, zip(cycle(COLOURS), cycle(_SIGNS), strict=False), strict=False))}
     for kinds, (colour, marker) in looks.items():
         own = [chain for chain in chains if chain.kinds == kinds]
         places = [chain.bits for chain in own], [chain.utility for chain in own]

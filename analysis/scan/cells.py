@@ -63,7 +63,7 @@ def final_cells(table: ResultTable) -> FinalCells:
     def column(name: str) -> pl.Series:
         return table.columns(["final", name]).filter("final").select(name).collect()[name]
 
-    refuse_mixture(table.columns(["final", "model", "recompress"]).filter("final").drop("final").unique().collect())
+    refuse_mixture(table.columns(["final", "model", "recompress"]).filter("final"))
     return _distinct(
         FinalCells(
             compositions(table),
@@ -130,14 +130,15 @@ def _distinct(cells: FinalCells) -> FinalCells:
     )
 
 
-def refuse_mixture(rows: pl.DataFrame) -> None:
+def refuse_mixture(rows: pl.LazyFrame) -> None:
     """RequestError where rows are of several models or re-compression policies: equal names would not be equal."""
+    distinct = rows.select("model", "recompress").unique().collect()
     choose = "choose one with --model, in Python load(…).of_model(name); load(…).metrics() tells all of them apart"
     for column, noun, hint in (
         ("model", "models", choose),
         ("recompress", "re-compression policies", "read the folder of one run at a time"),
     ):
-        held = sorted(rows[column].unique().cast(pl.String).to_list())
+        held = sorted(distinct[column].unique().cast(pl.String).to_list())
         if len(held) > 1:
             raise RequestError(
                 f"the table holds {len(held)} {noun}",

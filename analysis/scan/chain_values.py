@@ -116,7 +116,7 @@ class Chains:
     """All chains of a table; RequestError where it holds several models or re-compression policies."""
 
     def __init__(self, table: ResultTable) -> None:
-        refuse_mixture(table.columns(["model", "recompress"]).unique().collect())
+        refuse_mixture(table.columns(["model", "recompress"]))
         self._rows = table.arrow.select(list(_COLUMNS))
         stages, firsts = _stages(table.arrow.column("stage_fingerprint"))
         identities = _identities(table.arrow.select(["chain", "steps"]).take(pa.array(firsts))).dictionary_encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -11,6 +11,7 @@ from rayci.analysis.text.still_known import followed_by
 from rayci.analysis.text.tables import Pivot, records_of, short
 from rayci.table import ResultTable
 
+_Record = Mapping[str, Any]
 LEGEND = (
     "Q: the share of what was forgotten that stays so when quantised; R: how much less a model that never knew learns"
     " from relearning, as a share of what comes back, 1 at most; score: their harmonic mean, averaged over the pairs of"
@@ -19,7 +20,7 @@ LEGEND = (
 
 
 def robustness_tables(table: ResultTable, criteria: Sequence[str] = ()) -> Iterator[tuple[str, Pivot]]:
-    """(criterion, with its model where there are several; its table); none where neither half has two values."""
+    """(criterion, with its model where there are several; its table); none where there is no score."""
     frame = robustness(table)
     frame = frame[frame["score"].notna()]
     models = frame["model"].nunique()
@@ -28,7 +29,7 @@ def robustness_tables(table: ResultTable, criteria: Sequence[str] = ()) -> Itera
             yield f"{criterion}, {model}" if models > 1 else str(criterion), robustness_pivot(records_of(part))
 
 
-def robustness_pivot(records: Sequence[Mapping[str, Any]]) -> Pivot:
+def robustness_pivot(records: Sequence[_Record]) -> Pivot:
     """Means over edit batches and seeds, the most robust unlearner first."""
     rows = {}
     for unlearner in dict.fromkeys(record["unlearner"] for record in records):
@@ -41,17 +42,15 @@ def robustness_pivot(records: Sequence[Mapping[str, Any]]) -> Pivot:
     return Pivot(("unlearner", *columns, "score"), tuple(cells), ())
 
 
-def _quantiser(record: Mapping[str, Any]) -> str:
-    return "Q " + followed_by(
-        {**record, "then": record["quantiser"], "strength": record["bits"], "strength_name": "bits"}
-    )
+def _quantiser(record: _Record) -> str:
+    return "Q " + followed_by(record["quantiser"], record["bits"], "bits")
 
 
-def _relearning(record: Mapping[str, Any]) -> str:
-    return "R " + followed_by({**record, "then": record["relearning"], "strength_name": "epochs"})
+def _relearning(record: _Record) -> str:
+    return "R " + followed_by(record["relearning"], record["strength"], "epochs")
 
 
-def _means(records: Sequence[Mapping[str, Any]], column: Any, share: str) -> dict[str, float]:
+def _means(records: Sequence[_Record], column: Callable[[_Record], str], share: str) -> dict[str, float]:
     held: dict[str, list[float]] = {}
     for record in records:
         held.setdefault(column(record), []).append(record[share])

@@ -42,21 +42,23 @@ def knowledge(frame: pd.DataFrame) -> Pivot:
     records = records_of(frame)
     if not records:
         return Pivot((), (), ())
-    followed = sorted({_mildness(record): followed_by(record) for record in records}.items())
+    followed = sorted({_mildness(record): _step(record) for record in records}.items())
     steps = list(dict.fromkeys(name for _, name in followed))
     header = ("unlearner", AT_ONCE, *steps)
     rows = [("none", *_untouched(records, steps))]
     for unlearner in dict.fromkeys(record["unlearner"] for record in records):
         own = [record for record in records if record["unlearner"] == unlearner]
-        rows.append((unlearner, _at_once(own), *(_cell([r for r in own if followed_by(r) == step]) for step in steps)))
+        rows.append((unlearner, _at_once(own), *(_cell([r for r in own if _step(r) == step]) for step in steps)))
     return Pivot(header, tuple(rows), _reasons(records))
 
 
-def followed_by(record: Mapping[str, Any]) -> str:
-    """What followed unlearning: `rtn 4 bits`, `rtn@nvfp4`, `relearn 1 epoch`."""
-    if record["strength"] is None or "@" in record["then"]:  # a number format names its bits
-        return str(record["then"])
-    return f"{record['then']} {amount(record['strength'], record['strength_name'])}"
+def followed_by(then: str, strength: float | None, strength_name: str | None) -> str:
+    """What followed: `rtn 4 bits`, `rtn@nvfp4`, `relearn 1 epoch`."""
+    return then if strength is None else f"{then} {amount(strength, strength_name or '')}"
+
+
+def _step(record: Mapping[str, Any]) -> str:
+    return followed_by(record["then"], record["strength"], record["strength_name"])
 
 
 def amount(strength: float, name: str) -> str:
@@ -72,7 +74,7 @@ def _mildness(record: Mapping[str, Any]) -> tuple[bool, str, float]:
 
 def _untouched(records: Sequence[Mapping[str, Any]], steps: Sequence[str]) -> list[str]:
     """The model without unlearning; a value that stands for all seeds is one and the same in every record."""
-    held = {followed_by(record): record["then_alone"] for record in records}
+    held = {_step(record): record["then_alone"] for record in records}
     return [short(records[0]["untouched"]), *(short(held[step]) for step in steps)]
 
 

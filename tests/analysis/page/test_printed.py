@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,29 @@ def test_the_front_is_what_nothing_beats(small: ResultTable) -> None:
     assert [text.get_text() for text in axes.texts] == [
         "ft > wanda@0.75", "ft > wanda@0.5", "ft > wanda@0.25", "untouched",
     ]  # fmt: skip
+
+
+def test_every_kind_of_chain_has_a_look_of_its_own_on_the_front() -> None:
+    four = ("ft", "gd", "relearn@1", "rtn@4")
+    chains = [" > ".join(chosen) for size in (1, 2) for chosen in itertools.combinations(four, size)]
+    rows = [row(text, name, value) for text in ("", *chains) for name, value in (("utility", 0.5), ("avg_bits", 8.0))]
+    shown = FIGURES["pareto_front"](table(rows)).axes[0].collections
+    looks = {(tuple(dots.get_facecolor()[0]), dots.get_paths()[0].vertices.tobytes()) for dots in shown}
+    assert len(shown) == len(looks) == 1 + len(chains)
+
+
+@pytest.mark.parametrize("name", ["pareto_front", "what_lasts"])
+def test_values_of_several_models_are_not_mixed(name: str) -> None:
+    values = {"": 0.9, "gd": 0.2, "relearn@1": 0.9, "gd > relearn@1": 0.5}
+    rows = [
+        row(text, criterion, value, model=model, stage_fingerprint=f"{model} {text}")
+        for text, value in values.items()
+        for criterion in ("hazard", "utility", "avg_bits")
+        for model in ("one", "two")
+    ]
+    with pytest.raises(RequestError, match="the table holds 2 models"):
+        FIGURES[name](table(rows))
+    assert FIGURES[name](table([one for one in rows if one.model == "one"])).axes
 
 
 @pytest.mark.parametrize("suffix", ["svg", "pdf", "png"])

@@ -10,7 +10,7 @@ import pytest
 from rayci import analysis
 from rayci.analysis.text.still_known import knowledge, knowledge_tables
 from rayci.table import Row
-from tests.analysis.synthetic_table import row, table
+from tests.analysis.synthetic_table import row, step, table
 
 
 def sweep(seeds: int, **values: float | str) -> list[Row]:
@@ -45,6 +45,15 @@ def test_trainings_stand_beside_precisions_from_the_mildest_on() -> None:
     pivot = knowledge(analysis.recovered(table([*sweep(1, gd=0.2), *alone, *both])))
     assert pivot.header[2:] == ("rtn 8 bits", "rtn 4 bits", "relearn 0.5 epochs", "relearn 2 epochs")
     assert pivot.rows[1][4:] == ("0.40 (25 %)", "0.80 (75 %)")
+
+
+def test_a_number_format_is_a_column_of_its_name() -> None:
+    rtn = step("rtn@4", {"grid": "nvfp4"})
+    rows = [row([rtn], "wmdp", 0.9, composition="rtn@nvfp4")]
+    rows += [row([step("gd"), rtn], "wmdp", 0.55, composition="gd > rtn@nvfp4", seed=0)]
+    pivot = knowledge(analysis.recovered(table([*sweep(1, gd=0.2), *rows])))
+    assert pivot.header[2:] == ("rtn 8 bits", "rtn 4 bits", "rtn@nvfp4")
+    assert pivot.rows[1][4] == "0.55 (50 %)"
 
 
 @pytest.mark.parametrize("known", [0.2, 0.1])
