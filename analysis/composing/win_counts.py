@@ -42,7 +42,7 @@ def wins(
     criteria: Sequence[str] | None = None,
     along: str | None = None,
 ) -> pd.DataFrame:
-    """Count, within each category (editors, pruners, quantisers, unlearners), who wins how many columns.
+    """Count, within each category (editors, pruners, quantisers, unlearners, …), who wins how many columns.
 
     A column is one criterion, one metric and one partner, read at `at` on the γ that every method of the category has
     with this partner. The method with the strictly lowest value after rounding to `digits` decimals wins it; a tie is a
@@ -78,13 +78,17 @@ Column = Mapping[str, Grid]
 
 
 def contests(grids: Iterable[Grid]) -> dict[tuple[str, str], dict[str, dict[str, Grid]]]:
-    """(Category, kind of the partner) -> partner -> method -> grid: each pair twice, seen from either method."""
+    """(Category, kind of the partner) -> partner -> method -> grid: each pair twice, seen from either method.
+
+    A number format has no bits to choose: quantisers to one contend among themselves, not with those over bits.
+    """
     contests: dict[tuple[str, str], dict[str, dict[str, Grid]]] = {}
     for grid in grids:
         for own, other in (grid.family.pair, grid.family.pair[::-1]):
             if not own.competes:
                 continue
-            columns = contests.setdefault((own.category, str(other.kind)), {})
+            category = f"{own.category} to {own.number_format}" if own.number_format else own.category
+            columns = contests.setdefault((category, str(other.kind)), {})
             columns.setdefault(other.label, {})[own.label] = grid
     return contests
 

@@ -32,7 +32,7 @@ class Variant:
 
     @property
     def category(self) -> str:
-        """The group in which wins are counted: editors, pruners, quantisers, unlearners, trainers."""
+        """The group it belongs to: editors, pruners, quantisers, other compressors, unlearners, trainers."""
         if self.kind is Kind.COMPRESS:
             return _COMPRESSORS.get(self.strength_name or "", "compressors")
         return _CATEGORIES[self.kind]
@@ -40,7 +40,7 @@ class Variant:
     @property
     def number_format(self) -> str | None:
         """The format whose numbers a quantiser rounds to: it decides γ, so there is nothing to sweep."""
-        return _format(self.settings) if self.strength_name == "bits" else None
+        return number_format(self.settings, self.strength_name)
 
     @property
     def competes(self) -> bool:
@@ -54,8 +54,9 @@ class Variant:
 
 
 @cache
-def _format(settings: str) -> str | None:
-    grid = json.loads(settings).get("grid")
+def number_format(settings: str, strength_name: str | None) -> str | None:
+    """The number format that settings name, as JSON; None for levels a scale apart, and of what is no quantiser."""
+    grid = json.loads(settings or "{}").get("grid") if strength_name == "bits" else None
     return grid if isinstance(grid, str) and grid != "int" else None
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from rayci import analysis
 from rayci.analysis.composing.win_counts import NO_UNITS
 from rayci.table import Row
-from tests.analysis.synthetic_table import both_orders, table
+from tests.analysis.synthetic_table import both_orders, row, step, table
 
 
 def _wins(rows: list[Row], **options: object) -> pd.DataFrame:
@@ -43,6 +43,24 @@ def test_a_method_that_lost_its_hard_end_does_not_win() -> None:
     counted = analysis.wins(table(rows), at="area")
     pruners = counted[(counted.metric == "order_free_error") & (counted.category == "pruners")]
     assert (set(pruners.wins), set(pruners.undecided)) == ({0}, {1})
+
+
+def test_number_formats_contend_among_themselves() -> None:
+    """They have no bits to choose, so quantisers over bits would otherwise have no column in common with them."""
+    rows = []
+    for name, value in (("rtn", 0.9), ("awq", 0.8)):
+        rows += both_orders("ft", name, "edit_success", {4: value}, {4: 0.1})
+    for name, value in (("rtn", 0.5), ("gptq", 0.6)):
+        ways = [step("ft"), step(f"{name}@4", {"grid": "nvfp4"})]
+        rows += [row(order, "edit_success", value) for order in (ways, ways[::-1])]
+    found = analysis.wins(table(rows))
+    found = found[(found.metric == "order_free_error") & (found.partners == "edit")]
+    assert dict(zip(zip(found.category, found.method, strict=True), found.wins, strict=True)) == {
+        ("quantisers", "awq"): 0,
+        ("quantisers", "rtn"): 1,
+        ("quantisers to nvfp4", "gptq@nvfp4"): 1,
+        ("quantisers to nvfp4", "rtn@nvfp4"): 0,
+    }
 
 
 def test_columns_add_up_over_partners() -> None:
