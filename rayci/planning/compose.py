@@ -82,12 +82,15 @@ class Compose(Strict):
 
 
 def _sets(length: int, pairing: Pairing, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, ...]]:
-    """Sets of as many different methods, each once."""
+    """Sets of as many different methods, each once, in the order in which it comes first."""
     if isinstance(pairing, str):
         yield from (methods for methods in itertools.combinations(kinds, length) if _paired(methods, pairing, kinds))
         return
-    drawn = (methods for methods in itertools.product(*pairing) if len(set(methods)) == length)
-    yield from {frozenset(methods): methods for methods in drawn}.values()
+    seen: set[frozenset[str]] = set()
+    for methods in itertools.product(*pairing):
+        if len(drawn := frozenset(methods)) == length and drawn not in seen:
+            seen.add(drawn)
+            yield methods
 
 
 def _paired(methods: tuple[str, ...], pairing: Rule, kinds: Mapping[str, Kind]) -> bool:

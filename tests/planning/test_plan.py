@@ -186,6 +186,7 @@ def test_orders_pairs_and_triples() -> None:
     assert texts(singles=False, orders="listed", pairs="none", triples=[["gd"], ["ft"], ["rtn", "wanda"]]) == {
         "gd > ft > rtn@4", "gd > ft > wanda@0.5",
     }  # fmt: skip
+    assert texts(singles=False, orders="listed", pairs=[["ft", "gd"], ["gd", "ft"]]) == {"ft > gd"}
     assert texts(singles=False, pairs="none", also=["rtn@8 > ft > rtn@8"]) == {"rtn@8 > ft > rtn@8"}
 
 
