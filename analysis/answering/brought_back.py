@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from rayci.analysis.composing.recovered import recovered
-from rayci.analysis.scan.variant import NEVER_KNEW
+from rayci.analysis.scan.variant import never_knew
 from rayci.analysis.text.still_known import amount
 from rayci.analysis.text.tables import records_of
 from rayci.table import ResultTable
@@ -56,7 +56,7 @@ def _most(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, str]]:
     """Unlearner -> the largest share that came back of what it took, and after which step."""
     shares: dict[tuple[str, str], list[float]] = {}
     for record in records:
-        if record["recovered"] is not None and record["unlearner"] != NEVER_KNEW:
+        if record["recovered"] is not None and not never_knew(record["unlearner"]):
             shares.setdefault((record["unlearner"], _step(record)), []).append(record["recovered"])
     most: dict[str, tuple[float, str]] = {}
     for (unlearner, step), units in shares.items():
@@ -68,5 +68,5 @@ def _step(record: Mapping[str, Any]) -> str:
     """`rtn at 4 bits`; what trains further is named at the sentence's beginning, so `after 0.5 epochs`."""
     strength, name = record["strength"], record["strength_name"]
     if name == "bits":
-        return record["then"] if "@" in record["then"] else f"{record['then']} at {strength:g} bits"
+        return str(record["then"]) if strength is None else f"{record['then']} at {strength:g} bits"
     return "in all" if strength is None else f"after {amount(strength, name)}"

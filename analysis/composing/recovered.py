@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayci.analysis.scan.curve import ABSENT
+from rayci.analysis.scan.variant import number_format
 from rayci.errors import RequestError
 from rayci.kinds import Direction, Kind, Scale
 from rayci.table import ResultTable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST_SHARE = 0.02
-"""Share of the range below which c(Q) − c(U) is no knowledge that could come back."""
+"""Share of the range below which c(X) − c(U) is no knowledge that could come back."""
 _NAMES = ("model", "criterion", "unlearner", "then", "strength_name")
 _UNIT = ("replicate", "seed")
 _NUMBERS = ("untouched", "unlearned", "then_alone", "unlearned_then", "recovered")
@@ -46,6 +47,7 @@ class Chain:
     then: str
     strength_name: str | None
     strength: float | None
+    """None where γ is no choice: of a number format, whose name says the bits."""
     relearns: bool
     """Whether X trains on what was to be forgotten."""
 
@@ -77,9 +79,9 @@ def recovered(table: ResultTable, criteria: Sequence[str] | None = None) -> pd.D
 
     X is a quantiser or trains further. Columns: COLUMNS. `untouched` … `unlearned_then` are c(0), c(U), c(X) and c(X∘U)
     in the criterion's unit; `recovered` is a share, null with a `reason` where c(X) exceeds c(U) by less than
-    LEAST_SHARE of the range, or a value is missing; `relearns`: X trains on what was to be forgotten. A reading without
-    a seed or batch stands for all of them. `criteria`: by default all where less is better and the range is closed.
-    Raises RequestError for a criterion that is none of these.
+    LEAST_SHARE of the range, or a value is missing; `strength` is X's γ, null for a number format; `relearns`: X trains
+    on what was to be forgotten. A reading without a seed or batch stands for all of them. `criteria`: by default all
+    where less is better and the range is closed. Raises RequestError for a criterion that is none of these.
     """
     import pandas as pd
 
@@ -115,7 +117,9 @@ def _chain(composition: str, steps: Sequence[Mapping[str, Any]], first: Kind) ->
         return None
     alone, _, then = composition.rpartition(" > ")
     relearns = last["kind"] == Kind.TRAIN and json.loads(last["settings"] or "{}").get("on") == "forget"
-    return Chain(composition, alone, then, last["strength_name"], last["strength"], relearns)
+    name = last["strength_name"]
+    strength = None if number_format(last["settings"], name) else last["strength"]
+    return Chain(composition, alone, then, name, strength, relearns)
 
 
 def forgetting(table: ResultTable, asked: Sequence[str] | None) -> dict[str, Scale]:

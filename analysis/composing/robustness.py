@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rayci.analysis.composing.recovered import forgetting, recovered, top
-from rayci.analysis.scan.variant import NEVER_KNEW
+from rayci.analysis.scan.variant import NEVER_KNEW, never_knew
 from rayci.kinds import Scale
 from rayci.table import ResultTable
 
@@ -32,17 +32,18 @@ Record = Mapping[Any, Any]
 def robustness(table: ResultTable, criteria: Sequence[str] | None = None) -> pd.DataFrame:
     """One row for every unlearner with a quantiser and with a relearning after it, edit batch and seed.
 
-    Columns: COLUMNS; `relearning` is the trainer, `strength` its γ; `q`, `r` and `score` are shares from 0 to 1, larger
-    is more robust. `r` and `score` are null with a `reason` where the table lacks the model that never knew, and
-    whatever a missing value decides is. `criteria` and its errors as in `recovered`.
+    Columns: COLUMNS; `bits` are null for a number format; `relearning` is the trainer, `strength` its γ; `q`, `r` and
+    `score` are shares from 0 to 1, larger is more robust. `r` and `score` are null with a `reason` where the table
+    lacks the model that never knew, and whatever a missing value decides is. A reading without a seed or batch stands
+    for all of them. `criteria` and its errors as in `recovered`.
     """
     import pandas as pd
 
     scales = forgetting(table, criteria)
     frame = recovered(table, criteria)
     records = [dict(row) for row in frame.astype(object).where(frame.notna(), None).to_dict("records")]
-    known = [record for record in records if record["unlearner"] == NEVER_KNEW]
-    others = [record for record in records if record["unlearner"] != NEVER_KNEW]
+    known = [record for record in records if never_knew(record["unlearner"])]
+    others = [record for record in records if not never_knew(record["unlearner"])]
     rows = [
         _row(quantised, relearned, next((own for own in known if _taught_alike(own, relearned)), None), scales)
         for quantised in others
@@ -55,13 +56,18 @@ def robustness(table: ResultTable, criteria: Sequence[str] | None = None) -> pd.
 
 def _of_one_model(one: Record, other: Record) -> bool:
     """Whether both follow the same unlearning, in the same unit, and are told by the same criterion."""
-    return all(one[name] == other[name] for name in (*_WHERE, "unlearner", *_UNIT))
+    return all(one[name] == other[name] for name in (*_WHERE, "unlearner")) and _in_one_unit(one, other)
 
 
 def _taught_alike(known: Record, relearned: Record) -> bool:
-    """Whether the model that never knew was trained alike; without a seed or batch it stands for all."""
-    same = all(known[name] == relearned[name] for name in (*_WHERE, "then", "strength"))
-    return same and all(known[name] in (None, relearned[name]) for name in _UNIT)
+    """Whether the model that never knew was trained alike, in the same unit."""
+    alike = all(known[name] == relearned[name] for name in (*_WHERE, "then", "strength"))
+    return alike and _in_one_unit(known, relearned)
+
+
+def _in_one_unit(one: Record, other: Record) -> bool:
+    """Whether edit batch and seed are the same; without one, a record stands for all."""
+    return all(None in (one[name], other[name]) or one[name] == other[name] for name in _UNIT)
 
 
 def _row(quantised: Record, relearned: Record, known: Record | None, scales: Mapping[str, Scale]) -> dict[str, Any]:
@@ -70,7 +76,8 @@ def _row(quantised: Record, relearned: Record, known: Record | None, scales: Map
     reasons = [] if known else [f"no {NEVER_KNEW} > {relearned['then']} in the table: a model that never knew"]
     reasons += [record["reason"] for record in (quantised, relearned, known) if record and None in _ends(record)]
     return {
-        **{name: quantised[name] for name in (*_WHERE, "unlearner", *_UNIT)},
+        **{name: quantised[name] for name in (*_WHERE, "unlearner")},
+        **{name: relearned[name] if quantised[name] is None else quantised[name] for name in _UNIT},
         "quantiser": quantised["then"],
         "bits": quantised["strength"],
         "relearning": relearned["then"],

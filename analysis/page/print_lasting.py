@@ -18,8 +18,7 @@ from rayci.analysis.composing.recovered import chains_of, recovered
 from rayci.analysis.page.drawing import COLOURS, GREY, better
 from rayci.analysis.page.print_style import WIDTH, blank
 from rayci.analysis.scan.cells import chosen_criteria, refuse_mixture, scale_of
-from rayci.analysis.scan.variant import NEVER_KNEW
-from rayci.analysis.text.still_known import followed_by
+from rayci.analysis.scan.variant import never_knew
 from rayci.errors import RequestError
 from rayci.kinds import Kind, Status
 from rayci.table import ResultTable
@@ -76,7 +75,7 @@ def _edited(table: ResultTable) -> tuple[str, _Lines]:
     means = _means(rows, {name for chain in chains for name in (chain.first, chain.composition)})
     lines: dict[str, dict[str, float]] = {}
     for chain in sorted(chains, key=lambda chain: (chain.first, *chain.rank[1:])):
-        step = followed_by(chain.method, chain.strength, chain.strength_name)
+        step = chain.method if chain.strength is None else f"{chain.method} {chain.strength:g}"
         if chain.first in means and chain.composition in means:
             lines.setdefault(chain.first, {"alone": means[chain.first]})[step] = means[chain.composition]
     return criterion, lines
@@ -92,10 +91,13 @@ def _means(rows: pa.Table, compositions: Iterable[str]) -> dict[str, float]:
 def _draw_relearned(cell: Any, lines: _Lines) -> None:
     colours = iter(COLOURS * len(lines))
     for name, values in lines.items():
-        look = {"": {"color": "black", "linestyle": ":"}, NEVER_KNEW: {"color": GREY, "linestyle": "--"}}
-        own = look.get(name) or {"color": next(colours), "linestyle": "-"}
-        said = {"": "not unlearned", NEVER_KNEW: "never knew"}.get(name, name)
-        cell.plot(list(values), list(values.values()), marker="o", markerfacecolor="white", label=said, **own)
+        if not name:
+            said, colour, style = "not unlearned", "black", "o:"
+        elif never_knew(name):
+            said, colour, style = "never knew", GREY, "o--"
+        else:
+            said, colour, style = name, next(colours), "o-"
+        cell.plot(list(values), list(values.values()), style, color=colour, markerfacecolor="white", label=said)
     cell.set_xlabel("epochs of relearning")
 
 
@@ -104,6 +106,4 @@ def _draw_edited(cell: Any, lines: _Lines) -> None:
     for (name, values), colour in zip(lines.items(), COLOURS * len(lines), strict=False):
         places = [steps.index(step) for step in values]
         cell.plot(places, list(values.values()), "o-", color=colour, markerfacecolor="white", label=name)
-    cell.set_xticks(
-        range(len(steps)), [step.replace(" epochs", "").replace(" bits", "") for step in steps], rotation=30
-    )
+    cell.set_xticks(range(len(steps)), steps, rotation=30)

@@ -16,6 +16,11 @@ NEVER_KNEW = "retrain"
 """The unlearner whose model never knew what was to be forgotten: exact unlearning, and a line of published tables."""
 
 
+def never_knew(unlearner: str) -> bool:
+    """Whether an unlearner, as a composition names it, is NEVER_KNEW, whatever its settings."""
+    return unlearner.partition("{")[0] == NEVER_KNEW
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """One method with one set of settings; two settings of a method are two variants."""

@@ -9,7 +9,7 @@ import numpy as np
 from rayci.analysis.answering.ordering_rules.compared import Compared, Judged, less
 from rayci.analysis.answering.ordering_rules.judgement import positive, similar
 from rayci.analysis.composing.recovered import recovered
-from rayci.analysis.scan.variant import NEVER_KNEW
+from rayci.analysis.scan.variant import never_knew
 from rayci.analysis.statistics.piecewise import Array
 
 NOTHING = 0.1
@@ -20,7 +20,7 @@ SURE = "sure"
 
 def four_bits_recover(compared: Compared) -> Judged:
     """Rule 9: 4-bit quantisation recovers forgotten knowledge, 8-bit does not."""
-    shares = [share for share in _shares(compared) if share.unlearner != NEVER_KNEW]
+    shares = _shares(compared)
     at_four, at_eight = ([share.units for share in shares if share.bits == bits] for bits in (4, 8))
     return Judged(
         [
@@ -33,7 +33,7 @@ def four_bits_recover(compared: Compared) -> Judged:
 
 def sure_prevents(compared: Compared) -> Judged:
     """Rule 10: SURE prevents it: less is recovered by 4 bits than after the other unlearners."""
-    shares = [share for share in _shares(compared) if share.bits == 4 and share.unlearner != NEVER_KNEW]
+    shares = [share for share in _shares(compared) if share.bits == 4]
     kept = [
         less(share.units, sure.units)
         for sure in shares
@@ -63,9 +63,12 @@ class _Share:
 
 
 def _shares(compared: Compared) -> list[_Share]:
-    """Every recovered share that is known in all units."""
+    """Every recovered share that is known in all units: at so many bits, whose levels lie a scale apart.
+
+    A model that never knew, which published tables list among the unlearners, has nothing to bring back.
+    """
     frame = recovered(compared.table)
-    frame = frame[frame["strength_name"] == "bits"]
+    frame = frame[(frame["strength_name"] == "bits") & frame["strength"].notna()]
     columns = [frame[name].tolist() for name in ("model", "criterion", "then", "unlearner", "strength")]
     units: dict[tuple[str, str, str, str, float], list[float]] = {}
     for *key, share in zip(*columns, frame["recovered"].astype(float), strict=True):
@@ -73,5 +76,5 @@ def _shares(compared: Compared) -> list[_Share]:
     return [
         _Share((model, criterion, quantiser), unlearner, bits, np.array(shares))
         for (model, criterion, quantiser, unlearner, bits), shares in units.items()
-        if np.isfinite(shares).all()
+        if np.isfinite(shares).all() and not never_knew(unlearner)
     ]

@@ -79,7 +79,8 @@ def lora_survives(compared: Compared) -> Judged:
     """Rule 14: updates in LoRA form survive 4 bits better than full ones."""
     losses: dict[tuple[str, str, str], dict[bool, list[Array]]] = {}
     for kind, criteria in ((Kind.EDIT, compared.named(LEARNED)), (Kind.UNLEARN, compared.judging(Kind.UNLEARN))):
-        for (family, quantiser, method), name in itertools.product(compared.of_kinds("quantisers", kind), criteria):
+        pairs = [pair for pair in compared.of_kinds("quantisers", kind) if pair[1].number_format is None]
+        for (family, quantiser, method), name in itertools.product(pairs, criteria):
             after = compared.goodness(family, name, [(method,), (method, quantiser)], FOUR_BITS)
             if len(after):
                 trained, low_rank = _form(method)

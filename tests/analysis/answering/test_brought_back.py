@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rayci.analysis.answering.brought_back import brought_back
-from tests.analysis.synthetic_table import row, table
+from tests.analysis.synthetic_table import row, step, table
 
 ALONE = [row("rtn@4", "wmdp", 0.9), row("rtn@8", "wmdp", 1.0), row("", "wmdp", 1.0)]
 GD = [row("gd", "wmdp", 0.2), row("gd > rtn@4", "wmdp", 0.55), row("gd > rtn@8", "wmdp", 0.24)]
@@ -31,6 +31,13 @@ RMU = [row("rmu", "wmdp", 0.2), row("rmu > rtn@4", "wmdp", 0.1), row("rmu > rtn@
 )
 def test_most_that_came_back_of_each_unlearner(rows: list, said: str) -> None:  # type: ignore[type-arg]
     assert brought_back(table([*ALONE, *rows])) == [said]
+
+
+def test_a_number_format_is_called_by_its_name() -> None:
+    rtn = step("rtn@4", {"grid": "nvfp4"})
+    rows = [row([rtn], "wmdp", 0.9, composition="rtn@nvfp4"), GD[0]]
+    rows += [row([step("gd"), rtn], "wmdp", 0.55, composition="gd > rtn@nvfp4")]
+    assert brought_back(table([*ALONE, *rows])) == ["Quantisation brings wmdp back: rtn@nvfp4 50 % of what gd took."]
 
 
 def test_nothing_is_said_where_nothing_was_unlearned_and_rounded() -> None:

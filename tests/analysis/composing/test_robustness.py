@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from rayci import analysis
 from rayci.analysis.composing.robustness import COLUMNS
 from rayci.table import Row
-from tests.analysis.synthetic_table import row, table
+from tests.analysis.synthetic_table import row, step, table
 
 ALONE = [row("", "wmdp", 1.0), row("rtn@4", "wmdp", 0.9), row("relearn@1", "wmdp", 1.0)]
 NEVER_KNEW = [row("retrain", "wmdp", 0.2), row("retrain > relearn@1", "wmdp", 0.4)]
@@ -51,6 +53,30 @@ def test_a_failure_is_a_reason_and_the_model_that_never_knew_stands_for_all_seed
     assert frame.seed.tolist() == [0, 1]
     assert frame.r.iloc[0] == pytest.approx(0.4) and pd.isna(frame.r.iloc[1])
     assert frame.reason.iloc[1] == "gd > relearn@1: out of memory"
+
+
+def test_what_was_not_drawn_stands_for_all_seeds() -> None:
+    rows = [row(text, "wmdp", value) for text, value in {"gd": 0.2, "gd > rtn@4": 0.6}.items()]
+    rows += [row("gd > relearn@1", "wmdp", value, seed=seed) for seed, value in enumerate((0.7, 0.45))]
+    frame = analysis.robustness(table([*ALONE, *NEVER_KNEW, *rows]))
+    assert frame.seed.tolist() == [0, 1] and frame.q.tolist() == pytest.approx([0.5, 0.5])
+    assert frame.r.tolist() == pytest.approx([0.4, 0.8])
+
+
+def test_the_model_that_never_knew_may_be_named_with_its_settings() -> None:
+    never_knew = [
+        replace(one, composition=one.composition.replace("retrain", "retrain{source=b}")) for one in NEVER_KNEW
+    ]
+    cell = only([*ALONE, *never_knew, *unlearned(0.2, 0.6, 0.7)])
+    assert (cell.unlearner, cell.r) == ("gd", pytest.approx(0.4))
+
+
+def test_a_number_format_has_no_bits() -> None:
+    rtn = step("rtn@4", {"grid": "nvfp4"})
+    rows = [row([rtn], "wmdp", 0.9, composition="rtn@nvfp4"), *NEVER_KNEW, ALONE[0], ALONE[2]]
+    rows += [row([step("gd"), rtn], "wmdp", 0.6, composition="gd > rtn@nvfp4"), *unlearned(0.2, 0.6, 0.7)[::2]]
+    cell = only(rows)
+    assert (cell.quantiser, cell.q) == ("rtn@nvfp4", pytest.approx(0.5)) and pd.isna(cell.bits)
 
 
 def test_ordinary_training_is_no_relearning() -> None:

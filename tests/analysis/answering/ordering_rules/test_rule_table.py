@@ -13,7 +13,7 @@ from rayci.analysis.answering.ordering_rules.catalogue import RULES
 from rayci.analysis.answering.ordering_rules.judgement import Answer, differing, every, positive, rising, similar
 from rayci.table import Row
 from tests.analysis.answering.ordering_rules.claimed_tables import CLAIMS, effects
-from tests.analysis.synthetic_table import both_orders, row, table
+from tests.analysis.synthetic_table import both_orders, row, step, table
 
 
 def asked(rows: list[Row]) -> pd.DataFrame:
@@ -25,6 +25,22 @@ def test_every_rule_has_every_answer(number: int, answer: str) -> None:
     told = asked(CLAIMS[number](effects(answer))).loc[number]
     assert told.answer == answer, told.sentence
     assert told.n >= 1
+
+
+@pytest.mark.parametrize("number", [9, 10, 14])
+def test_number_formats_are_not_4_and_8_bits(number: int) -> None:
+    """The papers speak of levels a scale apart; here formats say the opposite."""
+    rows = CLAIMS[number](effects("yes"))
+    formats = {4: "nvfp4", 8: "fp8"}
+    for one in CLAIMS[number](effects("no")):
+        steps = [
+            step(f"{s.method}@{s.strength:g}", {"grid": formats[int(s.strength)]}) if s.strength else s
+            for s in one.steps
+        ]
+        text = one.composition.replace("@4", "@nvfp4").replace("@8", "@fp8")
+        if text != one.composition:
+            rows.append(row(steps, one.criterion, one.value or 0.0, composition=text))
+    assert asked(rows).loc[number].answer == "yes"
 
 
 def test_what_a_table_lacks_is_said() -> None:
