@@ -166,6 +166,18 @@ class Intervention(Settings, ABC):
         Raises RequestError naming the first bad key or value, and for a setting that is given
         although the others make it void.
         """
+        configured = cls.assembled(preset, strength, settings)
+        void = configured.void_settings()
+        for key, value in (settings or {}).items():
+            if key in void:
+                raise cls.unread(key, value, void[key])
+        return configured
+
+    @classmethod
+    def assembled(
+        cls, preset: str | Preset = "published", strength: float | str | None = None, settings: Preset | None = None
+    ) -> Self:
+        """The same as `configure`, whether or not a setting that is given is void."""
         given = dict(settings or {})
         for key in given:
             if key not in cls.model_fields:
@@ -179,20 +191,20 @@ class Intervention(Settings, ABC):
         for key in given.keys() & from_strength.keys():
             raise RequestError(
                 f"{cls.name}: {key} is given twice, as @{strength} and as {given[key]!r}",
-                hint=f"{cls.name}@{strength}, or {key} alone",
+                hint=f"leave {key} out, or @{strength}",
                 key=(key,),
             )
         values = cls.presets.get(preset, {}) if isinstance(preset, str) else preset
         try:
-            configured = cls.model_validate({**values, **given, **from_strength})
+            return cls.model_validate({**values, **given, **from_strength})
         except ValidationError as error:
             raise cls._unfit(error) from None
-        void = configured.void_settings()
-        for key in given.keys() & void.keys():
-            raise RequestError(
-                f"{cls.name}: {key} = {given[key]!r} changes nothing: {void[key]}", hint=f"leave {key} out", key=(key,)
-            )
-        return configured
+
+    @classmethod
+    def unread(cls, key: str, value: Any, reason: str) -> RequestError:
+        """The refusal of a setting that is given although it is void."""
+        problem = f"{cls.name}: {key} = {value!r} changes nothing: {reason}"
+        return RequestError(problem, hint=f"leave {key} out", key=(key,))
 
     def void_settings(self) -> Mapping[str, str]:
         """Settings that the others leave without any effect, each with the reason.

@@ -68,5 +68,7 @@ def _named_from_home(source: str, _: Folders) -> str:
 def _interventions(spec: Spec, composition: str) -> dict[str, dict[str, Any]]:
     """Settings that the spec gives every step, beside the strengths that the composition names."""
     steps = parse(composition).steps
-    constant = {step.method: spec.constants(step) for step in steps}
+    constant: dict[str, dict[str, Any]] = {}
+    for step in steps:
+        constant.setdefault(step.method, {}).update(spec.constants(step))
     return interventions(steps, constant)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -127,7 +128,7 @@ class Spec(Strict):
         return {key: value["sweep"] for key, value in self.interventions[method].items() if is_sweep(value)}
 
     def variants(self, method: str) -> list[Step]:
-        """One step for each combination of the method's swept settings."""
+        """One step for each combination of the method's swept settings that differs from the others in what is read."""
         swept = self.swept(method)
         strength = registry.intervention(method).strength
         steps = []
@@ -137,8 +138,9 @@ class Spec(Strict):
             if strength is not None:
                 gamma = chosen.pop(strength.name, self.interventions[method].get(strength.name))
                 gamma = strength_of(method, strength.name, gamma)
-            steps.append(Step(method, gamma, chosen))
-        return steps
+            void = self.void(Step(method, gamma, chosen))
+            steps.append(Step(method, gamma, {key: value for key, value in chosen.items() if key not in void}))
+        return list(dict.fromkeys(steps))
 
     def configure(self, step: Step) -> Intervention:
         """The intervention of a step: preset, then the spec's settings, then the step's own."""
@@ -146,13 +148,24 @@ class Spec(Strict):
         return cls.configure(self.effective_preset, step.strength, {**self.constants(step), **step.settings})
 
     def constants(self, step: Step) -> dict[str, Any]:
-        """The settings that the spec gives to every step of a method, but for those that this one's strength says."""
+        """The settings that the spec gives to every step of a method, but for those that this one leaves unread."""
+        void = self.void(step)
+        return {key: value for key, value in self._constants(step).items() if key not in void}
+
+    def _constants(self, step: Step) -> dict[str, Any]:
+        """Those of every step, but for what this one's strength says."""
         by_strength = registry.intervention(step.method).from_strength(step.strength)
         return {
             key: value
             for key, value in self.interventions.get(step.method, {}).items()
             if not is_sweep(value) and key not in by_strength
         }
+
+    def void(self, step: Step) -> Mapping[str, str]:
+        """Settings that the others of a step leave without effect, each with the reason: `lora_rank` where the weights
+        themselves are trained. Other steps of the method may read them."""
+        given = {**self._constants(step), **step.settings}
+        return registry.intervention(step.method).assembled(self.effective_preset, step.strength, given).void_settings()
 
     def measured(self) -> list[Criterion]:
         """The criteria, configured, in the order of the spec."""
@@ -207,6 +220,8 @@ def from_source(source: Source) -> Spec:
         check_criterion(name, settings, source)
     for index, text in enumerate(spec.compose.also):
         _check_composition(spec, text, source.at(("compose", "also", index)))
+    for method in spec.interventions:
+        _check_read(spec, method, source)
     for index, text in enumerate(spec.compose.first):
         _check_first(text, source.at(("compose", "first", index)))
     return spec
@@ -268,6 +283,16 @@ def _check_variants(spec: Spec, method: str, source: Source) -> None:
             spec.configure(step)
     except RequestError as error:
         raise error.located(source.at(("interventions", method, *error.key))) from None
+
+
+def _check_read(spec: Spec, method: str, source: Source) -> None:
+    """A setting that no step of the method reads is refused; one that some steps leave void is not."""
+    named = (step for text in spec.compose.also for step in parse(text).steps if step.method == method)
+    void = [spec.void(step) for step in (*spec.variants(method), *named)]
+    for key, value in spec.interventions[method].items():
+        if all(key in reasons for reasons in void):
+            refusal = registry.intervention(method).unread(key, value, void[0][key])
+            raise refusal.located(source.at(("interventions", method, key)))
 
 
 def _check_first(text: str, at: str) -> None:

@@ -24,6 +24,7 @@ METHODS: dict[str, Any] = {
     "wanda": {"sequences": 8, "sparsity": {"sweep": ["2:4", 0.5]}},
     "rtn": {"bits": {"sweep": [3, 4]}, "group_size": 32},
     "gd": {"lr": 2e-5},
+    "npo": {"parametrisation": {"sweep": ["full", "lora"]}, "lora_rank": 4},
 }
 
 
@@ -41,6 +42,7 @@ def opened(**keys: Any) -> Sweep:
         ({"recompress": "refit"}, "rtn@3 > gd", 0, 0, 2),  # before it is re-compressed
         ({"preset": "testbed", "attention": "eager", "resources": {"threads": 2}}, "rtn@4{keep_zeros=true}", 0, 0, 1),
         ({"replicates": 3, "edit_batch": 5}, "ft > ft{batch=1} > rtn@4", 1, 0, 3),
+        ({}, "npo{parametrisation=lora} > npo{parametrisation=full}", 0, 0, 2),
         ({}, "rtn@4", 0, 0, 0),
     ],
 )

@@ -37,7 +37,7 @@ CASES: dict[str, tuple[str, int | None, str]] = {
     "unknown resource": (GOOD + "resources: {gpu: 1}\n", 7, "try: gpus"),
     "unknown setting of a criterion": (edit("mmlu]", "{mmlu: {shot: 5}}]"), 6, "try: shots"),
     "unknown method": (edit("wanda:", "wnada:"), 5, "try: wanda"),
-    "unknown method, nothing near": (edit("wanda:", "zzzzzzzz:"), 5, "ties, wanda"),
+    "unknown method, nothing near": (edit("wanda:", "zzzzzzzz:"), 5, "undial, wanda"),
     "unknown setting": (edit("ft: {}", "ft: {step: 3}"), 4, "try: steps"),
     "unknown criterion": (edit("mmlu", "mmmlu"), 6, "try: mmlu"),
     "unknown criterion setting": (edit("[edit_success, mmlu]", "{mmlu: {scorin: text}}"), 6, "scorin"),

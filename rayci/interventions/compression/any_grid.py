@@ -47,11 +47,12 @@ class AnyGrid(Quantiser):
 
     @classmethod
     def from_strength(cls, strength: float | str | None) -> dict[str, Any]:
-        """Bits, or a format's name."""
+        """Bits, or a format's name, with the length of its blocks where that cannot be another."""
         if not isinstance(strength, str):
             return super().from_strength(strength)
-        if strength in FORMATS:
-            return {"bits": FORMATS[strength].bits, "grid": strength}
+        if chosen := FORMATS.get(strength):
+            block = {"group_size": chosen.block} if chosen.fixed else {}
+            return {"bits": chosen.bits, "grid": strength, **block}
         raise RequestError(
             f"{cls.name}: bits = {strength!r} is neither a number nor a format",
             allowed=f"2 to 8, {', '.join(FORMATS)}",
