@@ -22,7 +22,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rayci.interventions.editing.activation_hooks import on_input, on_output, run, stop
+from rayci.interventions.activation_hooks import on_input, on_output, run, stop
 from rayci.interventions.editing.key_covariances import covariances
 from rayci.interventions.editing.memit import Memit
 from rayci.model import modules

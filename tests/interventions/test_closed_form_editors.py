@@ -152,6 +152,9 @@ def test_null_spaces_are_built_once_and_from_the_covariances_of_every_editor(mon
     tiny().apply(make("emmet"), context)
     tiny().apply(make("alphaedit", null_threshold=0.04), context)
     assert found == ["covariances", *["protected"] * 4]
+    monkeypatch.setattr(key_covariances, "FORM", 2)
+    tiny().apply(make("alphaedit"), context)
+    assert found[5:] == ["covariances", "protected", "protected"]  # what is made of another C is another
     assert receipts[0].counts == receipts[1].counts
 
 

@@ -78,10 +78,11 @@ def test_the_order_of_sources_and_files_does_not_matter_and_the_seed_does(places
 
 
 def test_the_split_of_a_source_over_files_changes_its_identity_alone(places: tuple[str, str]) -> None:
-    whole = merged(places[0], drop=0.0)
+    whole, identity = merged(places[0], drop=0.0), Dare(sources=places[:1]).identity()
     file = Path(places[0]) / "d.safetensors"
     tensors = noise(tiny(), seed=1, names=NAMES)
     file.unlink()
     for index, name in enumerate(reversed(NAMES)):
         save_file({name: tensors[name]}, file.with_name(f"d{index}.safetensors"), {"rayci": "difference"})
     assert not differing(merged(places[0], drop=0.0), weights(whole))
+    assert Dare(sources=places[:1]).identity() != identity

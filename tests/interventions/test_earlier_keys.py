@@ -110,6 +110,7 @@ def test_alphaedit_is_its_formula_with_the_keys_of_the_first_batch(monkeypatch: 
 
     monkeypatch.setattr(AlphaEdit, "update", watched)
     subject.apply(alphaedit(1), CONTEXT)
+    assert len(asked) == 2
     for layer, (basis, keys, residual, change) in enumerate(asked):
         before = first.kept[f"keys.{layer}"].double().T
         projector = torch.eye(len(basis), dtype=torch.float64) - basis @ basis.T

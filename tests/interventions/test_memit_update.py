@@ -12,8 +12,8 @@ from torch import Tensor
 
 from rayci.context import Context
 from rayci.errors import DataError, InterventionError
+from rayci.interventions.activation_hooks import run
 from rayci.interventions.editing import key_covariances
-from rayci.interventions.editing.activation_hooks import run
 from rayci.interventions.editing.edit_contexts import encode_edits
 from rayci.interventions.editing.edit_keys import keys_and_outputs, mean_key
 from rayci.interventions.editing.key_covariances import CovarianceText, covariances

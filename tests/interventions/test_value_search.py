@@ -15,7 +15,7 @@ from rayci.conformance.bench import streams_used
 from rayci.context import Context
 from rayci.data.records import Collection, EditRecord
 from rayci.errors import RequestError
-from rayci.interventions.editing.activation_hooks import on_output
+from rayci.interventions.activation_hooks import on_output
 from rayci.interventions.editing.edit_contexts import STARTS, encode_edit, encode_edits, generate_templates
 from rayci.interventions.editing.memit import Memit
 from rayci.interventions.editing.value_passes import Passes

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rayci.interventions.editing.activation_hooks import on_input, on_output, run, stop
+from rayci.interventions.activation_hooks import on_input, on_output, run, stop
 from rayci.interventions.editing.edit_contexts import Example
 from rayci.model import modules
 from rayci.model.encoding import chunks

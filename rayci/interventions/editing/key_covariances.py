@@ -22,7 +22,7 @@ from rayci.context import Context
 from rayci.data.mapped_documents import fingerprint_of
 from rayci.errors import DataError
 from rayci.fingerprint import fingerprint
-from rayci.interventions.editing.activation_hooks import Row, on_input, on_output, run, stop
+from rayci.interventions.activation_hooks import Row, on_input, on_output, run, stop
 from rayci.interventions.gram import Gram
 from rayci.model import modules
 from rayci.model.encoding import chunks, prompt_ids

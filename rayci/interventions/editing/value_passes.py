@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from rayci.interventions.editing.activation_hooks import on_input, on_output
+from rayci.interventions.activation_hooks import on_input, on_output
 from rayci.interventions.editing.edit_contexts import Example
 from rayci.model import modules
 from rayci.subject import Subject

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rayci.interventions.editing.activation_hooks import frozen
+from rayci.interventions.activation_hooks import frozen
 from rayci.interventions.editing.edit_contexts import Example
 from rayci.interventions.editing.value_passes import Passes, Reading
 from rayci.model.encoding import chunks

@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from contextlib import ExitStack, contextmanager
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
+from rayci.interventions.activation_hooks import on_output, stop, until_stop
 from rayci.interventions.predictions import frugal
 from rayci.model.encoding import Batch
 from rayci.model.step_memory import StepMemory
 from rayci.subject import Subject
-
-
-class _ReachedError(Exception):
-    """Raised inside a forward pass once the wanted block has run: the blocks above it need not."""
-
-
-def _states(output: Any) -> Tensor:
-    states: Tensor = output[0] if isinstance(output, tuple) else output
-    return states
-
-
-@contextmanager
-def hooked(block: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Inside, `change` maps the hidden states `[items, tokens, hidden]` that leave the block."""
-
-    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        changed = change(_states(output))
-        return (changed, *output[1:]) if isinstance(output, tuple) else changed
-
-    handle = block.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -44,7 +20,7 @@ def shifted(subject: Subject, shifts: Mapping[int, Tensor]) -> Iterator[None]:
     """Inside, each shift `[items, tokens, hidden]` is added to the states that leave its block."""
     with ExitStack() as stack:
         for layer, shift in shifts.items():
-            stack.enter_context(hooked(subject.block(layer), _adding(shift)))
+            stack.enter_context(on_output(subject.block(layer), _adding(shift)))
         yield
 
 
@@ -63,15 +39,15 @@ def block_output(
 
     def catch(states: Tensor) -> Tensor:
         caught.append(states)
-        raise _ReachedError
+        return stop(states)
 
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
     graph = StepMemory(subject).graph_bytes(batch.input_ids.numel(), layer + 1)
     with ExitStack() as stack:
         stack.enter_context(shifted(subject, shifts or {}))
         stack.enter_context(frugal(subject, graph))
-        stack.enter_context(hooked(subject.block(layer), catch))
-        stack.enter_context(suppress(_ReachedError))
+        stack.enter_context(on_output(subject.block(layer), catch))
+        stack.enter_context(until_stop())
         functional_call(subject.model, dict(weights or {}), args=(), kwargs=inputs)
     return caught[0].float()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -58,16 +58,19 @@ def stop(_hidden: Tensor) -> Tensor:
     raise _Enough
 
 
+def until_stop() -> AbstractContextManager[None]:
+    """Inside, a forward pass may end at `stop`."""
+    return suppress(_Enough)
+
+
 def run(model: PreTrainedModel, rows: Sequence[Row]) -> None:
     """Forward right-padded rows, until the end or `stop`; activations are taken by hooks."""
     device = model.get_input_embeddings().weight.device
     ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True).long().to(device)  # type: ignore[arg-type]
     lengths = torch.tensor([len(row) for row in rows])
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long().to(device)  # type: ignore[arg-type]
-    try:
+    with until_stop():
         model(input_ids=ids, attention_mask=mask, use_cache=False)
-    except _Enough:
-        return
 
 
 @contextmanager
