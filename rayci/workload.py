@@ -239,7 +239,11 @@ class Workload(StepMemory):
         passing = self.backward_bytes(tokens, self.blocks_above(chosen)) + self.scored_bytes(tokens) + beside
         return self.step_bytes(chosen, passing, storage)
 
+    def at_once(self, items: int, item: int, most_tokens: int) -> int:
+        """Tokens that pass at a time, of a batch of items of so many tokens; one item does in any case."""
+        return min(items * item, max(item, most_tokens))
+
     def edit_passes(self, most_tokens: int) -> tuple[int, int]:
         """Tokens of the edits that pass at a time, and those of them that are targets."""
-        tokens = min(self.tokens("edits"), max(self.texts.edit, most_tokens))
+        tokens = self.at_once(self.edits, self.texts.edit, most_tokens)
         return tokens, -(-tokens * self.texts.target // self.texts.edit)

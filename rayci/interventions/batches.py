@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rayci.context import Context
 from rayci.data.records import Document, QuestionAnswer
@@ -16,6 +16,8 @@ from rayci.subject import Subject
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+LossOn = Literal["text", "answer"]
+"""Which tokens bear loss: all of a part's documents, or those of the answers to the questions that go with it."""
 T = TypeVar("T", Document, QuestionAnswer)
 Order = tuple[tuple[int, ...], ...]
 """The batches of one pass, as places in the list of items."""
@@ -120,6 +122,16 @@ def epochs_of(count: int, batch: int, epochs: int, draw: Random) -> tuple[Order,
 def cycled(items: Sequence[T], count: int) -> list[T]:
     """`count` items, starting over where there are fewer."""
     return [items[place % len(items)] for place in range(count)]
+
+
+def items_of(part: str, loss_on: LossOn) -> str:
+    """The part of the data that holds what is trained on: of documents, or of the questions that go with them."""
+    return part if loss_on == "text" else f"{part}_questions"
+
+
+def encoder_of(subject: Subject, loss_on: LossOn, max_tokens: int) -> Callable[[Sequence[Any]], Batch]:
+    """How these items become a batch: documents cut to `max_tokens`, questions whole."""
+    return text_encoder(subject, max_tokens) if loss_on == "text" else answer_encoder(subject.tokenizer)
 
 
 def text_encoder(subject: Subject, max_tokens: int) -> Callable[[Sequence[Document]], Batch]:

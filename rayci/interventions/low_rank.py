@@ -38,11 +38,13 @@ def adaptable(subject: Subject, names: Iterable[str], targets: Targets, rank: in
     RequestError where there are none, where one is a stack of experts, or where the rank is above a weight's own.
     """
     wanted = set(names)
-    chosen = {name: module for name, module in _linears(subject, targets) if _holder(name, module) in wanted}
+    chosen = {
+        name: module for name, module in _linears(subject, targets) if modules.parameter_name(name, module) in wanted
+    }
     for name, module in chosen.items():
         if isinstance(module, Expert):
             raise RequestError(
-                f"lora adapts single linears, and {_holder(name, module)} holds those of all experts",
+                f"lora adapts single linears, and {modules.parameter_name(name, module)} holds those of all experts",
                 allowed="lora_targets = attention, or parametrisation = full",
                 key=("lora_targets",),
             )
@@ -138,7 +140,3 @@ def _linears(subject: Subject, targets: Targets) -> Iterator[tuple[str, modules.
         path = name.removeprefix(f"{subject.paths.blocks}.").partition(".")[2]
         if targets == "all" or (path in attention) == (targets == "attention"):
             yield name, module
-
-
-def _holder(name: str, module: modules.Linear) -> str:
-    return modules.parameter_name(name, module)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -37,19 +37,12 @@ from rayci.kinds import Kind
 from rayci.model.encoding import Batch, chunks, encode_texts
 from rayci.model.likelihood import divergences, in_chunks
 from rayci.model.step_memory import Storage
-from rayci.settings import OfEditBatch
+from rayci.settings import Needs, OfEditBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
 
 if TYPE_CHECKING:
     from peft.tuners.lora import LoraModel
-
-
-class _Needs:
-    """Retain text is needed only by settings that use it."""
-
-    def __get__(self, settings: LowRank | None, owner: type) -> frozenset[str]:
-        return frozenset({"edits", "retain"} if settings is not None and settings.retain_weight else {"edits"})
 
 
 class LowRank(OfEditBatch, Intervention):
@@ -59,7 +52,8 @@ class LowRank(OfEditBatch, Intervention):
     paper: ClassVar[str] = "arXiv 2303.10512 (2023)"
     version: ClassVar[int] = 3
     kind: ClassVar[Kind] = Kind.EDIT
-    needs: ClassVar[frozenset[str]] = cast("frozenset[str]", _Needs())
+    parts: ClassVar[frozenset[str]] = frozenset({"edits"})
+    needs: ClassVar[frozenset[str]] = Needs()  # type: ignore[assignment]
     presets: ClassVar[Mapping[str, Preset]] = {"testbed": {"lr": 1e-2, "retain_weight": 2.0}}
 
     variant: Literal["adalora", "lora"] = "adalora"
@@ -102,6 +96,10 @@ class LowRank(OfEditBatch, Intervention):
             raise ValueError(f"tinit + tfinal = {self.tinit + self.tfinal} leaves no step of {self.steps} to cut ranks")
         return self
 
+    def reads(self) -> frozenset[str]:
+        """Parts of the data that these settings read."""
+        return self.parts | {"retain"} if self.retain_weight else self.parts
+
     def void_settings(self) -> Mapping[str, str]:
         void: dict[str, str] = {}
         if not self.retain_weight:
@@ -135,11 +133,11 @@ class LowRank(OfEditBatch, Intervention):
     def memory(self, work: Workload) -> int:
         """Adapters of every block with gradients and moments, the larger of both batches; then the merged weights."""
         edits, targets = work.edit_passes(self.micro_tokens)
-        retain = min(self._retain_tokens(work), max(work.cut(self.max_tokens), self.micro_tokens))
+        retain = work.at_once(self.retain_batch, work.cut(self.max_tokens), self.micro_tokens)
         adapters = 2 * work.blocks * max(self.init_r, self.target_r) * 2 * work.hidden
         fit = work.backward_bytes(edits, work.blocks) + work.scored_bytes(targets)
         hold = work.backward_bytes(retain, work.blocks) + work.scored_bytes(retain, 2)
-        return (4 + 4 + 8 + 8) * adapters + max(fit, hold) + 8 * work.widest
+        return (4 + 4 + 8 + 8) * adapters + max(fit, hold if self.retain_weight else 0) + 8 * work.widest
 
     def _retain_tokens(self, work: Workload) -> int:
         return self.retain_batch * work.cut(self.max_tokens) if self.retain_weight else 0

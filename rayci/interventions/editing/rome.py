@@ -75,7 +75,8 @@ class Rome(ClosedForm):
         return replace(super().search, measure="mlp")
 
     def write(self, subject: Subject, examples: Sequence[Example], text: CovarianceText) -> Written:
-        (layer,), statistics = self.layers, self.statistics(text) if self.covariance else TextStatistics({}, 0, 0)
+        (layer,) = self.layers
+        statistics = self.statistics(text) if self.covariance else TextStatistics({}, 0, 0)
         keys, _ = keys_and_outputs(subject, layer, layer, examples, self.forward_batch)
         white, damping = whiten(statistics.by_layer[layer], keys) if self.covariance else (keys.double(), 0.0)
         found = []

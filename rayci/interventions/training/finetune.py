@@ -39,12 +39,13 @@ from rayci.errors import RequestError, caught
 from rayci.intervention import Preset, Receipt, Strength
 from rayci.interventions.batches import (
     Drawn,
-    answer_encoder,
+    LossOn,
     choose,
+    encoder_of,
     epochs_of,
     item_faults,
+    items_of,
     length_faults,
-    text_encoder,
 )
 from rayci.interventions.parametrisation import Parametrised
 from rayci.interventions.trainer import last_blocks
@@ -87,7 +88,7 @@ class Finetune(Parametrised):
     """γ: passes over the items; parts of a pass are rounded up to a whole step."""
     on: Literal["finetune", "forget", "retain"] = "finetune"
     """Which part of the data is learned: fresh text, what was to be forgotten, or what was to be kept."""
-    loss_on: Literal["text", "answer"] = "text"
+    loss_on: LossOn = "text"
     """Which tokens bear loss. `text`: every token of the part's documents; `answer`: the answers' tokens of the
     questions that go with it (`finetune_questions`)."""
     samples: Annotated[int, Field(ge=1)] | None = None
@@ -118,7 +119,7 @@ class Finetune(Parametrised):
     @property
     def part(self) -> str:
         """The part of the data that is learned."""
-        return self.on if self.loss_on == "text" else f"{self.on}_questions"
+        return items_of(self.on, self.loss_on)
 
     def reads(self) -> frozenset[str]:
         """Parts of the data that these settings read."""
@@ -143,8 +144,7 @@ class Finetune(Parametrised):
         """The items drawn and the steps planned."""
         items, draw = choose(context, self.part, self.samples)
         passes = epochs_of(len(items), self.batch, ceil(self.epochs), draw)
-        answers = self.loss_on == "answer"
-        encode = answer_encoder(subject.tokenizer) if answers else text_encoder(subject, self.max_tokens)
+        encode = encoder_of(subject, self.loss_on, self.max_tokens)
         steps = steps_of(passes, self.epochs, self.accumulation)
         at = tuple(self.lr * share for share in rates(self.schedule, len(steps), self.warmup))
         return Fitting(subject, Drawn(items, passes, encode), steps, at, self.micro_tokens)
@@ -165,8 +165,7 @@ class Finetune(Parametrised):
 
     def _at_once(self, work: Workload) -> int:
         """Most tokens of a batch that go forward and back at a time."""
-        item = work.item_tokens(self.part, self.max_tokens)
-        return min(self.batch * item, max(item, self.micro_tokens))
+        return work.at_once(self.batch, work.item_tokens(self.part, self.max_tokens), self.micro_tokens)
 
 
 class Relearn(Finetune):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from rayci.context import Context
 from rayci.effort import Effort
-from rayci.interventions.batches import Drawn, answer_encoder, choose, cycled, epochs_of, text_encoder
+from rayci.interventions.batches import Drawn, LossOn, choose, cycled, encoder_of, epochs_of, items_of
 from rayci.interventions.unlearning.frozen import Before, Distributions
 from rayci.interventions.unlearning.loop import Loop, Stop
 from rayci.interventions.unlearning.loop_settings import LoopSettings
@@ -26,7 +26,7 @@ class ForgetRetain(LoopSettings):
 
     max_tokens: Annotated[int, Field(ge=2)] = 2048
     """Longer documents are cut."""
-    loss_on: Literal["text", "answer"] = "text"
+    loss_on: LossOn = "text"
     """`text`: every token of the forget and retain documents; `answer`: the answers' tokens of the
     forget and retain questions."""
     stop_loss: Annotated[float, Field(gt=0)] | None = None
@@ -36,6 +36,10 @@ class ForgetRetain(LoopSettings):
     `loss_on: answer`, else all."""
     check_every: Annotated[int, Field(ge=1)] = 5
     """Steps between two looks at the recall, where `stop_recall` is given."""
+
+    @property
+    def forgotten(self) -> str:
+        return items_of("forget", self.loss_on)
 
     @property
     def retained(self) -> Term[Any] | None:
@@ -60,7 +64,7 @@ class ForgetRetain(LoopSettings):
         return void
 
     def reads(self) -> frozenset[str]:
-        trained = {self._part(part) for part in (("forget", "retain") if self.retained else ("forget",))}
+        trained = {self.forgotten} | ({items_of("retain", self.loss_on)} if self.retained else set())
         return frozenset(trained if self.stop_recall is None else trained | {"forget_questions"})
 
     def drawn(self, part: str) -> int | None:
@@ -106,17 +110,13 @@ class ForgetRetain(LoopSettings):
             retain = self.side(self.retained, subject, beside, self.retain_weight)
         return Loop(self.changes(subject), forget, retain, self.accumulation, self._stop(subject, context, drawn))
 
-    def _part(self, part: str) -> str:
-        return part if self.loss_on == "text" else f"{part}_questions"
-
     def _draw(self, subject: Subject, context: Context, part: str, beside: int | None) -> Drawn:
         """Items of a part; those that stand beside forget items are as many, repeated where all were asked for."""
-        items, draw = choose(context, self._part(part), self.samples)
+        items, draw = choose(context, items_of(part, self.loss_on), self.samples)
         if beside is not None and self.samples is None:
             items = cycled(items, beside)
-        answers = self.loss_on == "answer"
-        encode = answer_encoder(subject.tokenizer) if answers else text_encoder(subject, self.max_tokens)
-        return Drawn(items, epochs_of(len(items), self.batch, self.epochs, draw), encode)
+        passes = epochs_of(len(items), self.batch, self.epochs, draw)
+        return Drawn(items, passes, encoder_of(subject, self.loss_on, self.max_tokens))
 
     def _stop(self, subject: Subject, context: Context, forget: Drawn) -> Stop:
         if self.stop_recall is None:

@@ -66,8 +66,7 @@ class LoopSettings(Unlearner):
         return work.texts.question
 
     def forget_tokens(self, work: Workload) -> int:
-        item = self.item_tokens(work)
-        return min(self.batch * item, max(item, self.micro_tokens))
+        return work.at_once(self.batch, self.item_tokens(work), self.micro_tokens)
 
     def operations(self, work: Workload) -> Effort:
         """Training on every forget item, as often as epochs and `max_steps` let it."""
@@ -82,7 +81,7 @@ class LoopSettings(Unlearner):
 
     def _trained_on(self, work: Workload) -> int:
         """Forget items, each as often as it is trained on."""
-        items = self.epochs * (self.samples or work.count(min(self.reads()), work.texts.items))
+        items = self.epochs * (self.samples or work.count(self.forgotten))
         return min(items, self.max_steps * self.accumulation * self.batch) if self.max_steps else items
 
     def side(self, term: Term[Any], subject: Subject, drawn: Drawn, weight: float = 1.0) -> Side:
@@ -92,6 +91,11 @@ class LoopSettings(Unlearner):
     def drawn(self, part: str) -> int | None:
         """How many items of a part are drawn; None for all."""
         return self.samples
+
+    @property
+    def forgotten(self) -> str:
+        """The part of the data that is forgotten."""
+        return "forget"
 
     @property
     def learned_replies(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the unlearning methods that train share: an optimiser, a plan of training, and who runs it."""
+"""What the unlearning methods that train share: the data is drawn first, then a trainer runs the training."""
 
 from __future__ import annotations
 

@@ -53,6 +53,10 @@ class Refusal(LoopSettings):
     """What the model learns to say; each question gets one of them."""
 
     @property
+    def forgotten(self) -> str:
+        return "forget_questions"
+
+    @property
     def learned_replies(self) -> tuple[str, ...]:
         return self.replies
 

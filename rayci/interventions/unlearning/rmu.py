@@ -96,11 +96,8 @@ class RepresentationMisdirection(Unlearner):
         return self.trained(subject, weights)
 
     def forget_tokens(self, work: Workload) -> int:
-        return self._passing(work.cut(max([self.max_tokens, *self.topic_tokens.values()])))
-
-    def _passing(self, item: int) -> int:
-        """Tokens that pass at a time, of a batch of items of so many."""
-        return min(self.batch * item, max(item, self.micro_tokens))
+        longest = work.cut(max([self.max_tokens, *self.topic_tokens.values()]))
+        return work.at_once(self.batch, longest, self.micro_tokens)
 
     def operations(self, work: Workload) -> Effort:
         """Both batches through the blocks up to ℓ and back, the retain batch also through the frozen ones."""
@@ -117,7 +114,8 @@ class RepresentationMisdirection(Unlearner):
 
     def activations(self, work: Workload) -> int:
         """Bytes that a forget or a retain batch keeps in the blocks up to ℓ, and the states that are compared."""
-        tokens = max(self.forget_tokens(work), self._passing(work.cut(self.retain_tokens)))
+        retain = work.at_once(self.batch, work.cut(self.retain_tokens), self.micro_tokens)
+        tokens = max(self.forget_tokens(work), retain)
         return work.backward_bytes(tokens, self.layer + 1) + 16 * tokens * work.hidden
 
     def check(self, subject: Subject, context: Context) -> Iterator[RequestError]:
