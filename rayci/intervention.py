@@ -81,8 +81,6 @@ class Intervention(Settings, ABC):
     builds: ClassVar[bool] = False
     """Whether `apply` asks for `Context.built`: one trial then goes first, and others that start from the same stage
     wait for what it leaves, holding no resources."""
-    reads_base: ClassVar[bool] = False
-    """Whether `apply` reads the untouched weights, which then are kept where steps come before it."""
     no_experts: ClassVar[str] = ""
     """Why the method does not work where a router picks experts; empty where it does."""
 
@@ -104,6 +102,11 @@ class Intervention(Settings, ABC):
         (`subject.has_weights`), and there may be no tokenizer (`subject.has_tokenizer`).
         """
         return ()
+
+    @property
+    def reads_base(self) -> bool:
+        """Whether `apply` reads the untouched weights, which then are kept where steps come before it."""
+        return False
 
     def changes(self, subject: Subject) -> tuple[str, ...]:
         """Names of the parameters that `apply` will change, at most; `subject` may be one without weights.

@@ -81,6 +81,7 @@ CLOSED_FORM: Mapping[str, Any] = {
     "batch": 1,
 }
 """Other values of what closed-form editors share."""
+UNREAD: Mapping[str, str] = {"statistics_of": "nothing was done before"}
 QUICK: Mapping[str, Any] = {"contexts": ("{}",), "documents": 12, "passes": 3}
 
 
@@ -92,7 +93,7 @@ class TestMemit(OnASmallModel):
         "covariance_weight": 30.0,
         "z_batch": 3,
     }
-    unread: ClassVar[Mapping[str, str]] = {"sequential": "no edit was written before"}
+    unread: ClassVar[Mapping[str, str]] = {**UNREAD, "sequential": "no edit was written before"}
 
     def make(self) -> Intervention:
         return Memit.configure("testbed", settings={"documents": 30, "passes": 3})
@@ -100,6 +101,7 @@ class TestMemit(OnASmallModel):
 
 class TestAlphaEdit(OnASmallModel):
     other_values: ClassVar[Mapping[str, Any]] = {**CLOSED_FORM, "null_threshold": 0.02, "ridge": 3.0, "z_batch": 3}
+    unread: ClassVar[Mapping[str, str]] = UNREAD
 
     def make(self) -> Intervention:
         return AlphaEdit.configure("testbed", settings=QUICK)
@@ -107,6 +109,7 @@ class TestAlphaEdit(OnASmallModel):
 
 class TestEmmet(OnASmallModel):
     other_values: ClassVar[Mapping[str, Any]] = {**CLOSED_FORM, "damping": 3.0, "z_batch": 3}
+    unread: ClassVar[Mapping[str, str]] = UNREAD
 
     def make(self) -> Intervention:
         return Emmet.configure("testbed", settings=QUICK)
@@ -114,6 +117,7 @@ class TestEmmet(OnASmallModel):
 
 class TestRome(OnASmallModel):
     other_values: ClassVar[Mapping[str, Any]] = {**CLOSED_FORM, "layers": (1,), "covariance": False}
+    unread: ClassVar[Mapping[str, str]] = UNREAD
 
     def make(self) -> Intervention:
         return Rome.configure("testbed", settings=QUICK)

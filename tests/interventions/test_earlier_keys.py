@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from rayci.context import Context
 from rayci.intervention import Applied, Intervention
@@ -17,10 +20,11 @@ from rayci.interventions.editing.alphaedit import AlphaEdit
 from rayci.interventions.editing.earlier_keys import earlier_keys
 from rayci.interventions.editing.memit import Memit
 from rayci.model import modules
+from rayci.model.built_objects import Build, InMemory
 from rayci.storage.stages import StageStore
 from rayci.subject import Subject
 from rayci.testbed import collection
-from tests.models import tiny, weights
+from tests.models import differing, tiny, weights
 
 CONTEXT = Context(collection(), batch_size=4)
 QUICK: dict[str, Any] = {
@@ -36,8 +40,21 @@ def memit(batch: int = 0, **settings: Any) -> Memit:
     return Memit.configure(settings={**QUICK, "covariance_weight": 10.0, "batch": batch, **settings})
 
 
-def alphaedit(batch: int = 0) -> AlphaEdit:
-    return AlphaEdit.configure(settings={**QUICK, "null_threshold": 0.05, "ridge": 0.1, "batch": batch})
+def alphaedit(batch: int = 0, **settings: Any) -> AlphaEdit:
+    return AlphaEdit.configure(settings={**QUICK, "null_threshold": 0.05, "ridge": 0.1, "batch": batch, **settings})
+
+
+class Counted(InMemory):
+    """Objects in memory, and how many were built."""
+
+    made = 0
+
+    def built(self, model: PreTrainedModel, what: Any, build: Build) -> Mapping[str, Tensor]:
+        def counting() -> Mapping[str, Tensor]:
+            self.made += 1
+            return build()
+
+        return super().built(model, what, counting)
 
 
 def stored(subject: Subject, folder: Path) -> Subject:
@@ -127,6 +144,28 @@ def test_without_it_the_second_batch_is_that_of_a_model_without_a_past() -> None
     for each in (subject, forgetful):
         each.apply(memit(1), CONTEXT)
     assert all(torch.equal(weights(subject)[name], value) for name, value in weights(forgetful).items())
+
+
+@pytest.mark.parametrize("second", [memit, alphaedit])
+def test_batches_in_turn_may_share_what_the_untouched_model_sees(second: Callable[..., Intervention]) -> None:
+    """The object that the second batch reads is the first one's, and not that of the edited model."""
+    subject, objects = tiny(), Counted()
+    context = replace(CONTEXT, objects=objects)
+    subject.remember_base()
+    subject.apply(memit(), context)
+    subject.apply(alphaedit(), context)  # of the model that memit wrote: C and U
+    made = objects.made
+    edited = weights(subject)
+    subject.apply(second(1, statistics_of="untouched"), context)
+    assert objects.made == made + (second is alphaedit)  # C is there; U was not made of it before
+    assert differing(subject, edited) == set(subject.receipts[-1].changed)
+
+
+def test_untouched_weights_that_were_not_kept_are_a_fault() -> None:
+    subject = tiny()
+    subject.apply(memit(), CONTEXT)
+    (fault,) = subject.faults(memit(1, statistics_of="untouched"), CONTEXT)
+    assert "not kept" in fault.problem
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ P projects on the eigenvectors of C whose eigenvalue is below `null_threshold`: 
 stays. K_p are the keys of earlier edit batches: explicit state of the chain, in the authors' code a cache that outlives
 a run. Settings as the authors' for Llama-3-8B (hparams/AlphaEdit/Llama3-8B.json of their repository). Deviations: the
 system is solved in float64 in its small form (`alphaedit_update`); C, and so P, is that of the model that a step starts
-from, where the authors keep the untouched model's over a whole run of edits. How K, Z and C are found:
-`rayci.interventions.editing.closed_form`.
+from, where the authors keep the untouched model's over a whole run of edits (`statistics_of`), which also spares
+building it anew for every batch. How K, Z and C are found: `rayci.interventions.editing.closed_form`.
 """
 
 from __future__ import annotations

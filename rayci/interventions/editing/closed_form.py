@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -46,7 +47,7 @@ from rayci.interventions.trainer import projection_weights
 from rayci.kinds import Kind
 from rayci.model import modules
 from rayci.model.step_memory import Storage
-from rayci.settings import ForwardBatch, OfEditBatch
+from rayci.settings import LATER, ForwardBatch, OfEditBatch
 from rayci.subject import Subject
 from rayci.workload import Workload
 
@@ -104,6 +105,9 @@ class ClosedForm(OfEditBatch, Intervention):
     """Length of a generated context in tokens, its first word included."""
     context_top_k: Count = 5
     """A generated token is drawn from this many most likely ones."""
+    statistics_of: Annotated[Literal["model", "untouched"], LATER] = "model"
+    """Whose keys of ordinary text count: those of the model as it is now, or of the untouched model, so that edit
+    batches in turn share one C, as in AlphaEdit's code."""
     storage: Storage = "bfloat16"
     """Precision of the rewritten weights; published: a bf16 model."""
     forward_batch: ForwardBatch = Field(default=16, ge=1)
@@ -141,6 +145,15 @@ class ClosedForm(OfEditBatch, Intervention):
         """What the formula reads of ordinary text, of the model as it is now: C."""
         return text.covariances(self.layers, self.forward_batch)
 
+    def chosen_statistics(self, text: CovarianceText) -> TextStatistics:
+        """The same of the model that `statistics_of` says."""
+        with text.subject.untouched() if self.reads_base else nullcontext():
+            return self.statistics(text)
+
+    @property
+    def reads_base(self) -> bool:
+        return self.statistics_of == "untouched"
+
     def void_settings(self) -> Mapping[str, str]:
         void: dict[str, str] = {}
         if self.contexts is not None:
@@ -171,8 +184,11 @@ class ClosedForm(OfEditBatch, Intervention):
         passes = self.passes * -(-work.edits // self.edits_at_once)
         read = prompts * work.texts.edit // 2  # what follows the lookup token
         search = work.forward_operations(read * self.passes, 1 - depth, passes=passes)
+        written = keys + 3 * search + self.formula_operations(work)
+        if self.batch and self.reads_base:  # the first batch has built what it reads
+            return written
         makers = work.replicates if self.batch == 0 else 1  # a later batch starts from its replicate's own weights
-        return self.text_operations(work) / makers + keys + 3 * search + self.formula_operations(work)
+        return self.text_operations(work) / makers + written
 
     def text_operations(self, work: Workload) -> Effort:
         """What `statistics` takes."""
@@ -216,6 +232,12 @@ class ClosedForm(OfEditBatch, Intervention):
         readable = context.has("covariance_text") and (subject.has_tokenizer or context.tokens is not None)
         if self.reads_text and readable and not missing:
             yield from caught(self._text(subject, context).check, self.layers)
+        if self.reads_base and subject.base is None and subject.changed():
+            yield RequestError(
+                f"{self.name}: the untouched weights were not kept",
+                hint="subject.remember_base() before any step",
+                key=("statistics_of",),
+            )
         yield from lost_subjects(context)
         yield from empty_targets(context)
 

@@ -44,7 +44,7 @@ class MassEditor(ClosedForm):
         """
 
     def write(self, subject: Subject, examples: Sequence[Example], text: CovarianceText) -> Written:
-        targets, statistics = self.find(subject, examples), self.statistics(text)
+        targets, statistics = self.find(subject, examples), self.chosen_statistics(text)
         earlier, retries = earlier_keys(subject, self.layers), []
         written: dict[int, Tensor] = {}
         for done, layer in enumerate(self.layers):

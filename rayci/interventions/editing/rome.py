@@ -63,7 +63,9 @@ class Rome(ClosedForm):
 
     def void_settings(self) -> Mapping[str, str]:
         void = super().void_settings()
-        without = dict.fromkeys(("documents", "max_tokens"), "covariance = False leaves the text unread")
+        without = dict.fromkeys(
+            ("documents", "max_tokens", "statistics_of"), "covariance = False leaves the text unread"
+        )
         return void if self.covariance else {**void, **without}
 
     @property
@@ -76,7 +78,7 @@ class Rome(ClosedForm):
 
     def write(self, subject: Subject, examples: Sequence[Example], text: CovarianceText) -> Written:
         (layer,) = self.layers
-        statistics = self.statistics(text) if self.covariance else TextStatistics({}, 0, 0)
+        statistics = self.chosen_statistics(text) if self.covariance else TextStatistics({}, 0, 0)
         keys, _ = keys_and_outputs(subject, layer, layer, examples, self.forward_batch)
         white, damping = whiten(statistics.by_layer[layer], keys) if self.covariance else (keys.double(), 0.0)
         found = []

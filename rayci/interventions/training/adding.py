@@ -68,7 +68,6 @@ class Merging(Intervention):
 
     kind: ClassVar[Kind] = Kind.TRAIN
     gradients: ClassVar[bool] = False
-    reads_base: ClassVar[bool] = True
     source_field: ClassVar[str]
     """Name of the setting that names the sources."""
     passes: ClassVar[int] = 1
@@ -81,6 +80,10 @@ class Merging(Intervention):
     base: Annotated[str | None, Speed()] = None
     """Name or weights' hash of the base that a source says it was made from, where that is the sweep's model under
     another name; else such a source is refused. Changes no result."""
+
+    @property
+    def reads_base(self) -> bool:
+        return True
 
     def named(self) -> tuple[str, ...]:
         """The sources as they are named."""

@@ -27,7 +27,6 @@ class Retrain(Merging):
     paper: ClassVar[str] = "arXiv 2407.06460 (2024)"
     kind: ClassVar[Kind] = Kind.UNLEARN
     seeded: ClassVar[bool] = False
-    reads_base: ClassVar[bool] = False
     source_field: ClassVar[str] = "source"
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {"source": TESTBED_RETRAINED},
@@ -39,6 +38,10 @@ class Retrain(Merging):
     """The folder, or the hub id `owner/name[@revision]`, of the retrained model; must be given."""
     form: Literal["checkpoint"] = "checkpoint"
     """Whole weights are all that replaces a model."""
+
+    @property
+    def reads_base(self) -> bool:
+        return False
 
     def void_settings(self) -> Mapping[str, str]:
         return {"form": "only whole weights replace a model"}
