@@ -29,7 +29,7 @@ def brought_back(table: ResultTable) -> list[str]:
         about = f"{criterion} of {model}" if models > 1 else str(criterion)
         by_means: dict[str, list[Mapping[str, Any]]] = {}
         for record in records_of(part):
-            means = "Quantisation" if record["strength_name"] == "bits" else str(record["then"]).capitalize()
+            means = "Quantisation" if record["strength_name"] == "bits" else f"Training by {record['then']}"
             by_means.setdefault(means, []).append(record)
         for means, records in by_means.items():
             said += _sentence(means, about, records)
@@ -69,4 +69,6 @@ def _step(record: Mapping[str, Any]) -> str:
     strength, name = record["strength"], record["strength_name"]
     if name == "bits":
         return str(record["then"]) if strength is None else f"{record['then']} at {strength:g} bits"
-    return "in all" if strength is None else f"after {amount(strength, name)}"
+    if strength is None:
+        return "in all"
+    return f"{'after' if name == 'epochs' else 'at'} {amount(strength, name)}"

@@ -62,7 +62,9 @@ def _step(record: Mapping[str, Any]) -> str:
 
 
 def amount(strength: float, name: str) -> str:
-    """`4 bits`, `1 epoch`."""
+    """`4 bits`, `1 epoch`, and of what is not counted `scale 0.5`."""
+    if not name.endswith("s"):
+        return f"{name} {strength:g}"
     return f"{strength:g} {name.removesuffix('s') if strength == 1 else name}"
 
 

@@ -16,7 +16,7 @@ KINDS = {
     "ft": Kind.EDIT, "memit": Kind.EDIT, "wanda": Kind.COMPRESS, "sparsegpt": Kind.COMPRESS,
     "rtn": Kind.COMPRESS, "awq": Kind.COMPRESS, "gd": Kind.UNLEARN, "rmu": Kind.UNLEARN,
     "lora": Kind.EDIT, "gptq": Kind.COMPRESS, "ga": Kind.UNLEARN, "sure": Kind.UNLEARN,
-    "retrain": Kind.UNLEARN, "finetune": Kind.TRAIN, "relearn": Kind.TRAIN,
+    "retrain": Kind.UNLEARN, "finetune": Kind.TRAIN, "relearn": Kind.TRAIN, "delta": Kind.TRAIN,
 }  # fmt: skip
 STRENGTHS = {"wanda": "sparsity", "sparsegpt": "sparsity", "rtn": "bits", "awq": "bits", "gptq": "bits"}
 STRENGTHS |= {"finetune": "epochs", "relearn": "epochs"}

@@ -49,5 +49,14 @@ def test_each_training_has_a_sentence_that_says_which_unlearner_resists() -> Non
     taught += [row("gd > relearn@1", "wmdp", 0.3), row("gd > relearn@4", "wmdp", 0.92)]
     taught += [row("rmu > relearn@1", "wmdp", 0.2), row("rmu > relearn@4", "wmdp", 0.24)]
     assert brought_back(table([*ALONE, *GD, *RMU, *taught]))[1:] == [
-        "Relearn brings wmdp back: after 4 epochs 90 % of what gd took; at most 5 % of what rmu took."
+        "Training by relearn brings wmdp back: after 4 epochs 90 % of what gd took; at most 5 % of what rmu took."
     ]
+
+
+def test_names_and_strengths_of_trainers_stand_as_they_are() -> None:
+    """A difference has a scale, which is no number of passes; a setting keeps its capitals."""
+    delta, name = step("delta@0.5", strength_name="scale"), "delta@0.5{source=Org/B}"
+    rows = [row([delta], "wmdp", 1.0, composition=name), GD[0]]
+    rows += [row([step("gd"), delta], "wmdp", 0.6, composition=f"gd > {name}")]
+    said = "Training by delta{source=Org/B} brings wmdp back: at scale 0.5 50 % of what gd took."
+    assert brought_back(table([ALONE[2], *rows])) == [said]
