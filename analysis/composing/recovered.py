@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rayci.analysis.scan.curve import ABSENT
-from rayci.analysis.scan.variant import number_format
+from rayci.analysis.scan.variant import method_of, number_format
 from rayci.errors import RequestError
 from rayci.kinds import Direction, Kind, Scale
 from rayci.table import ResultTable
@@ -54,7 +54,10 @@ class Chain:
     @property
     def method(self) -> str:
         """X without its γ."""
-        return self.then if self.strength is None else self.then.replace(f"@{self.strength:g}", "", 1)
+        if self.strength is None:
+            return self.then
+        _, brace, settings = self.then.partition("{")
+        return method_of(self.then) + brace + settings
 
     @property
     def rank(self) -> tuple[str, bool, str, float]:

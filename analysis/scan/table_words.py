@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from rayci.analysis.scan.several_models import Model
+from rayci.analysis.scan.variant import method_of
 from rayci.kinds import Status
 from rayci.table import ResultTable
 
@@ -23,7 +24,7 @@ def words_of(table: ResultTable, models: Sequence[Model]) -> str:
     lines = {
         "models": _listed([_model(model) for model in models]),
         "criteria": _listed(_distinct(table, "criterion")),
-        "methods": _listed(sorted({step.split("@")[0].split("{")[0] for step in steps})),
+        "methods": _listed(sorted({method_of(step) for step in steps})),
         "missing": _missing(table),
         "items": "kept" if table.item_files else "none kept",
     }

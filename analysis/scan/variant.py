@@ -18,7 +18,12 @@ NEVER_KNEW = "retrain"
 
 def never_knew(unlearner: str) -> bool:
     """Whether an unlearner, as a composition names it, is NEVER_KNEW, whatever its settings."""
-    return unlearner.partition("{")[0] == NEVER_KNEW
+    return method_of(unlearner) == NEVER_KNEW
+
+
+def method_of(step: str) -> str:
+    """The method of a step in text form: `rtn` of `rtn@4{group_size=64}`."""
+    return step.partition("{")[0].partition("@")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from rayci.analysis.answering.ordering_rules.compared import Compared, Judged, less
 from rayci.analysis.answering.ordering_rules.judgement import positive, similar
 from rayci.analysis.composing.recovered import recovered
-from rayci.analysis.scan.variant import never_knew
+from rayci.analysis.scan.variant import method_of, never_knew
 from rayci.analysis.statistics.piecewise import Array
 
 NOTHING = 0.1
@@ -59,7 +59,7 @@ class _Share:
 
     @property
     def guarded(self) -> bool:
-        return self.unlearner.startswith(SURE)
+        return method_of(self.unlearner) == SURE
 
 
 def _shares(compared: Compared) -> list[_Share]:

@@ -9,7 +9,7 @@ from rayci import analysis
 from rayci.analysis.composing.recovered import COLUMNS
 from rayci.errors import RequestError
 from rayci.table import Row
-from tests.analysis.synthetic_table import row, table
+from tests.analysis.synthetic_table import row, step, table
 
 WITH_UTILITY = ["gd", "ga_klr", "npo_gdr", "npo_klr"]
 """The paper's methods that train on retain text too."""
@@ -61,6 +61,13 @@ def test_training_further_brings_back_too_from_the_least_on() -> None:
         ("finetune", 1.0, False), ("relearn", 0.5, True), ("relearn", 2.0, True),
     ]  # fmt: skip
     assert frame.recovered.tolist() == pytest.approx([0.0, 0.25, 0.75])
+
+
+def test_a_strength_of_many_digits_is_no_part_of_the_name() -> None:
+    name, taught = "relearn@0.3333333333333333{batch=4}", step("relearn@0.3333333333333333")
+    rows = [row([taught], "wmdp", 1.0, composition=name), row("gd", "wmdp", 0.2)]
+    rows += [row([step("gd"), taught], "wmdp", 0.6, composition=f"gd > {name}")]
+    assert only(analysis.recovered(table(rows))).then == "relearn{batch=4}"
 
 
 @pytest.mark.parametrize(("quantised", "says"), [(0.219, False), (0.221, True), (0.1, False)])
