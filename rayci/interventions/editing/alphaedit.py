@@ -13,9 +13,9 @@ building it anew for every batch. How K, Z and C are found: `rayci.interventions
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from rayci.effort import Effort
@@ -62,27 +62,25 @@ class AlphaEdit(MassEditor):
 
     def statistics(self, text: CovarianceText) -> TextStatistics:
         """U of every layer, built once, as C is, of which it is made."""
-        what = {"protected": FORM, "threshold": self.null_threshold} | text.described(self.layers)
-        built = text.context.built(text.subject, what, lambda: self._build(text))
-        by_layer = {layer: built[str(layer)] for layer in self.layers}
-        documents, tokens = built["size"].tolist()
+        what = {"protected": FORM, "threshold": self.null_threshold}
+        found = text.built(self.layers, what, lambda: self._protected(text))
         notes = tuple(
             f"layer {layer}: every eigenvalue of the covariance is below null_threshold, so nothing is protected"
-            for layer, basis in by_layer.items()
+            for layer, basis in found.by_layer.items()
             if not basis.shape[1]
         )
-        return TextStatistics(by_layer, documents, tokens, notes)
+        return replace(found, notes=notes)
 
-    def _build(self, text: CovarianceText) -> dict[str, Tensor]:
+    def _protected(self, text: CovarianceText) -> TextStatistics:
         found = text.covariances(self.layers, self.forward_batch)
-        built = {"size": torch.tensor([found.documents, found.tokens])}
+        bases = {}
         for layer, covariance in found.by_layer.items():
             try:
                 basis = alphaedit_update.protected(covariance.to(text.subject.device), self.null_threshold)
             except InterventionError as error:
                 raise InterventionError(f"alphaedit: layer {layer}: {error}") from None
-            built[str(layer)] = basis.float()
-        return built
+            bases[layer] = basis.float()
+        return replace(found, by_layer=bases)
 
     def update(
         self, statistic: Tensor, keys: Tensor, residual: Tensor, earlier: Tensor | None

@@ -122,6 +122,7 @@ class FineTuning(OfEditBatch, Intervention):
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
         names, edits = self.changes(subject), context.edits
+        # The whole batch is one and the same in every pass: it is encoded once.
         batch = lru_cache(maxsize=1)(lambda places: encoded_edits(subject, [edits[place] for place in places]))
         taken, mean = 0, float("inf")
         with Trainer(subject, names, lambda weights: adam(weights, self.lr), self.storage) as trainer:

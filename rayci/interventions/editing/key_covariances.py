@@ -9,7 +9,7 @@ The text is the part `covariance_text` of the data; calibration text or tokens s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -91,21 +91,31 @@ class CovarianceText:
         text = fingerprint_of(self.context.data.part("covariance_text"))
         return {"text": text, "tokenizer": tokenizer_identity(self.subject.tokenizer), "draw": self._draw}
 
-    def described(self, layers: Sequence[int]) -> dict[str, Any]:
+    def _described(self, layers: Sequence[int]) -> dict[str, Any]:
         """All that decides C of these layers beside the model, and so what is made of it."""
         return {"covariances": FORM, "projection": self.subject.paths.mlp_out, "layers": list(layers)} | self.identity()
 
     def covariances(self, layers: Sequence[int], batch: int) -> TextStatistics:
-        """C `[in, in]` of each layer of the model as it is now: built once, whoever asks (`Context.built`)."""
-        built = self.context.built(self.subject, self.described(layers), lambda: self._build(layers, batch))
-        documents, tokens = built["size"].tolist()
-        return TextStatistics({layer: built[str(layer)] for layer in layers}, documents, tokens)
+        """C `[in, in]` of each layer of the model as it is now."""
+        return self.built(layers, {}, lambda: self._covariances(layers, batch))
 
-    def _build(self, layers: Sequence[int], batch: int) -> dict[str, Tensor]:
+    def built(
+        self, layers: Sequence[int], what: Mapping[str, Any], make: Callable[[], TextStatistics]
+    ) -> TextStatistics:
+        """C of these layers, or `what` is made of it: built once, whoever asks (`Context.built`), without notes."""
+
+        def packed() -> dict[str, Tensor]:
+            made = make()
+            size = torch.tensor([made.documents, made.tokens])
+            return {"size": size, **{str(layer): value for layer, value in made.by_layer.items()}}
+
+        found = self.context.built(self.subject, {**what, **self._described(layers)}, packed)
+        documents, tokens = found["size"].tolist()
+        return TextStatistics({layer: found[str(layer)] for layer in layers}, documents, tokens)
+
+    def _covariances(self, layers: Sequence[int], batch: int) -> TextStatistics:
         rows = self.rows()
-        size = torch.tensor([len(rows), sum(map(len, rows))])
-        found = covariances(self.subject, layers, rows, batch)
-        return {"size": size, **{str(layer): value for layer, value in found.items()}}
+        return TextStatistics(covariances(self.subject, layers, rows, batch), len(rows), sum(map(len, rows)))
 
     def check(self, layers: Sequence[int]) -> None:
         """DataError where the text has fewer tokens than a rewritten projection inputs: C would be singular.
