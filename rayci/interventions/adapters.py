@@ -11,7 +11,7 @@ only inside its `PeftModel`, injected as here they would take the dtype of their
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from types import SimpleNamespace
@@ -33,8 +33,14 @@ def is_transposed(subject: Subject) -> bool:
 
 
 @contextmanager
-def adapted(subject: Subject, config: Any, generator: torch.Generator) -> Iterator[LoraModel]:
-    """The model with fresh fp32 adapters; whatever is not merged when the block ends is taken off."""
+def adapted(
+    subject: Subject, config: Any, generator: torch.Generator, widths: Mapping[str, int] | None = None
+) -> Iterator[LoraModel]:
+    """The model with fresh fp32 adapters; whatever is not merged when the block ends is taken off.
+
+    `widths`: linears, in the model's order with their numbers of inputs, for all of which plain LoRA draws, so that
+    a linear's values do not depend on which others are adapted; by default those that are.
+    """
     from peft import AdaLoraConfig
     from peft.tuners.adalora import AdaLoraModel
     from peft.tuners.lora import LoraModel
@@ -46,7 +52,10 @@ def adapted(subject: Subject, config: Any, generator: torch.Generator) -> Iterat
         _to_single_precision(tuner)
         if kind is AdaLoraModel:
             tuner.rankallocator = one_device_ranks()(tuner.model, tuner.peft_config["default"], "default")
-        _draw(parts(tuner, "lora_A"), parts(tuner, "lora_B"), adaptive=kind is AdaLoraModel, generator=generator)
+        if kind is AdaLoraModel:
+            _draw_normal(tuner, generator)
+        else:
+            _draw_uniform(tuner, generator, widths)
         yield tuner
     finally:
         tuner.unload()
@@ -91,11 +100,18 @@ def _to_single_precision(tuner: LoraModel) -> None:
 
 
 @torch.no_grad()
-def _draw(ins: list[Tensor], outs: list[Tensor], *, adaptive: bool, generator: torch.Generator) -> None:
-    for right, left in zip(ins, outs, strict=True):
-        if adaptive:
-            right.copy_(torch.randn(right.shape, generator=generator) * 0.02)
-            left.copy_(torch.randn(left.shape, generator=generator) * 0.02)
-        else:
-            bound = 1 / math.sqrt(right.shape[1])
-            right.copy_((torch.rand(right.shape, generator=generator) * 2 - 1) * bound)
+def _draw_normal(tuner: LoraModel, generator: torch.Generator) -> None:
+    for right, left in zip(parts(tuner, "lora_A"), parts(tuner, "lora_B"), strict=True):
+        right.copy_(torch.randn(right.shape, generator=generator) * 0.02)
+        left.copy_(torch.randn(left.shape, generator=generator) * 0.02)
+
+
+@torch.no_grad()
+def _draw_uniform(tuner: LoraModel, generator: torch.Generator, widths: Mapping[str, int] | None) -> None:
+    split = ((name.partition(".lora_A."), value) for name, value in tuner.model.named_parameters())
+    adapters = {linear: value for (linear, found, _), value in split if found}
+    rank = len(next(iter(adapters.values())))
+    for linear, width in (widths or {linear: value.shape[1] for linear, value in adapters.items()}).items():
+        drawn = (torch.rand(rank, width, generator=generator) * 2 - 1) * (1 / math.sqrt(width))
+        if linear in adapters:
+            adapters[linear].copy_(drawn)

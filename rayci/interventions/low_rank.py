@@ -75,21 +75,25 @@ def low_rank_trainer(
     rank: int,
     alpha: float,
     generator: torch.Generator,
+    among: Iterable[str] = (),
 ) -> Iterator[Trainer]:
     """A trainer of fresh adapters on the linears with these weights; what it has learnt is merged at the end.
 
+    Those that are chosen `among` others start as they would beside all of them.
     After an exception the adapters are taken off and the weights are as before.
     """
     from peft import LoraConfig
 
     weights = tuple(names)
+    drawn = {name.removesuffix(".weight") for name in (*weights, *among)}
+    widths = {name: modules.weight(linear).shape[1] for name, linear in subject.linears() if name in drawn}
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # peft divides it by r
         target_modules=[name.removesuffix(".weight") for name in weights],
         fan_in_fan_out=is_transposed(subject),
     )
-    with adapted(subject, config, generator) as tuner:
+    with adapted(subject, config, generator, widths) as tuner:
         with LowRankTrainer(subject, tuner, weights, optimizer, clip_norm) as trainer:
             yield trainer
         merge(tuner, storage)

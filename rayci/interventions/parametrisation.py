@@ -75,7 +75,13 @@ class Parametrised(Intervention, ABC):
         if self.parametrisation == "full":
             return Trainer(subject, names, *made)
         return low_rank_trainer(
-            subject, names, *made, rank=self.lora_rank, alpha=self.lora_alpha, generator=context.generator("adapters")
+            subject,
+            names,
+            *made,
+            rank=self.lora_rank,
+            alpha=self.lora_alpha,
+            generator=context.generator("adapters"),
+            among=self.changes(subject),
         )
 
     def as_trained(self, work: Workload) -> Workload:

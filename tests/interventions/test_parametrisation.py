@@ -15,6 +15,7 @@ from rayci.context import Context
 from rayci.errors import RequestError
 from rayci.interventions.batches import choose
 from rayci.interventions.low_rank import low_rank_trainer
+from rayci.interventions.parametrisation import Parametrised
 from rayci.interventions.trainer import adamw, block_parameters
 from rayci.model.step_memory import StepMemory
 from rayci.subject import Subject
@@ -207,6 +208,19 @@ def test_sure_updates_the_chosen_modules_alone() -> None:
     receipt = subject.apply(registry.intervention("sure").configure(settings=METHODS["sure"]), CONTEXT)
     assert receipt.counts["candidates"] == 14
     assert len(receipt.changed) == receipt.counts["modules"] == 7
+
+
+def test_where_an_update_starts_does_not_depend_on_which_others_there_are() -> None:
+    """So that SURE's curve over its percentile is one of choices, not of draws."""
+    made = registry.intervention("ga").configure(settings=METHODS["ga"])
+    assert isinstance(made, Parametrised)
+    names, starts = made.changes(testbed()), []
+    for chosen in (names, names[3:5]):
+        with made.trainer(testbed(), CONTEXT, chosen) as trainer:
+            starts.append({name: stepped.parameter.detach().clone() for name, stepped in trainer.stepped.items()})
+    every, few = starts
+    assert len(every) == 28 and len(few) == 4
+    assert all(value.equal(every[name]) for name, value in few.items())
 
 
 def test_a_failure_takes_the_adapters_off_and_leaves_the_weights() -> None:
