@@ -109,7 +109,7 @@ def test_a_shorter_training_is_the_beginning_of_a_longer_one(accumulation: int) 
     subject = tiny()
 
     def planned(epochs: float) -> tuple[list[Any], list[float]]:
-        fitting = Relearn(epochs=epochs, batch=16, samples=100, accumulation=accumulation).prepared(subject, CONTEXT)
+        fitting = Relearn(epochs=epochs, batch=16, samples=100, accumulation=accumulation).prepare(subject, CONTEXT)
         return [fitting.drawn.batch(places).input_ids.tolist() for step in fitting.steps for places in step], [
             *fitting.rates
         ]

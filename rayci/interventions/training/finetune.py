@@ -136,11 +136,11 @@ class Finetune(Parametrised):
             yield from length_faults(subject, context, self.part)
 
     def apply(self, subject: Subject, context: Context) -> Receipt:
-        fitting = self.prepared(subject, context)
+        fitting = self.prepare(subject, context)
         with self.trainer(subject, context, self.changes(subject)) as trainer:
             return trainer.receipt(**fitting.run(trainer))
 
-    def prepared(self, subject: Subject, context: Context) -> Fitting:
+    def prepare(self, subject: Subject, context: Context) -> Fitting:
         """The items drawn and the steps planned."""
         items, draw = choose(context, self.part, self.samples)
         passes = epochs_of(len(items), self.batch, ceil(self.epochs), draw)
