@@ -10,6 +10,7 @@ never knew, which the method `retrain` supplies; both compare on the same criter
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +45,12 @@ def robustness(table: ResultTable, criteria: Sequence[str] | None = None) -> pd.
     records = [dict(row) for row in frame.astype(object).where(frame.notna(), None).to_dict("records")]
     known = [record for record in records if never_knew(record["unlearner"])]
     others = [record for record in records if not never_knew(record["unlearner"])]
+    quantisers = [record for record in others if record["strength_name"] == "bits"]
+    relearnings = [record for record in others if record["relearns"]]
     rows = [
         _row(quantised, relearned, next((own for own in known if _taught_alike(own, relearned)), None), scales)
-        for quantised in others
-        for relearned in others
-        if quantised["strength_name"] == "bits" and relearned["relearns"] and _of_one_model(quantised, relearned)
+        for quantised, relearned in itertools.product(quantisers, relearnings)
+        if _of_one_model(quantised, relearned)
     ]
     types = {**dict.fromkeys(_UNIT, "Int64"), **dict.fromkeys(("bits", "strength", *_NUMBERS), "Float64")}
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**types, "reason": "string"})
