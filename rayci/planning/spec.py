@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,12 +22,18 @@ from rayci.planning.compose import Compose
 from rayci.planning.composition import Composition, Step, parse
 from rayci.planning.named_criteria import configured, names_of
 from rayci.planning.resources import Resources
+from rayci.planning.spec_checks import (
+    check_composition,
+    check_first,
+    check_groups,
+    check_preset,
+    check_read,
+    check_size,
+    check_variants,
+)
 from rayci.planning.spec_values import check_criterion, check_places, check_sweeps, is_sweep, shape_error, strength_of
 from rayci.planning.yaml_source import Source
 from rayci.settings import Strict
-
-MAX_TRIALS = 1_000_000
-"""Trials above which a spec is refused: their plan would not fit into memory, and nobody has a century."""
 
 
 class Spec(Strict):
@@ -211,19 +216,19 @@ def from_source(source: Source) -> Spec:
     check_places(spec.model, spec.data, source)
     for method, settings in spec.interventions.items():
         check_sweeps(method, settings, source)
-    _check_preset(spec, source)
-    _check_groups(spec, source)
-    _check_size(spec, source)
+    check_preset(spec, source)
+    check_groups(spec, source)
+    check_size(spec, source)
     for method in spec.interventions:
-        _check_variants(spec, method, source)
+        check_variants(spec, method, source)
     for name, settings in spec.criteria.items():
         check_criterion(name, settings, source)
     for index, text in enumerate(spec.compose.also):
-        _check_composition(spec, text, source.at(("compose", "also", index)))
+        check_composition(spec, text, source.at(("compose", "also", index)))
     for method in spec.interventions:
-        _check_read(spec, method, source)
+        check_read(spec, method, source)
     for index, text in enumerate(spec.compose.first):
-        _check_first(text, source.at(("compose", "first", index)))
+        check_first(text, source.at(("compose", "first", index)))
     return spec
 
 
@@ -234,80 +239,4 @@ def default_name(file: str) -> str:
 
 def composition(spec: Spec, text: str, at: str | None = None) -> Composition:
     """A composition in text form, checked against the spec's methods and settings."""
-    return _check_composition(spec, text, at or "composition")
-
-
-def _check_preset(spec: Spec, source: Source) -> None:
-    """A preset that no method of the spec has would leave all of them at their defaults, without a word."""
-    known = {"published", "testbed"}.union(*(registry.intervention(method).presets for method in spec.interventions))
-    if spec.preset is not None and spec.preset not in known:
-        raise RequestError(
-            f"no method of the spec has a preset {spec.preset!r}",
-            at=source.at(("preset",)),
-            allowed=", ".join(sorted(known)),
-            hint=nearest(spec.preset, known),
-        )
-
-
-def _check_groups(spec: Spec, source: Source) -> None:
-    """Methods in groups are the spec's own: their settings stand under `interventions`."""
-    for key, method in spec.compose.grouped:
-        if method not in spec.interventions:
-            known = list(spec.interventions)
-            raise RequestError(
-                f"compose.{key}: {method!r} is not among the interventions",
-                at=source.at(("compose", key)),
-                allowed=", ".join(known),
-                hint=nearest(method, known),
-            )
-
-
-def _check_size(spec: Spec, source: Source) -> None:
-    """Counts trials, without making one."""
-    kinds = {method: registry.intervention(method).kind for method in spec.interventions}
-    variants = {method: math.prod(map(len, spec.swept(method).values())) for method in kinds}
-    trials = spec.compose.count(kinds, variants) * spec.replicates * spec.seeds
-    largest = max([trials, *variants.values()])
-    if largest > MAX_TRIALS:
-        raise RequestError(
-            f"the spec asks for up to {largest:,} trials",
-            at=source.at(("interventions",)),
-            allowed=f"{MAX_TRIALS:,}",
-            hint="fewer values in `sweep`, or compose: {pairs: none} and the wanted ones in `also`",
-        )
-
-
-def _check_variants(spec: Spec, method: str, source: Source) -> None:
-    try:
-        for step in spec.variants(method):
-            spec.configure(step)
-    except RequestError as error:
-        raise error.located(source.at(("interventions", method, *error.key))) from None
-
-
-def _check_read(spec: Spec, method: str, source: Source) -> None:
-    """A setting that no step of the method reads is refused; one that some steps leave void is not."""
-    named = (step for text in spec.compose.also for step in parse(text).steps if step.method == method)
-    void = [spec.void(step) for step in (*spec.variants(method), *named)]
-    for key, value in spec.interventions[method].items():
-        if all(key in reasons for reasons in void):
-            refusal = registry.intervention(method).unread(key, value, void[0][key])
-            raise refusal.located(source.at(("interventions", method, key)))
-
-
-def _check_first(text: str, at: str) -> None:
-    try:
-        parse(text)
-    except RequestError as error:
-        raise error.located(at) from None
-
-
-def _check_composition(spec: Spec, text: str, at: str) -> Composition:
-    try:
-        parsed = parse(text)
-        for step in parsed.steps:
-            registry.intervention(step.method)
-            spec.configure(step)
-    except RequestError as error:
-        raise error.located(at) from None
-    return parsed
+    return check_composition(spec, text, at or "composition")
