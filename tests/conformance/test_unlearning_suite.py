@@ -11,6 +11,8 @@ from rayci.conformance import CriterionConformance, InterventionConformance
 from rayci.context import Context
 from rayci.intervention import Intervention
 from rayci.interventions.unlearning.sure import Sure
+from rayci.subject import Subject
+from tests.models import tiny
 
 LOOP: dict[str, Any] = {
     "last_layers": 1,
@@ -38,6 +40,9 @@ def suite(name: str, given: dict[str, Any], others: dict[str, Any]) -> type[Inte
 
         def make(self) -> Intervention:
             return registry.intervention(name).configure("testbed", None, given)
+
+        def subject(self) -> Subject:
+            return tiny()
 
         def context(self) -> Context:
             """With few questions: training asks them all again and again."""
