@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from rayci.conformance import InterventionConformance
+from rayci.context import Context
 from rayci.intervention import Intervention
 from rayci.interventions.editing.alphaedit import AlphaEdit
 from rayci.interventions.editing.emmet import Emmet
@@ -118,6 +120,10 @@ class TestEmmet(OnASmallModel):
 class TestRome(OnASmallModel):
     other_values: ClassVar[Mapping[str, Any]] = {**CLOSED_FORM, "layers": (1,), "covariance": False}
     unread: ClassVar[Mapping[str, str]] = UNREAD
+
+    def context(self) -> Context:
+        """It solves an edit after the other: three tell as much as eight."""
+        return replace(super().context(), batch_size=3)
 
     def make(self) -> Intervention:
         return Rome.configure("testbed", settings=QUICK)

@@ -198,9 +198,9 @@ def test_a_training_equals_an_independent_loop(method: str, retain: str) -> None
 @pytest.mark.parametrize(
     ("method", "most_hazard", "most_recall"),
     [
-        ("simnpo", 0.55, 0.05),
+        pytest.param("simnpo", 0.55, 0.05, marks=pytest.mark.slow),
         pytest.param("undial", 1.0, 0.1, marks=pytest.mark.slow),  # what it takes is recall, not the choice among four
-        pytest.param("wga", 0.5, 0.05, marks=pytest.mark.slow),
+        ("wga", 0.5, 0.05),
         pytest.param("satimp", 0.5, 0.05, marks=pytest.mark.slow),
     ],
 )

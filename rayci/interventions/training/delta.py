@@ -11,9 +11,9 @@ folder or a hub id:
     adapter      LoRA as peft saves it: Δ = s·B·A, merged as peft does
 
 Only safetensors are read. A source that names another base than the sweep's model is refused: an adapter its
-`base_model_name_or_path`, a difference that rayci wrote the hash of its base's weights; whole weights name none. Names
-and shapes must fit in any case. The testbed brings a source, `testbed_retrained`: itself, trained without the topic
-that is to be forgotten.
+`base_model_name_or_path`, a difference of `rayci.write_difference` the hash of its base's weights; whole weights name
+none. Names and shapes must fit in any case. The testbed brings a source, `testbed_retrained`: itself, trained without
+the topic that is to be forgotten.
 """
 
 from __future__ import annotations
