@@ -102,10 +102,11 @@ def test_sizes_share_the_tokenizer_and_fit_the_quantisers_groups(size: str, para
     assert all(linear.in_features % 128 == 0 for linear in linears)
 
 
-def test_a_larger_size_trains_and_is_saved(tmp_path: Path) -> None:
-    figures = train(tmp_path, size="m", steps=1)
+@pytest.mark.parametrize(("size", "width"), [("s", 128), pytest.param("m", 256, marks=pytest.mark.slow)])
+def test_every_size_trains_and_is_saved(size: str, width: int, tmp_path: Path) -> None:
+    figures = train(tmp_path, size=size, steps=1)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
-    assert loaded.config.hidden_size == 256
+    assert loaded.config.hidden_size == width
     assert 0 <= figures["recall_people"] < 0.5  # it has learned nothing yet
 
 
