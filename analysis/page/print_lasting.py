@@ -97,7 +97,9 @@ def _draw_relearned(cell: Any, lines: _Lines) -> None:
             said, colour, style = "never knew", GREY, "o--"
         else:
             said, colour, style = name, next(colours), "o-"
-        cell.plot(list(values), list(values.values()), style, color=colour, markerfacecolor="white", label=said)
+        above = 3 if colour == GREY else 2  # what learns nothing may hide behind what forgot for good
+        line = {"color": colour, "markerfacecolor": "white", "label": said, "zorder": above}
+        cell.plot(list(values), list(values.values()), style, **line)
     cell.set_xlabel("epochs of relearning")
 
 
