@@ -221,8 +221,10 @@ class Intervention(Settings, ABC):
         """The first problem of a pydantic error, with the range of γ and the way to write a sweep."""
         problem = error.errors()[0]
         gamma = cls.strength if cls.strength and problem["loc"][:1] == (cls.strength.name,) else None
-        allowed = f"{gamma.low:g} to {gamma.high:g} {gamma.unit}" if gamma else None
-        several = isinstance(problem["input"], (list, dict)) and len(problem["loc"]) == 1
+        least = "above " if problem["type"] == "greater_than" else ""
+        allowed = f"{least}{gamma.low:g} to {gamma.high:g} {gamma.unit}" if gamma else None
+        listed = problem["type"] in ("too_long", "too_short")  # the setting takes a list, of another length
+        several = isinstance(problem["input"], (list, dict)) and len(problem["loc"]) == 1 and not listed
         hint = sweep_hint(str(problem["loc"][0]), problem["input"]) if several else f"rayci methods {cls.name}"
         return settings_error(cls.name, error, allowed=allowed, hint=hint)
 

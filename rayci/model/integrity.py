@@ -50,7 +50,7 @@ def examine(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedModel
         model, report = _filled(build, config, weights)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
         model.name_or_path = model.config.name_or_path = str(folder)
-    _refuse_differences(folder, report, "config.json")
+    _refuse_differences(folder, report, "config.json", _FETCH_AGAIN)
     _refuse_unknown_tokens(folder, len(next(model.get_input_embeddings().parameters())), tokenizer)
     return model
 
@@ -60,7 +60,7 @@ def refuse_unfit(folder: Path, model: PreTrainedModel) -> None:
     weights = _headers(folder)
     with opening(folder):
         _, report = _filled(type(model), copy.deepcopy(model.config), weights)
-    _refuse_differences(folder, report, "the model")
+    _refuse_differences(folder, report, "the model", "whole weights of a model of the same architecture and sizes")
 
 
 def _filled(build: type[Any], config: Any, weights: Mapping[str, Tensor]) -> tuple[PreTrainedModel, Mapping[str, Any]]:
@@ -143,15 +143,15 @@ def _refuse_foreign(folder: Path, trust_remote_code: bool) -> None:
         )
 
 
-def _refuse_differences(folder: Path, report: Mapping[str, Any], fit: str) -> None:
-    """RequestError where transformers' loading report says that file and model differ in any tensor."""
+def _refuse_differences(folder: Path, report: Mapping[str, Any], fit: str, hint: str) -> None:
+    """RequestError with the hint where transformers' loading report says that file and model differ in any tensor."""
     missing, unexpected = set(report["missing_keys"]), set(report["unexpected_keys"])
     unexpected = {name for name in unexpected if not KNOWN_BUFFERS.search(name)}
     mismatched = {f"{name} is {list(stored)}, not {list(asked)}" for name, stored, asked in report["mismatched_keys"]}
     differences = {"missing": missing, "not in the model": unexpected, "of another shape": mismatched}
     parts = [f"{len(names)} {what}: {listed(names)}" for what, names in differences.items() if names]
     if parts:
-        raise RequestError(f"the weights of {folder} do not fit {fit}: {'; '.join(parts)}", hint=_FETCH_AGAIN)
+        raise RequestError(f"the weights of {folder} do not fit {fit}: {'; '.join(parts)}", hint=hint)
 
 
 def _headers(folder: Path) -> dict[str, Tensor]:

@@ -218,10 +218,11 @@ class Examination:
         replicates, size, there = self.spec.replicates, self.spec.edit_batch, len(data.edits)
         batches = replicates * (last + 1)
         if batches * size > there:
+            each = there // (size * replicates)
             fault = DataError(
                 f"{batches} edit batch{'es' * (batches > 1)} of {size} need {batches * size} edits, there are {there}",
                 at=data.sources.get("edits", "edits"),
-                allowed=f"batches 0 to {last} of {replicates} replicates" if last else None,
+                allowed=f"batch 0 to {each - 1} for each of {replicates} replicates" if last and each else None,
                 hint="fewer replicates, fewer or smaller edit batches, or more edits",
             )
             yield from self._placed((*keys, "batch") if last else ("replicates",), [fault])

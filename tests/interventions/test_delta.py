@@ -196,7 +196,8 @@ def nothing_said(folder: Path) -> Path:
 
 BAD: dict[Any, str] = {
     without_weights: "holds pickles alone, which may run code",
-    of_a_wider_model: r"do not fit the model: 9 of another shape: .*down_proj.weight is \[32, 48\], not \[32, 64\]",
+    of_a_wider_model: r"do not fit the model: 9 of another shape: .*down_proj.weight is \[32, 48\], not \[32, 64\]"
+    r"(?s:.*)try: whole weights of a model of the same architecture",
     cut: "is not a whole safetensors file",
     junk: "is not a whole safetensors file",
     empty: "holds no safetensors file",

@@ -103,6 +103,8 @@ CASES: dict[str, tuple[str, int | None, str]] = {
     "int tag": (edit("replicates: 2", "replicates: !!int ''"), 2, "tags are not allowed"),
     "timestamp tag": (edit("ft: {}", "ft: {lr: !!timestamp junk}"), 4, "tags are not allowed"),
     "list for sweep": (edit("{sweep: [0.25, 0.5]}", "[0.25, 0.5]"), 5, "try: sparsity: {sweep: [0.25, 0.5]}"),
+    "strength at an open end": (edit("ft: {}", "relearn: {epochs: 0}"), 4, "allowed: above 0 to 100 passes"),
+    "list that is too long": (edit("ft: {}", "rome: {layers: [0, 1]}"), 4, "try: rayci methods rome"),
     "list for number": (edit("ft: {}", "ft: {lr: [1.0e-3, 2.0e-3]}"), 4, "try: lr: {sweep: [0.001, 0.002]}"),
     "mapping for number": (edit("{sweep: [0.25, 0.5]}", "{swep: [0.25, 0.5]}"), 5, "try: sparsity: {sweep: […]}"),
     "true for number": (edit("replicates: 2", "replicates: true"), 2, "true or false does not belong here"),
