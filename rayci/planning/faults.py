@@ -222,7 +222,7 @@ class Examination:
             fault = DataError(
                 f"{batches} edit batch{'es' * (batches > 1)} of {size} need {batches * size} edits, there are {there}",
                 at=data.sources.get("edits", "edits"),
-                allowed=f"batch 0 to {each - 1} for each of {replicates} replicates" if last and each else None,
+                allowed=f"batches 0 to {each - 1} of each replicate" if last and each else None,
                 hint="fewer replicates, fewer or smaller edit batches, or more edits",
             )
             yield from self._placed((*keys, "batch") if last else ("replicates",), [fault])

@@ -229,8 +229,8 @@ def test_a_bad_source_is_one_error_before_a_weight_is_touched(
 
 
 def test_no_source_is_a_fault_and_no_crash() -> None:
-    for method, field in (("delta", "source"), ("ties", "sources"), ("dare", "sources")):
-        with pytest.raises(RequestError, match=f"{method}: {field} is missing"):
+    for method, field, way in (("delta", "source", "runs/"), ("ties", "sources", r"\["), ("dare", "sources", r"\[")):
+        with pytest.raises(RequestError, match=f"(?s){method}: {field} is missing.*try: {field}: {way}"):
             tiny().apply(registry.intervention(method)(), CONTEXT)
 
 

@@ -41,4 +41,4 @@ def test_differences_are_no_model(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="form"):
         registry.intervention("retrain").configure(settings={"form": "adapter"})
     (fault,) = subject.faults(registry.intervention("retrain").configure(), CONTEXT)
-    assert "source is missing" in fault.problem
+    assert "source is missing" in fault.problem and str(fault.hint).startswith("source: runs/retrained")

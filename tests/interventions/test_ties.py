@@ -87,7 +87,7 @@ def test_signs_by_hand() -> None:
 
 def test_settings_that_do_not_fit_are_named() -> None:
     for settings, text in (
-        ({"sources": ["a", "b"], "weights": [1]}, "1 weights for 2 sources"),
+        ({"sources": ["a", "b"], "weights": [1]}, "weights has 1 numbers, sources 2 names"),
         ({"sources": ["a", "a"]}, "sources names one twice"),
         ({"sources": ["a"], "weights": [0]}, "weights"),
         ({"density": 0}, "density"),

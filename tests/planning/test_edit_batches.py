@@ -113,7 +113,7 @@ def test_one_error_says_how_many_edits_the_batches_need() -> None:
     (fault,) = Examination.of(spec.from_source(source), source).faults()
     assert fault.problem == "12 edit batches of 50 need 600 edits, there are 500"
     assert fault.at is not None and fault.at.startswith("s.yaml:5: compose.also.0.batch")
-    assert fault.allowed == "batch 0 to 2 for each of 3 replicates"  # 3 · 3 · 50 of 500 edits
+    assert fault.allowed == "batches 0 to 2 of each replicate"  # 3 · 3 · 50 of 500 edits
 
 
 def test_a_criterion_that_asks_for_a_batch_that_is_not_there_is_blamed() -> None:

@@ -70,6 +70,8 @@ class Merging(Intervention):
     gradients: ClassVar[bool] = False
     source_field: ClassVar[str]
     """Name of the setting that names the sources."""
+    example: ClassVar[str] = "runs/finetuned, or an adapter owner/name"
+    """What a user may write there."""
     passes: ClassVar[int] = 1
     """Times that every source is read."""
 
@@ -107,7 +109,7 @@ class Merging(Intervention):
             yield RequestError(
                 f"{self.name}: {self.source_field} is missing",
                 allowed=named_folders.ALLOWED,
-                hint=f"{self.source_field}: runs/finetuned, or an adapter owner/name",
+                hint=f"{self.source_field}: {self.example}",
                 key=(self.source_field,),
             )
         for source in self.named():

@@ -13,6 +13,7 @@ class MergingSeveral(Merging):
     """A method that merges the differences of several sources."""
 
     source_field: ClassVar[str] = "sources"
+    example: ClassVar[str] = "[runs/finetuned, owner/adapter]"
 
     sources: Annotated[tuple[str, ...], SOURCE] = ()
     """Folders, or hub ids `owner/name[@revision]`, of what is merged; must be given. Their content is in the
@@ -25,7 +26,7 @@ class MergingSeveral(Merging):
     @model_validator(mode="after")
     def _a_weight_for_each(self) -> Self:
         if self.weights and len(self.weights) != len(self.sources):
-            raise ValueError(f"{len(self.weights)} weights for {len(self.sources)} sources")
+            raise ValueError(f"weights has {len(self.weights)} numbers, sources {len(self.sources)} names")
         if len(set(self.sources)) < len(self.sources):
             raise ValueError("sources names one twice: give it a larger weight")
         return self

@@ -28,6 +28,7 @@ class Retrain(Merging):
     kind: ClassVar[Kind] = Kind.UNLEARN
     seeded: ClassVar[bool] = False
     source_field: ClassVar[str] = "source"
+    example: ClassVar[str] = "runs/retrained, a model that was trained without what is to be forgotten"
     presets: ClassVar[Mapping[str, Preset]] = {
         "testbed": {"source": TESTBED_RETRAINED},
         "muse_news": {"source": "muse-bench/MUSE-News_retrain"},
