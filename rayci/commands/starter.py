@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import yaml
 
 from rayci import registry
+from rayci.errors import RequestError
 from rayci.intervention import Intervention
 from rayci.kinds import Kind
 from rayci.model.folder import TESTBED, check_name
@@ -31,8 +32,20 @@ def starter(model: str, methods: Sequence[str], file: str) -> str:
     check_name(model)
     chosen = methods or (_ON_TESTBED if model == TESTBED else _ON_A_MODEL)
     text = "\n".join(_lines(model, [registry.intervention(method) for method in chosen], file)) + "\n"
-    specs.from_source(yaml_source.parse(text, file))
+    spec = specs.from_source(yaml_source.parse(text, file))
+    for method in spec.interventions:
+        _refuse_without_folder(method, spec.configure(spec.variants(method)[0]))
     return text
+
+
+def _refuse_without_folder(name: str, configured: Intervention) -> None:
+    """A folder that a method must be given, and that its preset does not name, is not to be guessed."""
+    for field in configured.folder_marks():
+        if not getattr(configured, field):
+            raise RequestError(
+                f"{name} needs {field}, which a starter cannot guess",
+                hint=f"the starter without {name}, then {name} with {field} in the file; rayci methods {name}",
+            )
 
 
 def _lines(model: str, methods: Sequence[type[Intervention]], file: str) -> Iterator[str]:

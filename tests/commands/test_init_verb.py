@@ -47,6 +47,12 @@ def test_training_after_unlearning_is_measured_by_what_comes_back() -> None:
     assert {"npo > relearn@0.25", "npo > relearn@4"} <= {trial.composition for trial in plans.make(spec).trials}
 
 
+@pytest.mark.parametrize(("method", "field"), [("delta", "source"), ("ties", "sources"), ("retrain", "source")])
+def test_a_folder_that_must_be_given_is_not_guessed(method: str, field: str) -> None:
+    with pytest.raises(RequestError, match=f"{method} needs {field}, which a starter cannot guess"):
+        made("owner/name", "memit", method)
+
+
 def test_comments_name_what_may_stand_there() -> None:
     (line,) = (line for line in starter("testbed", (), "sweep.yaml").splitlines() if line.startswith("recompress: "))
     named = line.rpartition(";")[2].replace(",", " ").split()
