@@ -23,6 +23,7 @@ from tests.models import ARCHITECTURES, differing, tiny, weights
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 CONTEXT = Context(Collection())
 EMBEDDINGS = "model.embed_tokens.weight"
+ON_BOTH_SIDES = ["embed_tokens", "lm_head"]
 LLAMA = ["q_proj", "down_proj", "embed_tokens", "lm_head"]
 PATTERNS: dict[str, Any] = {"rank_pattern": {"down_proj": 2}, "alpha_pattern": {r"layers\.[01].*q_proj": 5}}
 
@@ -52,16 +53,19 @@ def test_the_weights_are_those_that_peft_merges(kind: str, tied: bool, config: d
         torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("method", ["delta", "dare"])
-def test_embeddings_that_were_saved_beside_their_adapter_are_added_too(method: str, tmp_path: Path) -> None:
-    """And what a step before it did to them stays."""
-    subject = tiny()
-    made = adapted(subject, target_modules=["embed_tokens"], r=2)
+@pytest.mark.parametrize(
+    ("method", "modules"), [("delta", ["embed_tokens"]), ("dare", ["embed_tokens"]), ("delta", ON_BOTH_SIDES)]
+)
+def test_embeddings_that_were_saved_beside_their_adapter_are_added_too(
+    method: str, modules: list[str], tmp_path: Path
+) -> None:
+    """Once, where both sides of a tied weight are adapted; and what a step before it did to them stays."""
+    subject = tiny(tied=modules == ON_BOTH_SIDES)
+    made = adapted(subject, target_modules=modules, r=2)
     folder = saved_adapter(made, tmp_path / "adapter")
     file = folder / "adapter_model.safetensors"
     tensors = load_file(file)
-    (whole,) = (name for name in tensors if name.endswith("base_layer.weight"))
-    save_file(tensors | {whole: tensors[whole] + 1}, file)
+    save_file({name: value + name.endswith("base_layer.weight") for name, value in tensors.items()}, file)
     subject.remember_base()
     earlier = noise(subject, names=[EMBEDDINGS])
     plus(subject, saved_difference(earlier, tmp_path / "earlier", rayci="difference"))

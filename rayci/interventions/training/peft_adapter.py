@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rayci.errors import RequestError, refuse
@@ -107,15 +108,15 @@ class Adapter(DeltaSource):
             yield f"{module} is saved as {list(saved)}, not {list(parameter.shape)}"
 
     def difference(self, name: str, start: Tensor) -> Tensor:
-        first, *others = (self._product(pair, start) for pair in self._pairs[name])
-        return sum(others, first)  # a tied weight may be adapted on both sides
+        pairs = self._pairs[name]  # several, where a tied weight is adapted on both sides
+        first, *others = (self._product(pair, start.device) for pair in pairs)
+        product = sum(others, first)
+        whole = next((pair.whole for pair in pairs if pair.whole), None)
+        return product if whole is None else self._files.read(whole).to(start.device).float() - start + product
 
-    def _product(self, pair: _Pair, start: Tensor) -> Tensor:
-        a, b = (self._files.read(name).to(start.device).float() for name in (pair.a, pair.b))
-        product = (b @ a).T if pair.transposed else b @ a
-        if pair.whole is None:
-            return product * pair.scaling
-        return self._files.read(pair.whole).to(start.device).float() - start + product * pair.scaling
+    def _product(self, pair: _Pair, device: torch.device) -> Tensor:
+        a, b = (self._files.read(name).to(device).float() for name in (pair.a, pair.b))
+        return ((b @ a).T if pair.transposed else b @ a) * pair.scaling
 
 
 def _config(folder: Path) -> dict[str, Any]:
