@@ -46,7 +46,7 @@ def balanced(documents: Sequence[T], count: int, draw: Random) -> list[T]:
         draw.shuffle(queue)
     chosen = [queue[turn] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue)]
     if len(chosen) < count:
-        raise DataError(f"{count} documents were asked for, there are {len(chosen)}", hint=f"samples = {len(chosen)}")
+        raise DataError(f"{count} items were asked for, there are {len(chosen)}", hint=f"samples = {len(chosen)}")
     chosen = chosen[:count]
     draw.shuffle(chosen)
     return chosen

@@ -318,7 +318,7 @@ def test_questions_that_only_the_longest_refusal_makes_too_long() -> None:
 
 @pytest.mark.parametrize("method", [*LOOPS, *LEARNERS])
 def test_more_samples_than_there_are(method: str) -> None:
-    assert "100000 documents were asked for" in refused(method, CONTEXT, samples=100_000).problem
+    assert "100000 items were asked for" in refused(method, CONTEXT, samples=100_000).problem
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_bad_requests_touch_no_weight() -> None:
         subject.apply(TaskVector(last_layers=4), CONTEXT)
     with pytest.raises(DataError, match="forget"):
         subject.apply(TaskVector(last_layers=1), Context(type(CONTEXT.data)()))
-    with pytest.raises(DataError, match="documents were asked for"):
+    with pytest.raises(DataError, match="items were asked for"):
         subject.apply(TaskVector(last_layers=1, samples=10**6), CONTEXT)
     assert differing(subject, before) == set()
 

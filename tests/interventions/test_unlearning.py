@@ -169,7 +169,7 @@ def test_more_samples_than_documents_are_refused_with_the_number_to_use(method: 
     subject = tiny()
     before = weights(subject)
     made = method(last_layers=1, samples=10**6)
-    with pytest.raises(RequestError, match="documents were asked for"):
+    with pytest.raises(RequestError, match="items were asked for"):
         subject.apply(made, CONTEXT)
     faults = list(subject.faults(made, CONTEXT))
     assert [fault.hint for fault in faults] == [

@@ -52,7 +52,7 @@ EXPECTED = (
     ("9: interventions.wanda", "calibration text holds 0 sequences of 300 tokens"),
     ("9: interventions.wanda.length", "sequences of 300 tokens do not fit"),
     ("10: interventions.gd", "gd needs retain"),
-    ("10: interventions.gd", "7 documents were asked for, there are 1"),
+    ("10: interventions.gd", "7 items were asked for, there are 1"),
     ("11: interventions.rmu.update", "layer -1 does not exist"),
     ("12: interventions.sure", "layer -1 does not exist: last_layers = 5"),
     ("compose.also.0", "layer 7 does not exist"),

@@ -67,7 +67,7 @@ class ForgetRetain(LoopSettings):
         trained = {self.forgotten} | ({items_of("retain", self.loss_on)} if self.retained else set())
         return frozenset(trained if self.stop_recall is None else trained | {"forget_questions"})
 
-    def drawn(self, part: str) -> int | None:
+    def count_of(self, part: str) -> int | None:
         # Recall is that of all forget questions, unless they are what is trained on.
         return None if part == "forget_questions" and self.loss_on == "text" else self.samples
 

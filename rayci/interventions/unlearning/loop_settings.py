@@ -88,7 +88,7 @@ class LoopSettings(Unlearner):
         """A term on these items, under these settings."""
         return Side(term, self, subject, drawn, self.batch, self.micro_tokens, weight)
 
-    def drawn(self, part: str) -> int | None:
+    def count_of(self, part: str) -> int | None:
         """How many items of a part are drawn; None for all."""
         return self.samples
 
@@ -106,6 +106,6 @@ class LoopSettings(Unlearner):
         yield from super().check(subject, context)
         yield from caught(self.changes, subject)
         for part in sorted(self.reads()):
-            yield from item_faults(context, part, self.drawn(part))
+            yield from item_faults(context, part, self.count_of(part))
             if part.endswith("_questions"):
                 yield from length_faults(subject, context, part, self.learned_replies)
