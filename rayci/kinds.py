@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+NUMBER_FORMATS = ("fp8", "mxfp4", "nvfp4", "nf4")
+"""Formats whose numbers a quantiser rounds to, by the names that its setting `grid` knows; each decides the bits."""
+
 
 class Kind(StrEnum):
     """What an intervention does to a model."""

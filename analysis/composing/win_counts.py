@@ -49,8 +49,8 @@ def wins(
     loss for all. A robust win is one that stands when every value moves by ROUNDING. A significant win, whatever the
     rounding: against every rival the 95 % interval of the paired differences over units (edit batches, seeds, or items
     of what was measured once) ends below 0; null, with a reason, where no column has three units. A column is undecided
-    where a method has no value, points were lost, or the methods have different axes. `criteria`, `along`: as in
-    `metrics`.
+    where a method has no value, points were lost, or the methods have different axes. Quantisers to a number format are
+    a category of their own. `criteria`, `along`: as in `metrics`.
     """
     import pandas as pd
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from rayci.kinds import Kind
+from rayci.kinds import NUMBER_FORMATS, Kind
 
 _KINDS = tuple(Kind)
 _COMPRESSORS = {"sparsity": "pruners", "bits": "quantisers"}
@@ -67,7 +67,7 @@ class Variant:
 def number_format(settings: str, strength_name: str | None) -> str | None:
     """The number format that settings name, as JSON; None for levels a scale apart, and of what is no quantiser."""
     grid = json.loads(settings or "{}").get("grid") if strength_name == "bits" else None
-    return grid if isinstance(grid, str) and grid != "int" else None
+    return grid if grid in NUMBER_FORMATS else None
 
 
 @cache

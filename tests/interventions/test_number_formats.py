@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,9 +11,11 @@ from compressed_tensors.quantization.quant_scheme import FP8, MXFP4A16, NVFP4A16
 from compressed_tensors.quantization.utils.helpers import calculate_qparams, generate_gparam
 from torch import Tensor
 
+from rayci.interventions.compression.any_grid import AnyGrid
 from rayci.interventions.compression.grid import Even, Grid
 from rayci.interventions.compression.kept_grids import keep, restore
 from rayci.interventions.compression.number_formats import E2M1, E4M3, FORMATS, NF4
+from rayci.kinds import NUMBER_FORMATS
 from rayci.model.weight_bits import same_bits
 from tests.interventions.surgery import random
 
@@ -55,6 +57,11 @@ def around(numbers: Tensor) -> Tensor:
     points = torch.cat([numbers, (numbers[1:] + numbers[:-1]) / 2])
     up, down = (torch.full_like(points, side) for side in (INFINITY, -INFINITY))
     return torch.cat([points, torch.nextafter(points, up), torch.nextafter(points, down)])
+
+
+def test_result_tables_know_all_formats() -> None:
+    assert tuple(FORMATS) == NUMBER_FORMATS
+    assert get_args(AnyGrid.model_fields["grid"].annotation) == ("int", *NUMBER_FORMATS)
 
 
 def test_e4m3_is_what_torch_casts_to() -> None:

@@ -67,6 +67,12 @@ def test_a_number_format_is_a_method_of_its_own_beside_the_curve_over_bits() -> 
     assert {curve.pair[1].category for curve in found.values()} == {"quantisers"}
 
 
+def test_a_plug_ins_own_grid_leaves_its_bits_a_choice() -> None:
+    rows = [row([step("ft"), step(f"rtn@{bits}", {"grid": "log"})], "mmlu", bits / 10) for bits in (3, 4)]
+    (curve,) = analysis.curves(table(rows))
+    assert [point.strength for point in curve.points] == [3, 4]
+
+
 def test_the_same_method_twice_has_no_axis() -> None:
     rows = [row("wanda@0.25 > wanda@0.5", "mmlu", 0.5)]
     found = analysis.curves(table(rows))
