@@ -127,12 +127,17 @@ def _collection(model: object, **parts: Sequence[Any]) -> Collection:
         from rayci.testbed import collection
 
         return collection()
+    for part, given in parts.items():
+        if isinstance(given, str):
+            raise DataError(f"{part} is one text", at=part, allowed="a list", hint=f"{part}=[{given[:20]!r}, …]")
     records: dict[str, Any] = {part: tuple(_record(part, one) for one in given) for part, given in parts.items()}
     return Collection(**records)
 
 
 def _record(part: str, given: Any) -> EditRecord | QuestionAnswer | Document:
     if part in TEXTS:
+        if not isinstance(given, str):
+            raise DataError(f"{given!r} is no text", at=part, allowed="texts")
         return Document(given)
     kind = EditRecord if part == "edits" else QuestionAnswer
     if isinstance(given, kind):

@@ -97,6 +97,15 @@ def test_training_takes_texts_and_questions() -> None:
     assert error.value.at == "forget_questions" and "prompt, answer" in str(error.value.allowed)
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"), [("Once the fox sang.", "finetune is one text"), ([1], "1 is no text"), ([None], "no text")]
+)
+def test_texts_that_are_none(given: Any, problem: str) -> None:
+    with pytest.raises(DataError, match=problem) as error:
+        rayci.apply(random_model("llama"), "finetune", tokenizer(), finetune=given)
+    assert error.value.at == "finetune"
+
+
 def test_a_folder_loads_in_the_dtype_that_is_asked_for() -> None:
     assert rayci.apply("testbed", "rtn@4", dtype="bfloat16").model.dtype == torch.bfloat16
     assert rayci.apply("testbed", "rtn@4").model.dtype == torch.float32
