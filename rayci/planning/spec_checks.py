@@ -46,10 +46,16 @@ def check_groups(spec: Spec, source: Source) -> None:
 
 
 def check_size(spec: Spec, source: Source) -> None:
-    """Counts trials, without making one."""
+    """Counts trials, without making one; none and too many are refused."""
     kinds = {method: registry.intervention(method).kind for method in spec.interventions}
     variants = {method: math.prod(map(len, spec.swept(method).values())) for method in kinds}
     trials = spec.compose.count(kinds, variants) * spec.replicates * spec.seeds
+    if not trials:
+        raise RequestError(
+            "compose asks for nothing",
+            at=source.at(("compose",)),
+            hint="singles: true, pairs of methods that differ, or compositions in `also`",
+        )
     largest = max([trials, *variants.values()])
     if largest > MAX_TRIALS:
         raise RequestError(

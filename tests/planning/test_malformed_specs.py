@@ -34,6 +34,7 @@ CASES: dict[str, tuple[str, int | None, str]] = {
     # name: (YAML, line that the message must name, words that it must hold)
     "unknown top key": (GOOD + "intervetions: {}\n", 7, "try: interventions"),
     "unknown compose key": (GOOD + "compose: {pair: all}\n", 7, "try: pairs"),
+    "nothing to compose": (GOOD + "compose: {pairs: [[ft], [ft]], singles: false}\n", 7, "compose asks for nothing"),
     "unknown resource": (GOOD + "resources: {gpu: 1}\n", 7, "try: gpus"),
     "unknown setting of a criterion": (edit("mmlu]", "{mmlu: {shot: 5}}]"), 6, "try: shots"),
     "unknown method": (edit("wanda:", "wnada:"), 5, "try: wanda"),
