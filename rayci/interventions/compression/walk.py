@@ -58,10 +58,9 @@ class BlockInputs:
         `see` is shown the inputs and the outputs of each batch.
         """
         for place, output in enumerate(self.outputs()):
-            hidden, rest = self.batches[place]
             if see is not None:
-                see(hidden, output)
-            self.batches[place] = (output, rest)
+                see(self.batches[place][0], output)
+            self.batches[place] = (output, self.batches[place][1])  # no name holds the inputs any longer
         self.advanced = True
 
     def observe(self, observer: Observer, *, advance: bool = False) -> None:
