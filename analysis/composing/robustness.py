@@ -5,7 +5,8 @@
     score = 2·Q·R / (Q + R)                                m = high − c, the distance from knowing everything
 
 Q is 1 where quantising brings nothing back. R is 1 where relearning teaches the unlearned model no faster than one that
-never knew, which the method `retrain` supplies; both compare on the same criterion of forgetting c.
+never knew, which the method `retrain` supplies, and where it brings back less than LEAST_SHARE of the range, a ratio of
+noise; both compare on the same criterion of forgetting c.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rayci.analysis.composing.recovered import forgetting, recovered, top
+from rayci.analysis.composing.recovered import LEAST_SHARE, forgetting, recovered, top
 from rayci.analysis.scan.variant import NEVER_KNEW, never_knew
 from rayci.kinds import Scale
 from rayci.table import ResultTable
@@ -73,8 +74,9 @@ def _in_one_unit(one: Record, other: Record) -> bool:
 
 
 def _row(quantised: Record, relearned: Record, known: Record | None, scales: Mapping[str, Scale]) -> dict[str, Any]:
-    high = top(scales[quantised["criterion"]])
-    q, r = _kept(quantised, high), None if known is None else _learned_no_faster(relearned, known)
+    scale = scales[quantised["criterion"]]
+    high, least = top(scale), LEAST_SHARE * (scale.width or 0.0)
+    q, r = _kept(quantised, high), None if known is None else _learned_no_faster(relearned, known, least)
     reasons = [] if known else [f"no {NEVER_KNEW} > {relearned['then']} in the table: a model that never knew"]
     reasons += [record["reason"] for record in (quantised, relearned, known) if record and None in _ends(record)]
     return {
@@ -99,13 +101,13 @@ def _kept(record: Record, high: float) -> float | None:
     return min((high - after) / (high - before), 1.0)
 
 
-def _learned_no_faster(relearned: Record, known: Record) -> float | None:
-    """R; None where a value is missing. What relearning takes nothing from is robust."""
+def _learned_no_faster(relearned: Record, known: Record, least: float) -> float | None:
+    """R; None where a value is missing. What relearning takes less than `least` from is robust."""
     (never, taught), (before, after) = _ends(known), _ends(relearned)
     if never is None or taught is None or before is None or after is None:
         return None
     taught, brought_back = max(taught - never, 0.0), after - before
-    return min(taught / brought_back, 1.0) if brought_back > 0 else 1.0
+    return min(taught / brought_back, 1.0) if brought_back >= least else 1.0
 
 
 def _ends(record: Record) -> tuple[float | None, float | None]:

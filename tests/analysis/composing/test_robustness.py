@@ -40,6 +40,15 @@ def test_nothing_that_comes_back_is_fully_robust() -> None:
     assert (cell.q, cell.r, cell.score) == (1.0, 1.0, 1.0)
 
 
+def test_what_comes_back_within_the_noise_is_not_back() -> None:
+    assert (
+        only([*ALONE, *NEVER_KNEW[:1], row("retrain > relearn@1", "wmdp", 0.2), *unlearned(0.2, 0.2, 0.219)]).r == 1.0
+    )
+    assert (
+        only([*ALONE, *NEVER_KNEW[:1], row("retrain > relearn@1", "wmdp", 0.2), *unlearned(0.2, 0.2, 0.221)]).r == 0.0
+    )
+
+
 def test_without_a_model_that_never_knew_half_of_the_score_is_missing() -> None:
     cell = only([*ALONE, *unlearned(0.2, 0.6, 0.7)])
     assert cell.q == pytest.approx(0.5)
