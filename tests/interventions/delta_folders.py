@@ -98,3 +98,10 @@ def tiny_differences() -> tuple[str, str]:
     )
     one, other = map(str, made)
     return one, other
+
+
+@cache
+def tiny_checkpoint() -> str:
+    """Whole weights near those of the tiny model."""
+    subject = tiny()
+    return str(saved_model(moved(subject, noise(subject)), lasting() / "tiny"))

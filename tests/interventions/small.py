@@ -6,7 +6,7 @@ from typing import Any
 
 from rayci import registry
 from rayci.intervention import Intervention
-from tests.interventions.delta_folders import tiny_differences
+from tests.interventions.delta_folders import tiny_checkpoint, tiny_differences
 
 _CALIBRATION: dict[str, Any] = {"sequences": 4, "length": 32}
 _GROUPS: dict[str, Any] = {"group_size": 16}
@@ -50,7 +50,7 @@ TRAINERS: dict[str, dict[str, Any]] = {
     "relearn": _TEXT,
 }
 """Method -> settings."""
-MERGERS = ("delta", "ties", "dare")
+MERGERS = ("delta", "ties", "dare", "retrain")
 METHODS = (*COMPRESSORS, *TRAINERS, *MERGERS)
 
 
@@ -62,5 +62,7 @@ def configured(method: str, strength: float | None = None, **settings: Any) -> I
 
 def _merging(method: str) -> dict[str, Any]:
     """Sources for the tiny model, made when they are first asked for."""
+    if method == "retrain":
+        return {"source": tiny_checkpoint()}
     one, other = tiny_differences()
     return {"source": one} if method == "delta" else {"sources": (one, other)}

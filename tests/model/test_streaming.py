@@ -23,6 +23,7 @@ from rayci.model import loading, modules, streaming
 from rayci.model.streaming import Streaming, needed_bytes, states_device
 from rayci.subject import Subject
 from rayci.testbed import collection
+from tests.interventions.small import MERGERS
 from tests.interventions.test_experts import COMPRESSORS, RUN, configured
 from tests.models import LAYERS, differing, testbed, tiny, tokenizer, weights
 
@@ -173,7 +174,7 @@ def test_methods_with_gradients_refuse_before_anything_starts(method: str) -> No
 
 def test_every_built_in_says_whether_it_needs_gradients() -> None:
     without = {name for name in registry.interventions() if not registry.intervention(name).gradients}
-    assert without == {*COMPRESSORS, "awq"}
+    assert without == {*COMPRESSORS, "awq", *MERGERS}
 
 
 def test_what_a_model_needs_is_its_weights_and_a_margin() -> None:
