@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import typer
 
 from rayci import __version__, registry
 from rayci.commands import cli
+from rayci.kinds import Kind
 
 QUICKSTART = Path(__file__).parents[2] / "trials" / "specs" / "quickstart.yaml"
 COLUMNS = [
@@ -91,7 +93,8 @@ def test_plan(rayci) -> None:  # type: ignore[no-untyped-def]
 
 def test_listings(rayci) -> None:  # type: ignore[no-untyped-def]
     methods = json.loads(rayci("methods", "--format", "json")[1])
-    assert [row["name"] for row in methods] == registry.interventions()
+    assert {row["name"] for row in methods} == set(registry.interventions())
+    assert [kind for kind, _ in itertools.groupby(row["kind"] for row in methods)] == [str(kind) for kind in Kind]
     assert {"name", "kind", "strength"} <= set(methods[0])
     assert next(row for row in methods if row["name"] == "wanda")["strength"] == "sparsity"
     criteria = list(csv.DictReader(io.StringIO(rayci("criteria", "--format", "csv")[1])))
