@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationInfo, field_validator
 
@@ -16,7 +16,7 @@ Rule = Literal["none", "across_kinds", "within_kinds", "all"]
 Groups = tuple[tuple[str, ...], ...]
 Pairing = Rule | Groups
 """A rule over kinds; or groups of methods, of which one each is composed."""
-_RULES = ("none", "across_kinds", "within_kinds", "all")
+_RULES = get_args(Rule)
 _LENGTHS = {"pairs": 2, "triples": 3}
 
 
@@ -55,7 +55,8 @@ class Compose(Strict):
         """(key, method) of every method that stands in a group."""
         for key in _LENGTHS:
             pairing: Pairing = getattr(self, key)
-            yield from ((key, name) for name in itertools.chain(*pairing) if not isinstance(pairing, str))
+            if not isinstance(pairing, str):
+                yield from ((key, name) for name in itertools.chain(*pairing))
 
     def method_sets(self, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, ...]]:
         """Sets of one, two and three methods that are composed, method -> kind.
